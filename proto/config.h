@@ -1,0 +1,78 @@
+/* wirewrap.yaml: the one configuration file, read by both processes at start and by ctrl on reload.
+ *
+ * Pure: text in, struct config out.  An unknown key is an error with its line and the nearest known name; so are a wrong type, a value out of range, a
+ * duplicate, a missing requirement.  Strings are copied into the struct; durations carry units (150ms, 30s, 1h).  Schema: docs/OPERATIONS.md. */
+#ifndef PROTO_CONFIG_H
+#define PROTO_CONFIG_H
+
+#include "base/limits.h"
+#include "base/span.h"
+
+#define CONFIG_TEXT_CAP 256
+
+struct config_issuer {
+    char iss[CONFIG_TEXT_CAP];
+    char jwks_file[CONFIG_TEXT_CAP];
+    uint32_t jwks_fresh_s;
+};
+
+struct config_route {
+    char dst[64];     /* prefix */
+    char via[64];     /* gateway, or empty = on-link */
+};
+
+struct config {
+    struct {
+        char device[CONFIG_TEXT_CAP]; /* "tap:ww0", "virtio-user:/path", "af_packet:eth1", "memif:/path", "pci:0000:01:00.0" */
+        char mac[18];                 /* empty = the device's */
+        uint16_t mtu;
+        uint16_t queues;
+        bool hugepages;
+        uint32_t memory_mb;
+    } nic;
+    struct {
+        uint16_t address_count;
+        char addresses[16][64];       /* prefixes */
+        uint16_t route_count;
+        struct config_route routes[32];
+        uint16_t port;
+        uint32_t connections_max;
+    } net;
+    struct {
+        uint16_t workers;
+        uint16_t cores[WORKERS_MAX];  /* empty = unpinned */
+        uint16_t core_count;
+        char idle[16];                /* spin, pause, sleep */
+        uint32_t keys_max, versions_max;
+        uint32_t audit_records;
+    } dataplane;
+    struct {
+        char state_dir[CONFIG_TEXT_CAP];
+        char ctl_socket[CONFIG_TEXT_CAP];
+        char admin_socket[CONFIG_TEXT_CAP];
+        char audit_dir[CONFIG_TEXT_CAP];
+    } ctrl;
+    struct {
+        char passphrase_file[CONFIG_TEXT_CAP];
+        uint32_t argon2_memory_kib, argon2_passes;
+    } seal;
+    struct {
+        char certificate_file[CONFIG_TEXT_CAP];
+        char key_file[CONFIG_TEXT_CAP];
+    } tls;
+    struct {
+        uint16_t issuer_count;
+        struct config_issuer issuers[ISSUERS_MAX];
+        uint16_t audience_count;
+        char audiences[AUDIENCES_MAX][CONFIG_TEXT_CAP];
+    } auth;
+};
+
+struct config_error {
+    uint32_t line; /* 1-based */
+    char text[512]; /* names the key, what is wrong and the nearest right thing */
+};
+
+bool MUST_USE config_parse(struct span yaml, struct config *out, struct config_error *err);
+
+#endif

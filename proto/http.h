@@ -1,0 +1,72 @@
+/* HTTP/1.1 requests (RFC 9112, 9110), strictly: any ambiguity of framing is 400 and close.  Pure: bytes in, meaning out, no state
+ * but what the caller holds; nothing is allocated; views point into the caller's bytes.
+ *
+ * Refused with their own reason: bare CR or LF as line end, obs-fold, space before the colon, control bytes, a request
+ * target not in origin-form, HTTP versions other than 1.0 and 1.1, no or several Host in 1.1, Content-Length twice or not plain
+ * digits, Content-Length beside Transfer-Encoding, any Transfer-Encoding but exactly "chunked", chunked in 1.0, a second
+ * Authorization, lengths over limits.h.  The path is the bytes of the target: no percent-decoding, no dot segments. */
+#ifndef PROTO_HTTP_H
+#define PROTO_HTTP_H
+
+#include "base/limits.h"
+#include "base/reasons.h"
+#include "base/span.h"
+
+enum http_method { HTTP_GET, HTTP_POST, HTTP_METHOD_OTHER };
+
+enum http_framing { HTTP_NO_BODY, HTTP_CONTENT_LENGTH, HTTP_CHUNKED };
+
+struct http_request {
+    enum http_method method;
+    uint8_t minor_version; /* 0 or 1 */
+    struct span path;      /* begins with '/'; the query, if any, is part of it */
+    struct span host;
+    struct secret_span authorization; /* the whole field value; empty when absent */
+    struct span content_type;
+    enum http_framing framing;
+    size_t content_length;
+    bool keep_alive;       /* what the request asks for, by version and Connection */
+    bool expect_continue;
+    size_t head_len;       /* bytes of the head, its empty line included */
+};
+
+enum http_status {
+    HTTP_OK,
+    HTTP_MORE,          /* not all here yet */
+    HTTP_BAD,           /* 400, close */
+    HTTP_TOO_LARGE,     /* 413: announced body over HTTP_BODY_MAX; close */
+    HTTP_HEAD_TOO_LARGE, /* 431; close */
+    HTTP_NOT_IMPLEMENTED, /* 501: a transfer coding we do not know; close */
+    HTTP_BAD_VERSION,   /* 505; close */
+};
+
+/* Parses the head at the front of in.  On HTTP_OK views point into in.  On an error *why is the counted reason. */
+enum http_status MUST_USE http_parse_head(struct span in, struct http_request *out, enum reason *why);
+
+/* Chunked bodies, decoded in place and incrementally (RFC 9112 7.1): chunk extensions are skipped, trailers are skipped, both bounded. */
+struct http_chunked {
+    uint8_t state;
+    size_t chunk_left;
+    size_t line_len; /* bytes of the current size line or trailer section, bounded */
+    size_t body_len; /* decoded so far, bounded by HTTP_BODY_MAX */
+};
+
+void http_chunked_init(struct http_chunked *c);
+/* Consumes from in, appends decoded bytes to body (which may overlap in: body never runs ahead of it); *used: consumed bytes.
+ * HTTP_OK: the last chunk and trailers were seen.  HTTP_MORE: all of in was used. */
+enum http_status MUST_USE http_chunked_feed(struct http_chunked *c, struct span in, size_t *used, struct buf *body, enum reason *why);
+
+/* The reply's head, written into out; false when it does not fit. */
+struct http_reply_head {
+    uint16_t status;
+    size_t content_length;
+    bool close;             /* adds "Connection: close" */
+    bool keep_alive_1_0;    /* adds "Connection: keep-alive" for an HTTP/1.0 client that asked for it */
+    uint16_t retry_after_s; /* 0 = none */
+    bool www_authenticate;  /* adds WWW-Authenticate: Bearer (RFC 6750 3) */
+    bool allow_post;        /* adds Allow: POST (405) */
+};
+bool MUST_USE http_write_head(struct buf *out, const struct http_reply_head *h);
+extern const char http_continue[]; /* "HTTP/1.1 100 Continue\r\n\r\n" */
+
+#endif

@@ -1,0 +1,107 @@
+#include "base/arena.h"
+#include "tests/unit/test.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Runs body in a child: true when it died of SIGABRT, as a CHECK does. */
+static bool aborts(void (*body)(void))
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        if (freopen("/dev/null", "w", stderr) == NULL)
+            _exit(1);
+        body();
+        _exit(0);
+    }
+    assert_true(waitpid(pid, &status, 0) == pid);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void memory_comes_zeroed_and_aligned(void **state)
+{
+    struct arena *a = arena_new(4096, false);
+    (void)state;
+
+    uint8_t *x = arena_alloc(a, 3, 1);
+    uint64_t *y = arena_alloc(a, 8, 64);
+    assert_int_equal(x[0] | x[1] | x[2], 0);
+    assert_int_equal((uintptr_t)y % 64, 0);
+    assert_int_equal(arena_used(a), 72);
+    arena_free(a);
+}
+
+static void allocate_after_seal(void)
+{
+    struct arena *a = arena_new(4096, false);
+    arena_seal(a);
+    (void)!arena_alloc(a, 1, 1);
+}
+
+static void an_allocation_after_the_seal_is_a_check(void **state)
+{
+    (void)state;
+    assert_true(aborts(allocate_after_seal));
+}
+
+static void give_twice(void)
+{
+    struct arena *a = arena_new(4096, false);
+    struct slab s;
+    slab_init(&s, a, 64, 2, false);
+    void *x = slab_take(&s);
+    slab_give(&s, x);
+    slab_give(&s, x);
+}
+
+static void giving_more_than_was_taken_is_a_check(void **state)
+{
+    (void)state;
+    assert_true(aborts(give_twice));
+}
+
+static void a_slab_hands_out_its_capacity_and_no_more(void **state)
+{
+    struct arena *a = arena_new(65536, false);
+    struct slab s;
+    (void)state;
+
+    slab_init(&s, a, 100, 3, false);
+    void *x = slab_take(&s), *y = slab_take(&s), *z = slab_take(&s);
+    assert_true(x && y && z && x != y && y != z);
+    assert_null(slab_take(&s));
+    slab_give(&s, y);
+    assert_ptr_equal(slab_take(&s), y);
+    arena_free(a);
+}
+
+static void a_wiping_slab_zeroes_what_comes_back(void **state)
+{
+    struct arena *a = arena_new(4096, false);
+    struct slab s;
+    (void)state;
+
+    slab_init(&s, a, 64, 1, true);
+    uint8_t *x = slab_take(&s);
+    memset(x, 0xaa, 64);
+    slab_give(&s, x);
+    for (size_t i = sizeof(void *); i < 64; i++)
+        assert_int_equal(x[i], 0);
+    arena_free(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_comes_zeroed_and_aligned),
+        cmocka_unit_test(an_allocation_after_the_seal_is_a_check),
+        cmocka_unit_test(giving_more_than_was_taken_is_a_check),
+        cmocka_unit_test(a_slab_hands_out_its_capacity_and_no_more),
+        cmocka_unit_test(a_wiping_slab_zeroes_what_comes_back),
+    };
+    return RUN_TESTS("arena", tests);
+}
