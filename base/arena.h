@@ -1,7 +1,8 @@
 /* All memory a worker will ever use, taken at start: a bump allocator over one mapping, then sealed.
  *
- * After arena_seal() an allocation is a CHECK, so nothing on the request path can grow.  arena_used() is what docs and the
- * status line print.  Memory comes zeroed.  Nothing is freed one by one; arena_free() gives back the whole. */
+ * After arena_seal() an allocation is a CHECK, so nothing on the request path can grow.  arena_used() is what
+ * docs and the status line print.  Memory comes zeroed.  Nothing is freed one by one; arena_free() gives back
+ * the whole. */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
@@ -9,17 +10,20 @@
 
 struct arena;
 
-/* secret: the pages are locked, left out of dumps and wiped on free (base/secret.h).  NULL when the kernel refuses. */
+/* secret: the pages are locked, left out of dumps and wiped on free (base/secret.h).  NULL when the kernel
+ * refuses. */
 struct arena *MUST_USE arena_new(size_t cap, bool secret);
 void arena_free(struct arena *a);
 
-/* align: a power of two.  CHECK when the arena is full or sealed: sizes are sums in limits.h and config, not guesses. */
+/* align: a power of two.  CHECK when the arena is full or sealed: sizes are sums in limits.h and config, not
+ * guesses. */
 void *MUST_USE arena_alloc(struct arena *a, size_t size, size_t align);
 void arena_seal(struct arena *a);
 size_t arena_used(const struct arena *a);
 
 /* Equal-sized objects from an arena, taken and given back in O(1); last in, first out, for warm caches.
- * slab_take: NULL when all are out; contents are whatever the last user left.  wipe_on_give zeroes what comes back. */
+ * slab_take: NULL when all are out; contents are whatever the last user left.  wipe_on_give zeroes what comes
+ * back. */
 struct slab {
     void *free_head;
     uint8_t *base;

@@ -1,12 +1,12 @@
 /* The memory that one worker shares with ctrl: its counters and its audit records, in one memfd.
  *
- * The dataplane creates the memfd and sends it with every HELLO, so it outlives either process: after a `kill -9` of ctrl the
- * next one goes on at `tail`, after a `kill -9` of the dataplane ctrl drains what is left and then takes the new one.
- * Records are numbered from 1 without holes by the worker; a record that finds the ring full is counted in `lost` and uses up its
- * number, so that every gap is seen and its size is known.
+ * The dataplane creates the memfd and sends it with every HELLO, so it outlives either process: after a `kill
+ * -9` of ctrl the next one goes on at `tail`, after a `kill -9` of the dataplane ctrl drains what is left and
+ * then takes the new one. Records are numbered from 1 without holes by the worker; a record that finds the
+ * ring full is counted in `lost` and uses up its number, so that every gap is seen and its size is known.
  *
- * Producer: the worker (audit_put), never blocks.  Consumer: ctrl (audit_take).  Every index read from the other side is
- * checked before use: a ring that lies is AUDIT_RING_BAD, never an out-of-bounds access. */
+ * Producer: the worker (audit_put), never blocks.  Consumer: ctrl (audit_take).  Every index read from the
+ * other side is checked before use: a ring that lies is AUDIT_RING_BAD, never an out-of-bounds access. */
 #ifndef BASE_AUDIT_RING_H
 #define BASE_AUDIT_RING_H
 
@@ -14,9 +14,9 @@
 #include "base/limits.h"
 #include "base/span.h"
 
-#define AUDIT_RING_MAGIC       0x5757415544495431ULL /* "WWAUDIT1" */
-#define AUDIT_RECORDS_DEFAULT  (1u << 20)
-#define AUDIT_CALLER_CAP       64
+#define AUDIT_RING_MAGIC      0x5757415544495431ULL /* "WWAUDIT1" */
+#define AUDIT_RECORDS_DEFAULT (1u << 20)
+#define AUDIT_CALLER_CAP      64
 
 enum audit_op { AUDIT_OP_UNKNOWN, AUDIT_OP_WRAP, AUDIT_OP_UNWRAP };
 
@@ -29,15 +29,15 @@ enum audit_flag {
 struct audit_record {
     uint64_t seq;
     uint64_t time_unix_us;
-    uint8_t key_id[KEY_ID_LEN];  /* zero when no key was found */
-    uint32_t version;            /* 0 = none used */
-    uint32_t latency_ns;         /* from the request's last byte to the reply's hand-over */
-    uint16_t status;             /* HTTP status answered */
-    uint16_t verdict;            /* enum reason: what exactly was decided */
-    uint32_t access_reason;      /* its bit (base/ctl_wire.h) */
-    uint8_t op;                  /* enum audit_op */
-    uint8_t flags;               /* enum audit_flag */
-    uint8_t caller_len;          /* 0..AUDIT_CALLER_CAP */
+    uint8_t key_id[KEY_ID_LEN]; /* zero when no key was found */
+    uint32_t version;           /* 0 = none used */
+    uint32_t latency_ns;        /* from the request's last byte to the reply's hand-over */
+    uint16_t status;            /* HTTP status answered */
+    uint16_t verdict;           /* enum reason: what exactly was decided */
+    uint32_t access_reason;     /* its bit (base/ctl_wire.h) */
+    uint8_t op;                 /* enum audit_op */
+    uint8_t flags;              /* enum audit_flag */
+    uint8_t caller_len;         /* 0..AUDIT_CALLER_CAP */
     uint8_t reserved[13];
     char caller[AUDIT_CALLER_CAP];
 };
@@ -60,8 +60,10 @@ struct audit_ring {
 
 enum audit_ring_status { AUDIT_RING_OK, AUDIT_RING_EMPTY, AUDIT_RING_BAD };
 
-/* Dataplane: a new sealed-size memfd mapped shared; *fd is the caller's to pass on and close.  NULL with errno set. */
-struct audit_ring *MUST_USE audit_ring_create(uint64_t capacity, uint32_t worker, const uint8_t boot_id[16], int *fd);
+/* Dataplane: a new sealed-size memfd mapped shared; *fd is the caller's to pass on and close.  NULL with
+ * errno set. */
+struct audit_ring *MUST_USE audit_ring_create(uint64_t capacity, uint32_t worker, const uint8_t boot_id[16],
+                                              int *fd);
 /* ctrl: maps one that came over the socket; NULL when its size, magic, version or geometry is wrong. */
 struct audit_ring *MUST_USE audit_ring_map(int fd);
 void audit_ring_unmap(struct audit_ring *r);

@@ -1,7 +1,8 @@
 /* What happened, how often: one array per worker, in memory that ctrl maps too (base/audit_ring.h).
  *
- * One writer per array (its worker), any number of readers; relaxed loads and stores, no lock prefix, a read is a snapshot of
- * single values, not of the set.  Every refusal of the product increments exactly one of these. */
+ * One writer per array (its worker), any number of readers; relaxed loads and stores, no lock prefix, a read
+ * is a snapshot of single values, not of the set.  Every refusal of the product increments exactly one of
+ * these. */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H
 

@@ -4,17 +4,21 @@
  *
  *     version u8 = 1 | type u8 | shard u16 | len u32 (head and body) | epoch u64
  *
- * Sequence.  The dataplane connects and says HELLO (the epoch it holds, one memfd per worker as ancillary data: base/audit_ring.h).
- * ctrl answers with a transaction: BEGIN full, records, END.  Later changes are BEGIN delta, records, END.  The dataplane stages the
- * records, applies all of them or none at END, and answers ACK when no worker can hold anything older, key bytes wiped and
- * caches flushed: a revoke is true when it is acked.  Or it answers REFUSE with a cause, keeps what it had, and the connection goes
- * on.  PING and PONG tell a hung peer from a silent one.  A message that does not parse ends the connection, never the process.
+ * Sequence.  The dataplane connects and says HELLO (the epoch it holds, one memfd per worker as ancillary
+ * data: base/audit_ring.h). ctrl answers with a transaction: BEGIN full, records, END.  Later changes are
+ * BEGIN delta, records, END.  The dataplane stages the records, applies all of them or none at END, and
+ * answers ACK when no worker can hold anything older, key bytes wiped and caches flushed: a revoke is true
+ * when it is acked.  Or it answers REFUSE with a cause, keeps what it had, and the connection goes on.  PING
+ * and PONG tell a hung peer from a silent one.  A message that does not parse ends the connection, never the
+ * process.
  *
- * Epochs grow by one per committed change.  A full transaction below the held epoch is refused (CTL_REFUSE_EPOCH_OLD): a ctrl
- * started on an old store must not bring back what was revoked.  A delta must start from the held epoch (CTL_REFUSE_EPOCH_GAP).
+ * Epochs grow by one per committed change.  A full transaction below the held epoch is refused
+ * (CTL_REFUSE_EPOCH_OLD): a ctrl started on an old store must not bring back what was revoked.  A delta must
+ * start from the held epoch (CTL_REFUSE_EPOCH_GAP).
  *
- * Parsers take exactly one body, check every length and enum, and return false for anything else; their spans point into it.
- * Writers append head and body to a writer and leave the overflow flag to the caller.  Full text: docs/WIRE.md. */
+ * Parsers take exactly one body, check every length and enum, and return false for anything else; their spans
+ * point into it. Writers append head and body to a writer and leave the overflow flag to the caller.  Full
+ * text: docs/WIRE.md. */
 #ifndef BASE_CTL_WIRE_H
 #define BASE_CTL_WIRE_H
 
@@ -27,11 +31,11 @@
 enum ctl_type {
     /* dataplane to ctrl */
     CTL_HELLO = 1,
-    CTL_ACK = 2,    /* no body; epoch = what every worker now serves */
+    CTL_ACK = 2, /* no body; epoch = what every worker now serves */
     CTL_REFUSE = 3,
-    CTL_PONG = 4,   /* no body; epoch = what is served */
+    CTL_PONG = 4, /* no body; epoch = what is served */
     /* ctrl to dataplane */
-    CTL_PING = 16,  /* no body */
+    CTL_PING = 16, /* no body */
     CTL_BEGIN = 17,
     CTL_KEY = 18,
     CTL_KEY_VERSION = 19,
@@ -46,12 +50,13 @@ enum ctl_type {
 enum ctl_refusal {
     CTL_REFUSE_EPOCH_OLD = 1,
     CTL_REFUSE_EPOCH_GAP = 2,
-    CTL_REFUSE_COUNT = 3,      /* END's count is not what came */
+    CTL_REFUSE_COUNT = 3,       /* END's count is not what came */
     CTL_REFUSE_UNKNOWN_KEY = 4, /* a version, or a GONE, of a key that is not there */
-    CTL_REFUSE_CONFLICT = 5,   /* two keys on one path, two versions with one tag or number, a primary that is not there */
-    CTL_REFUSE_FULL = 6,       /* more than the tables were sized for */
+    CTL_REFUSE_CONFLICT =
+        5, /* two keys on one path, two versions with one tag or number, a primary that is not there */
+    CTL_REFUSE_FULL = 6,        /* more than the tables were sized for */
     CTL_REFUSE_CERTIFICATE = 7, /* chain or private key do not parse, or do not belong together */
-    CTL_REFUSE_ORDER = 8,      /* a record outside BEGIN..END, BEGIN inside */
+    CTL_REFUSE_ORDER = 8,       /* a record outside BEGIN..END, BEGIN inside */
     CTL_REFUSE_SHARD = 9,
 };
 
@@ -91,7 +96,8 @@ struct ctl_refuse {
     uint8_t cause; /* enum ctl_refusal */
 };
 
-/* The lifecycle state of a key and of a version; what each answers is docs/ARCHITECTURE.md, "What happens when". */
+/* The lifecycle state of a key and of a version; what each answers is docs/ARCHITECTURE.md, "What happens
+ * when". */
 enum key_state {
     KEY_STATE_PENDING_DURABLE = 1, /* not for wrap: not yet in every sink that the config demands */
     KEY_STATE_ENABLED = 2,
@@ -100,27 +106,28 @@ enum key_state {
     KEY_STATE_DESTROYED = 5,
 };
 
-/* Access reasons are a bit set: bit N = google.cloud.ekms.v0 AccessReasonContext.Reason number N (0..11), and two of ours. */
+/* Access reasons are a bit set: bit N = google.cloud.ekms.v0 AccessReasonContext.Reason number N (0..11), and
+ * two of ours. */
 #define ACCESS_REASON_LAST        11
 #define ACCESS_REASON_ABSENT_BIT  (1u << 30) /* no accessReasonContext in the request */
 #define ACCESS_REASON_UNKNOWN_BIT (1u << 31) /* a name or number we do not know */
 #define ACCESS_REASONS_ALL        (((1u << (ACCESS_REASON_LAST + 1)) - 1) | ACCESS_REASON_ABSENT_BIT)
 
 struct ctl_key {
-    uint8_t id[KEY_ID_LEN];   /* random, immutable, bound into every blob */
-    uint8_t state;            /* enum key_state */
-    uint16_t deny_status;     /* 403, or 400 where the operator chose so */
-    uint32_t primary_version; /* wraps use this one; 0 = none */
-    uint32_t reasons_allowed; /* bit set, see above */
-    struct span path;         /* 1..EKM_KEY_PATH_MAX bytes, no leading slash */
-    uint8_t caller_count;     /* 0..EKM_CALLERS_PER_KEY; none = nobody */
+    uint8_t id[KEY_ID_LEN];                   /* random, immutable, bound into every blob */
+    uint8_t state;                            /* enum key_state */
+    uint16_t deny_status;                     /* 403, or 400 where the operator chose so */
+    uint32_t primary_version;                 /* wraps use this one; 0 = none */
+    uint32_t reasons_allowed;                 /* bit set, see above */
+    struct span path;                         /* 1..EKM_KEY_PATH_MAX bytes, no leading slash */
+    uint8_t caller_count;                     /* 0..EKM_CALLERS_PER_KEY; none = nobody */
     struct span callers[EKM_CALLERS_PER_KEY]; /* exact e-mails */
 };
 
 struct ctl_key_version {
     uint8_t key_id[KEY_ID_LEN];
-    uint32_t version; /* 1.. */
-    uint8_t state;    /* enum key_state */
+    uint32_t version;                 /* 1.. */
+    uint8_t state;                    /* enum key_state */
     uint8_t tag[KEY_VERSION_TAG_LEN]; /* random, unique within the key */
     struct secret_span material;      /* KEY_MATERIAL_LEN bytes; 0 bytes when DESTROYED */
 };
@@ -130,9 +137,9 @@ struct ctl_key_gone {
 };
 
 struct ctl_issuer {
-    struct span iss;            /* compared as bytes with the token's iss */
+    struct span iss; /* compared as bytes with the token's iss */
     uint64_t jwks_loaded_unix_s;
-    uint32_t jwks_fresh_s;      /* a kid unknown to a JWKS older than this is 503, not 401 */
+    uint32_t jwks_fresh_s; /* a kid unknown to a JWKS older than this is 503, not 401 */
 };
 
 enum jwk_alg { JWK_RS256 = 1, JWK_ES256 = 2 };
@@ -149,7 +156,7 @@ struct ctl_audience {
 };
 
 struct ctl_certificate {
-    struct span chain_pem;         /* leaf first */
+    struct span chain_pem; /* leaf first */
     struct secret_span key_pem;
 };
 

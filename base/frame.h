@@ -1,7 +1,8 @@
 /* One Ethernet frame and what is known about it; how drivers/nic and dataplane/net speak to each other.
  *
- * The bytes belong to whoever holds the struct; `owner` is the driver's own handle (an rte_mbuf, a simulator buffer) and is
- * touched by the driver alone.  A frame leaves a hand exactly once: nic_tx or nic_frame_free. */
+ * The bytes belong to whoever holds the struct; `owner` is the driver's own handle (an rte_mbuf, a simulator
+ * buffer) and is touched by the driver alone.  A frame leaves a hand exactly once: nic_tx or nic_frame_free.
+ */
 #ifndef BASE_FRAME_H
 #define BASE_FRAME_H
 
@@ -13,8 +14,8 @@ enum frame_flag {
     FRAME_RX_IP4_CSUM_BAD = 1 << 1,
     FRAME_RX_L4_CSUM_GOOD = 1 << 2, /* the device checked TCP's checksum, or the peer left it to the device */
     FRAME_RX_L4_CSUM_BAD = 1 << 3,
-    /* to send: set by net where nic_info says that the device does it; the field then holds what the device wants
-     * (zero for IPv4, the pseudo-header sum for TCP) */
+    /* to send: set by net where nic_info says that the device does it; the field then holds what the device
+     * wants (zero for IPv4, the pseudo-header sum for TCP) */
     FRAME_TX_IP4_CSUM = 1 << 4,
     FRAME_TX_TCP_CSUM = 1 << 5,
     FRAME_IS_IP6 = 1 << 6, /* with FRAME_TX_TCP_CSUM: which pseudo-header */

@@ -2,14 +2,15 @@
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
 
-/* --- the API (ekm-api 1.5): Cloud KMS sends up to 64 KiB of plaintext plus its own layer, and 64 KiB of AAD --- */
-#define EKM_PLAINTEXT_MAX    (128 * 1024)
-#define EKM_AAD_MAX          (64 * 1024)
-#define EKM_BLOB_MAX         (192 * 1024)
-#define EKM_KEY_PATH_MAX     256  /* without the leading slash and the verb */
-#define EKM_RESOURCE_MAX     512  /* relativeResourceName */
-#define EKM_CALLER_MAX       254  /* an e-mail address, RFC 5321 4.5.3.1 */
-#define EKM_CALLERS_PER_KEY  64
+/* --- the API (ekm-api 1.5): Cloud KMS sends up to 64 KiB of plaintext plus its own layer, and 64 KiB of AAD
+ * --- */
+#define EKM_PLAINTEXT_MAX   (128 * 1024)
+#define EKM_AAD_MAX         (64 * 1024)
+#define EKM_BLOB_MAX        (192 * 1024)
+#define EKM_KEY_PATH_MAX    256 /* without the leading slash and the verb */
+#define EKM_RESOURCE_MAX    512 /* relativeResourceName */
+#define EKM_CALLER_MAX      254 /* an e-mail address, RFC 5321 4.5.3.1 */
+#define EKM_CALLERS_PER_KEY 64
 
 /* --- HTTP --- */
 #define HTTP_BODY_MAX       (512 * 1024)
@@ -18,17 +19,17 @@
 #define HTTP_SMALL_BODY_MAX (16 * 1024) /* a larger body takes one buffer of the worker's bounded pool */
 
 /* --- tokens --- */
-#define JWT_TOKEN_MAX   4096
-#define JWT_KID_MAX     128
-#define JWKS_KEYS_MAX   32
-#define ISSUERS_MAX     8
-#define AUDIENCES_MAX   8
+#define JWT_TOKEN_MAX 4096
+#define JWT_KID_MAX   128
+#define JWKS_KEYS_MAX 32
+#define ISSUERS_MAX   8
+#define AUDIENCES_MAX 8
 
 /* --- keys --- */
-#define KEY_ID_LEN            16
-#define KEY_MATERIAL_LEN      32 /* AES-256 */
-#define KEY_VERSION_TAG_LEN   8
-#define KEY_VERSIONS_PER_KEY  4096
+#define KEY_ID_LEN           16
+#define KEY_MATERIAL_LEN     32 /* AES-256 */
+#define KEY_VERSION_TAG_LEN  8
+#define KEY_VERSIONS_PER_KEY 4096
 
 /* --- the wrapped blob, suite 1 (docs/WIRE.md) --- */
 #define BLOB_NONCE_LEN      24
@@ -40,7 +41,8 @@
 _Static_assert(BLOB_HEAD_LEN == 68, "the GCM AAD starts with blob bytes 0..67");
 _Static_assert(BLOB_OVERHEAD == 84, "a wrapped blob is its plaintext and 84 bytes");
 _Static_assert(EKM_PLAINTEXT_MAX + BLOB_OVERHEAD <= EKM_BLOB_MAX, "what we wrap, we must accept back");
-_Static_assert((EKM_BLOB_MAX + EKM_AAD_MAX) / 3 * 4 + 2048 <= HTTP_BODY_MAX, "the largest legal request fits a body");
+_Static_assert((EKM_BLOB_MAX + EKM_AAD_MAX) / 3 * 4 + 2048 <= HTTP_BODY_MAX,
+               "the largest legal request fits a body");
 
 /* --- workers --- */
 #define WORKERS_MAX   16

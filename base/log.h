@@ -2,9 +2,9 @@
  *
  *     log_info("key table published", F("epoch", epoch), F("keys", count), F("path", path_span));
  *
- * F takes integers, C strings and struct span, and nothing else: a secret_span, a float or a pointer does not compile.  Bytes
- * that are not printable ASCII come out as \xNN, and a value is cut at 200 bytes, so that no input can forge a line.
- * Never called per packet or per request: those are counted (base/counters.h). */
+ * F takes integers, C strings and struct span, and nothing else: a secret_span, a float or a pointer does not
+ * compile.  Bytes that are not printable ASCII come out as \xNN, and a value is cut at 200 bytes, so that no
+ * input can forge a line. Never called per packet or per request: those are counted (base/counters.h). */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -40,7 +40,7 @@ static inline struct log_field log_field_span(const char *name, struct span v)
     return (struct log_field){name, LOG_FIELD_TEXT, 0, 0, v};
 }
 
-#define F(name, v)                                                                                                     \
+#define F(name, v)                                                                                           \
     _Generic((v),                                                                                                      \
         int: log_field_int,                                                                                            \
         long: log_field_int,                                                                                           \
@@ -58,9 +58,10 @@ static inline struct log_field log_field_span(const char *name, struct span v)
 void log_set_level(enum log_level min);
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count);
 
-#define LOG_AT(level, event, ...)                                                                                      \
-    log_write(level, event, (const struct log_field[]){{.name = NULL}, ##__VA_ARGS__} + 1,                                        \
-              sizeof((const struct log_field[]){{.name = NULL}, ##__VA_ARGS__}) / sizeof(struct log_field) - 1)
+#define LOG_AT(level, event, ...)                                                                            \
+    log_write(level, event, (const struct log_field[]){{.name = NULL}, ##__VA_ARGS__} + 1,                   \
+              sizeof((const struct log_field[]){{.name = NULL}, ##__VA_ARGS__}) / sizeof(struct log_field) - \
+                  1)
 
 #define log_debug(event, ...) LOG_AT(LOG_DEBUG, event, ##__VA_ARGS__)
 #define log_info(event, ...)  LOG_AT(LOG_INFO, event, ##__VA_ARGS__)

@@ -1,6 +1,7 @@
 /* Pointers from exactly one producer thread to exactly one consumer thread; lock-free, wait-free, bounded.
  *
- * ring_put: false when full (the caller counts it).  ring_get: NULL when empty.  Capacity is a power of two. */
+ * ring_put: false when full (the caller counts it).  ring_get: NULL when empty.  Capacity is a power of two.
+ */
 #ifndef BASE_RING_H
 #define BASE_RING_H
 

@@ -1,5 +1,6 @@
-/* The one way to the bytes of a secret_span.  Who may include this is listed in tests/layering/secret_users.txt: the
- * ciphers, the parsers that read a request body, the key tables, and the rooms that hand a body over. */
+/* The one way to the bytes of a secret_span.  Who may include this is listed in
+ * tests/layering/secret_users.txt: the ciphers, the parsers that read a request body, the key tables, and the
+ * rooms that hand a body over. */
 #ifndef BASE_SECRET_PRIV_H
 #define BASE_SECRET_PRIV_H
 

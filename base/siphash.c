@@ -2,18 +2,18 @@
 
 #define ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 
-#define SIPROUND                                                                                                       \
-    do {                                                                                                               \
-        v0 += v1;                                                                                                      \
-        v1 = ROTL(v1, 13) ^ v0;                                                                                        \
-        v0 = ROTL(v0, 32);                                                                                             \
-        v2 += v3;                                                                                                      \
-        v3 = ROTL(v3, 16) ^ v2;                                                                                        \
-        v0 += v3;                                                                                                      \
-        v3 = ROTL(v3, 21) ^ v0;                                                                                        \
-        v2 += v1;                                                                                                      \
-        v1 = ROTL(v1, 17) ^ v2;                                                                                        \
-        v2 = ROTL(v2, 32);                                                                                             \
+#define SIPROUND                                                                                             \
+    do {                                                                                                     \
+        v0 += v1;                                                                                            \
+        v1 = ROTL(v1, 13) ^ v0;                                                                              \
+        v0 = ROTL(v0, 32);                                                                                   \
+        v2 += v3;                                                                                            \
+        v3 = ROTL(v3, 16) ^ v2;                                                                              \
+        v0 += v3;                                                                                            \
+        v3 = ROTL(v3, 21) ^ v0;                                                                              \
+        v2 += v1;                                                                                            \
+        v1 = ROTL(v1, 17) ^ v2;                                                                              \
+        v2 = ROTL(v2, 32);                                                                                   \
     } while (0)
 
 uint64_t siphash(const struct siphash_key *key, struct span data)

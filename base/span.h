@@ -1,9 +1,9 @@
 /* Bytes that belong to somebody else: a pointer and a length, nothing owned, nothing copied.
  *
  * struct span         public bytes: frames, heads, paths, blobs.
- * struct secret_span  bytes that must never reach a log, an error text or a public buffer: plaintext data keys, key material,
- *                     bearer tokens.  Its pointer is reached through base/secret_priv.h only, by the files that
- *                     tests/layering/secret_users.txt names.
+ * struct secret_span  bytes that must never reach a log, an error text or a public buffer: plaintext data
+ * keys, key material, bearer tokens.  Its pointer is reached through base/secret_priv.h only, by the files
+ * that tests/layering/secret_users.txt names.
  *
  * A span dies with the buffer it points into; every header that hands one out says when that is. */
 #ifndef BASE_SPAN_H

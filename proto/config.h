@@ -1,7 +1,8 @@
 /* wirewrap.yaml: the one configuration file, read by both processes at start and by ctrl on reload.
  *
- * Pure: text in, struct config out.  An unknown key is an error with its line and the nearest known name; so are a wrong type, a value out of range, a
- * duplicate, a missing requirement.  Strings are copied into the struct; durations carry units (150ms, 30s, 1h).  Schema: docs/OPERATIONS.md. */
+ * Pure: text in, struct config out.  An unknown key is an error with its line and the nearest known name; so
+ * are a wrong type, a value out of range, a duplicate, a missing requirement.  Strings are copied into the
+ * struct; durations carry units (150ms, 30s, 1h).  Schema: docs/OPERATIONS.md. */
 #ifndef PROTO_CONFIG_H
 #define PROTO_CONFIG_H
 
@@ -17,13 +18,14 @@ struct config_issuer {
 };
 
 struct config_route {
-    char dst[64];     /* prefix */
-    char via[64];     /* gateway, or empty = on-link */
+    char dst[64]; /* prefix */
+    char via[64]; /* gateway, or empty = on-link */
 };
 
 struct config {
     struct {
-        char device[CONFIG_TEXT_CAP]; /* "tap:ww0", "virtio-user:/path", "af_packet:eth1", "memif:/path", "pci:0000:01:00.0" */
+        char device[CONFIG_TEXT_CAP]; /* "tap:ww0", "virtio-user:/path", "af_packet:eth1", "memif:/path",
+                                         "pci:0000:01:00.0" */
         char mac[18];                 /* empty = the device's */
         uint16_t mtu;
         uint16_t queues;
@@ -32,7 +34,7 @@ struct config {
     } nic;
     struct {
         uint16_t address_count;
-        char addresses[16][64];       /* prefixes */
+        char addresses[16][64]; /* prefixes */
         uint16_t route_count;
         struct config_route routes[32];
         uint16_t port;
@@ -40,9 +42,9 @@ struct config {
     } net;
     struct {
         uint16_t workers;
-        uint16_t cores[WORKERS_MAX];  /* empty = unpinned */
+        uint16_t cores[WORKERS_MAX]; /* empty = unpinned */
         uint16_t core_count;
-        char idle[16];                /* spin, pause, sleep */
+        char idle[16]; /* spin, pause, sleep */
         uint32_t keys_max, versions_max;
         uint32_t audit_records;
     } dataplane;
@@ -69,7 +71,7 @@ struct config {
 };
 
 struct config_error {
-    uint32_t line; /* 1-based */
+    uint32_t line;  /* 1-based */
     char text[512]; /* names the key, what is wrong and the nearest right thing */
 };
 

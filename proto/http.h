@@ -1,10 +1,11 @@
-/* HTTP/1.1 requests (RFC 9112, 9110), strictly: any ambiguity of framing is 400 and close.  Pure: bytes in, meaning out, no state
- * but what the caller holds; nothing is allocated; views point into the caller's bytes.
+/* HTTP/1.1 requests (RFC 9112, 9110), strictly: any ambiguity of framing is 400 and close.  Pure: bytes in,
+ * meaning out, no state but what the caller holds; nothing is allocated; views point into the caller's bytes.
  *
- * Refused with their own reason: bare CR or LF as line end, obs-fold, space before the colon, control bytes, a request
- * target not in origin-form, HTTP versions other than 1.0 and 1.1, no or several Host in 1.1, Content-Length twice or not plain
- * digits, Content-Length beside Transfer-Encoding, any Transfer-Encoding but exactly "chunked", chunked in 1.0, a second
- * Authorization, lengths over limits.h.  The path is the bytes of the target: no percent-decoding, no dot segments. */
+ * Refused with their own reason: bare CR or LF as line end, obs-fold, space before the colon, control bytes,
+ * a request target not in origin-form, HTTP versions other than 1.0 and 1.1, no or several Host in 1.1,
+ * Content-Length twice or not plain digits, Content-Length beside Transfer-Encoding, any Transfer-Encoding
+ * but exactly "chunked", chunked in 1.0, a second Authorization, lengths over limits.h.  The path is the
+ * bytes of the target: no percent-decoding, no dot segments. */
 #ifndef PROTO_HTTP_H
 #define PROTO_HTTP_H
 
@@ -25,25 +26,27 @@ struct http_request {
     struct span content_type;
     enum http_framing framing;
     size_t content_length;
-    bool keep_alive;       /* what the request asks for, by version and Connection */
+    bool keep_alive; /* what the request asks for, by version and Connection */
     bool expect_continue;
-    size_t head_len;       /* bytes of the head, its empty line included */
+    size_t head_len; /* bytes of the head, its empty line included */
 };
 
 enum http_status {
     HTTP_OK,
-    HTTP_MORE,          /* not all here yet */
-    HTTP_BAD,           /* 400, close */
-    HTTP_TOO_LARGE,     /* 413: announced body over HTTP_BODY_MAX; close */
-    HTTP_HEAD_TOO_LARGE, /* 431; close */
+    HTTP_MORE,            /* not all here yet */
+    HTTP_BAD,             /* 400, close */
+    HTTP_TOO_LARGE,       /* 413: announced body over HTTP_BODY_MAX; close */
+    HTTP_HEAD_TOO_LARGE,  /* 431; close */
     HTTP_NOT_IMPLEMENTED, /* 501: a transfer coding we do not know; close */
-    HTTP_BAD_VERSION,   /* 505; close */
+    HTTP_BAD_VERSION,     /* 505; close */
 };
 
-/* Parses the head at the front of in.  On HTTP_OK views point into in.  On an error *why is the counted reason. */
+/* Parses the head at the front of in.  On HTTP_OK views point into in.  On an error *why is the counted
+ * reason. */
 enum http_status MUST_USE http_parse_head(struct span in, struct http_request *out, enum reason *why);
 
-/* Chunked bodies, decoded in place and incrementally (RFC 9112 7.1): chunk extensions are skipped, trailers are skipped, both bounded. */
+/* Chunked bodies, decoded in place and incrementally (RFC 9112 7.1): chunk extensions are skipped, trailers
+ * are skipped, both bounded. */
 struct http_chunked {
     uint8_t state;
     size_t chunk_left;
@@ -52,9 +55,10 @@ struct http_chunked {
 };
 
 void http_chunked_init(struct http_chunked *c);
-/* Consumes from in, appends decoded bytes to body (which may overlap in: body never runs ahead of it); *used: consumed bytes.
- * HTTP_OK: the last chunk and trailers were seen.  HTTP_MORE: all of in was used. */
-enum http_status MUST_USE http_chunked_feed(struct http_chunked *c, struct span in, size_t *used, struct buf *body, enum reason *why);
+/* Consumes from in, appends decoded bytes to body (which may overlap in: body never runs ahead of it); *used:
+ * consumed bytes. HTTP_OK: the last chunk and trailers were seen.  HTTP_MORE: all of in was used. */
+enum http_status MUST_USE http_chunked_feed(struct http_chunked *c, struct span in, size_t *used,
+                                            struct buf *body, enum reason *why);
 
 /* The reply's head, written into out; false when it does not fit. */
 struct http_reply_head {

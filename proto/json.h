@@ -1,8 +1,9 @@
 /* JSON (RFC 8259) without allocation or recursion: a pull reader over one complete text.
  *
- * Strict: valid UTF-8 without lone surrogates, no NUL in strings, no duplicate keys within an object, depth <= JSON_DEPTH_MAX, no bytes
- * after the value.  The reader reports one token after the other; the ProtoJSON rules (lowerCamelCase and snake_case names, null = default, unknown
- * names skipped) are in proto/protojson.h on top of it. */
+ * Strict: valid UTF-8 without lone surrogates, no NUL in strings, no duplicate keys within an object, depth
+ * <= JSON_DEPTH_MAX, no bytes after the value.  The reader reports one token after the other; the ProtoJSON
+ * rules (lowerCamelCase and snake_case names, null = default, unknown names skipped) are in proto/protojson.h
+ * on top of it. */
 #ifndef PROTO_JSON_H
 #define PROTO_JSON_H
 
@@ -22,22 +23,27 @@ enum json_token {
     JSON_TRUE,
     JSON_FALSE,
     JSON_NULL,
-    JSON_END,    /* the text is complete */
-    JSON_ERROR,  /* sticky */
+    JSON_END,   /* the text is complete */
+    JSON_ERROR, /* sticky */
 };
 
 struct json_reader {
     struct span in;
     size_t at;
-    struct span text;     /* of the last NAME, STRING or NUMBER */
-    bool text_escaped;    /* it holds a backslash: json_unescape before comparing */
+    struct span text;  /* of the last NAME, STRING or NUMBER */
+    bool text_escaped; /* it holds a backslash: json_unescape before comparing */
     uint8_t depth;
-    const char *error;    /* static text, NULL while all is well; never quotes input */
+    const char *error; /* static text, NULL while all is well; never quotes input */
     /* the rest is the reader's own */
     uint8_t state_;
-    struct { bool is_object_; uint16_t names_begin_; } stack_[JSON_DEPTH_MAX];
+    struct {
+        bool is_object_;
+        uint16_t names_begin_;
+    } stack_[JSON_DEPTH_MAX];
     uint16_t name_count_;
-    struct { uint32_t at, len; } names_[JSON_MEMBERS_MAX];
+    struct {
+        uint32_t at, len;
+    } names_[JSON_MEMBERS_MAX];
 };
 
 void json_init(struct json_reader *r, struct span in);

@@ -1,14 +1,16 @@
 /* The key tables: the only room with key bytes.  Verbs, never getters.
  *
- * Writers.  One thread, the housekeeper (dataplane/ctl.c), stages a transaction and commits it: records are published by RCU, the
- * old ones are wiped and freed once no worker can hold them.
- * Readers.  Any number of workers, each with its own struct keys_worker: wait-free lookups; a `const struct key *` stays valid
- * until that worker's next keys_quiescent().
+ * Writers.  One thread, the housekeeper (dataplane/ctl.c), stages a transaction and commits it: records are
+ * published by RCU, the old ones are wiped and freed once no worker can hold them. Readers.  Any number of
+ * workers, each with its own struct keys_worker: wait-free lookups; a `const struct key *` stays valid until
+ * that worker's next keys_quiescent().
  *
- * Revocation.  keys_commit publishes; keys_settled(epoch) becomes true once every worker has passed keys_quiescent() after it,
- * has flushed its cipher contexts, and the old material is wiped.  Only then is the epoch acked.
+ * Revocation.  keys_commit publishes; keys_settled(epoch) becomes true once every worker has passed
+ * keys_quiescent() after it, has flushed its cipher contexts, and the old material is wiped.  Only then is
+ * the epoch acked.
  *
- * Memory: locked, left out of dumps, wiped (base/secret.h).  Sources: C2SP XAES-256-GCM; NIST SP 800-108r1, 800-38B, 800-38D; docs/WIRE.md. */
+ * Memory: locked, left out of dumps, wiped (base/secret.h).  Sources: C2SP XAES-256-GCM; NIST SP 800-108r1,
+ * 800-38B, 800-38D; docs/WIRE.md. */
 #ifndef DATAPLANE_KEYS_H
 #define DATAPLANE_KEYS_H
 
@@ -34,9 +36,11 @@ void keys_free(struct keys *k); /* no worker may be left */
 /* Called on the thread that will use it: registers it with RCU. */
 struct keys_worker *MUST_USE keys_worker_new(struct keys *k, struct counters *counters);
 void keys_worker_free(struct keys_worker *w);
-/* Once per turn, when no `struct key` is held: flushes caches older than the published epoch, then reports the quiescent state. */
+/* Once per turn, when no `struct key` is held: flushes caches older than the published epoch, then reports
+ * the quiescent state. */
 void keys_quiescent(struct keys_worker *w);
-/* Around a sleep: a sleeping worker delays nobody.  It holds no key, and its caches are flushed before it serves again. */
+/* Around a sleep: a sleeping worker delays nobody.  It holds no key, and its caches are flushed before it
+ * serves again. */
 void keys_offline(struct keys_worker *w);
 void keys_online(struct keys_worker *w);
 
@@ -54,39 +58,44 @@ bool key_allows_reason(const struct key *k, uint32_t reason_bit);
 
 enum keys_status {
     KEYS_OK,
-    KEYS_NO_VERSION,   /* wrap: no primary version that may wrap (disabled, pending) */
-    KEYS_BAD_BLOB,     /* unwrap: any mismatch whatever: length, format, suite, reserved bytes, tag of no version of this key,
-                          commitment, GCM tag, AAD.  One answer for all. */
+    KEYS_NO_VERSION, /* wrap: no primary version that may wrap (disabled, pending) */
+    KEYS_BAD_BLOB, /* unwrap: any mismatch whatever: length, format, suite, reserved bytes, tag of no version
+                      of this key, commitment, GCM tag, AAD.  One answer for all. */
     KEYS_VERSION_OFF,  /* unwrap: the blob's version is of this key, but disabled: 400 FAILED_PRECONDITION */
     KEYS_VERSION_GONE, /* unwrap: the blob's version is doomed or destroyed: 404 */
     KEYS_FAULT,        /* our own: cipher failed, or verify-after-wrap did; counted; 503, nothing leaves */
 };
 
-/* Wraps plaintext (0..EKM_PLAINTEXT_MAX) under the primary version: writes the blob, plaintext.len + BLOB_OVERHEAD bytes, at `blob`
- * (its final place in the reply), then derives again from the key, opens those very bytes and compares.  *version: what was used.
- * On anything but KEYS_OK the bytes at blob are zero.  Cost: two AEAD passes, no allocation. */
-enum keys_status MUST_USE keys_wrap(struct keys_worker *w, const struct key *k, struct secret_span plaintext, struct span aad,
-                                    uint8_t *blob, uint32_t *version);
+/* Wraps plaintext (0..EKM_PLAINTEXT_MAX) under the primary version: writes the blob, plaintext.len +
+ * BLOB_OVERHEAD bytes, at `blob` (its final place in the reply), then derives again from the key, opens those
+ * very bytes and compares.  *version: what was used. On anything but KEYS_OK the bytes at blob are zero.
+ * Cost: two AEAD passes, no allocation. */
+enum keys_status MUST_USE keys_wrap(struct keys_worker *w, const struct key *k, struct secret_span plaintext,
+                                    struct span aad, uint8_t *blob, uint32_t *version);
 
-/* Unwraps blob under the version of k that its tag names; plaintext gets blob.len - BLOB_OVERHEAD bytes.  On anything but
- * KEYS_OK the bytes at plaintext are zero.  No trial decryption; the commitment is compared in constant time before GCM runs. */
-enum keys_status MUST_USE keys_unwrap(struct keys_worker *w, const struct key *k, struct span blob, struct span aad,
-                                      uint8_t *plaintext, size_t *plaintext_len, uint32_t *version);
+/* Unwraps blob under the version of k that its tag names; plaintext gets blob.len - BLOB_OVERHEAD bytes.  On
+ * anything but KEYS_OK the bytes at plaintext are zero.  No trial decryption; the commitment is compared in
+ * constant time before GCM runs. */
+enum keys_status MUST_USE keys_unwrap(struct keys_worker *w, const struct key *k, struct span blob,
+                                      struct span aad, uint8_t *plaintext, size_t *plaintext_len,
+                                      uint32_t *version);
 
 /* ---- the writer (housekeeper only) ---- */
 
 uint64_t keys_epoch(const struct keys *k); /* last committed; 0 = never loaded */
 
-/* full: the transaction holds everything, what it does not name is gone.  Staging copies; nothing is visible before the commit.
- * Each returns 0 or an enum ctl_refusal; after a refusal the transaction is dropped by keys_rollback. */
+/* full: the transaction holds everything, what it does not name is gone.  Staging copies; nothing is visible
+ * before the commit. Each returns 0 or an enum ctl_refusal; after a refusal the transaction is dropped by
+ * keys_rollback. */
 int MUST_USE keys_begin(struct keys *k, bool full, uint64_t base_epoch, uint64_t epoch);
 int MUST_USE keys_stage_key(struct keys *k, const struct ctl_key *m);
 int MUST_USE keys_stage_version(struct keys *k, const struct ctl_key_version *m);
 int MUST_USE keys_stage_gone(struct keys *k, const struct ctl_key_gone *m);
-int MUST_USE keys_check(struct keys *k);   /* the whole is sound: commit cannot fail after this */
+int MUST_USE keys_check(struct keys *k); /* the whole is sound: commit cannot fail after this */
 void keys_commit(struct keys *k);
 void keys_rollback(struct keys *k);
-/* True once no worker can hold anything older than the last commit and the old material is wiped.  Never blocks; call again. */
+/* True once no worker can hold anything older than the last commit and the old material is wiped.  Never
+ * blocks; call again. */
 bool keys_settled(struct keys *k);
 
 struct keys_gauges {
@@ -96,7 +105,14 @@ struct keys_gauges {
 void keys_gauges(const struct keys *k, struct keys_gauges *out);
 
 /* Fault injection for the verify-after-wrap tests; compiled into test builds only (WW_TEST_HOOKS). */
-enum keys_fault { KEYS_FAULT_NONE, KEYS_FAULT_DERIVATION, KEYS_FAULT_COMMITMENT, KEYS_FAULT_CIPHERTEXT, KEYS_FAULT_TAG, KEYS_FAULT_BLOB };
+enum keys_fault {
+    KEYS_FAULT_NONE,
+    KEYS_FAULT_DERIVATION,
+    KEYS_FAULT_COMMITMENT,
+    KEYS_FAULT_CIPHERTEXT,
+    KEYS_FAULT_TAG,
+    KEYS_FAULT_BLOB
+};
 #ifdef WW_TEST_HOOKS
 void keys_inject_fault(struct keys_worker *w, enum keys_fault fault, uint32_t bit);
 #endif

@@ -1,17 +1,20 @@
-/* Ethernet, ARP, NDP, IPv4, IPv6, ICMP and TCP as a pure library: frames in, frames out, bytes of connections in between.
+/* Ethernet, ARP, NDP, IPv4, IPv6, ICMP and TCP as a pure library: frames in, frames out, bytes of connections
+ * in between.
  *
- * One struct net per worker.  No DPDK types, no clock, no allocation after net_new, no globals: time is an argument (microseconds of
- * a clock that never goes back), randomness comes from a seeded generator, frames come from the caller.  The same code
- * runs on a device and in the simulator.
+ * One struct net per worker.  No DPDK types, no clock, no allocation after net_new, no globals: time is an
+ * argument (microseconds of a clock that never goes back), randomness comes from a seeded generator, frames
+ * come from the caller.  The same code runs on a device and in the simulator.
  *
  * A turn of its user:
  *     net_input(net, frames, count, now)      takes received bytes; the frames stay the caller's
  *     while ((c = net_next_event(net, &ev)))  look at c: accept, read, write, close
  *     net_timers(net, now, budget)
- *     net_output(net, now, out, cap)          fills frames that are to be sent; the caller hands them to nic_tx
+ *     net_output(net, now, out, cap)          fills frames that are to be sent; the caller hands them to
+ * nic_tx
  *
- * Sources: RFC 9293 (TCP), 6298 (RTO), 5681/6582 (congestion, NewReno), 7323 (timestamps, window scale), 6528 (ISN), 6691 (MSS),
- * 826 and 5227 (ARP), 4861 (NDP), 791, 8200, 792, 4443.  Behaviours and bugs are named by their ids in docs/TCP.md. */
+ * Sources: RFC 9293 (TCP), 6298 (RTO), 5681/6582 (congestion, NewReno), 7323 (timestamps, window scale), 6528
+ * (ISN), 6691 (MSS), 826 and 5227 (ARP), 4861 (NDP), 791, 8200, 792, 4443.  Behaviours and bugs are named by
+ * their ids in docs/TCP.md. */
 #ifndef DATAPLANE_NET_H
 #define DATAPLANE_NET_H
 
@@ -47,24 +50,24 @@ struct net_route {
 
 struct net_config {
     uint8_t mac[6];
-    uint16_t mtu;                                       /* IP packet; 1280..9000 */
+    uint16_t mtu; /* IP packet; 1280..9000 */
     uint16_t addr_count;
-    struct net_prefix addrs[NET_SERVICE_ADDRS_MAX];     /* ours, each with its on-link prefix */
+    struct net_prefix addrs[NET_SERVICE_ADDRS_MAX]; /* ours, each with its on-link prefix */
     uint16_t route_count;
     struct net_route routes[NET_ROUTES_MAX];
     uint16_t port_count;
-    uint16_t ports[NET_PORTS_MAX];                      /* TCP ports that listen, on every address */
-    bool tx_ip4_csum, tx_tcp_csum;                      /* leave these to the device (nic_info) */
-    uint32_t conns_max;                                 /* PCBs of this worker, TIME_WAIT included */
-    uint32_t recv_buffer;                               /* bytes per connection with unread data; power of two, 4 KiB..1 MiB */
+    uint16_t ports[NET_PORTS_MAX]; /* TCP ports that listen, on every address */
+    bool tx_ip4_csum, tx_tcp_csum; /* leave these to the device (nic_info) */
+    uint32_t conns_max;            /* PCBs of this worker, TIME_WAIT included */
+    uint32_t recv_buffer;          /* bytes per connection with unread data; power of two, 4 KiB..1 MiB */
     uint32_t recv_buffers_max;
-    uint32_t send_buffer;                               /* bytes per connection with unacknowledged data; power of two */
+    uint32_t send_buffer; /* bytes per connection with unacknowledged data; power of two */
     uint32_t send_buffers_max;
-    uint32_t msl_ms;                                    /* TIME_WAIT is twice this; default 30 000 */
-    uint32_t fin_wait_2_ms;                             /* default 60 000 */
-    uint8_t syn_ack_retries;                            /* default 5 */
-    uint32_t idle_close_ms;                             /* 0 = never */
-    uint8_t seed[32];                                   /* keys of the ISN, hash and timestamp offsets */
+    uint32_t msl_ms;         /* TIME_WAIT is twice this; default 30 000 */
+    uint32_t fin_wait_2_ms;  /* default 60 000 */
+    uint8_t syn_ack_retries; /* default 5 */
+    uint32_t idle_close_ms;  /* 0 = never */
+    uint8_t seed[32];        /* keys of the ISN, hash and timestamp offsets */
 };
 
 /* The defaults above; addresses, ports, mac and seed are the caller's to fill. */
@@ -76,23 +79,26 @@ const char *net_config_error(const struct net_config *c);
 struct net;
 
 size_t net_memory_needed(const struct net_config *c);
-struct net *MUST_USE net_new(const struct net_config *c, struct arena *a, struct counters *counters, uint64_t now_us);
+struct net *MUST_USE net_new(const struct net_config *c, struct arena *a, struct counters *counters,
+                             uint64_t now_us);
 
-/* Takes count received frames.  Bytes that are kept are copied; every frame is the caller's to free afterwards.  Anything
- * malformed is dropped with one counted reason.  Cost: bounded by the frames' length. */
+/* Takes count received frames.  Bytes that are kept are copied; every frame is the caller's to free
+ * afterwards.  Anything malformed is dropped with one counted reason.  Cost: bounded by the frames' length.
+ */
 void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64_t now_us);
 
-/* Runs at most budget due timers.  net_next_timer: when the next one is due, UINT64_MAX when none is: an idle worker may sleep
- * until then. */
+/* Runs at most budget due timers.  net_next_timer: when the next one is due, UINT64_MAX when none is: an idle
+ * worker may sleep until then. */
 void net_timers(struct net *n, uint64_t now_us, uint32_t budget);
 uint64_t net_next_timer(const struct net *n);
 
-/* Fills up to cap frames (each already allocated by the caller, room for mtu + 14 bytes) with what is to be sent, in order;
- * returns how many.  What did not fit is sent by a later call: ask net_has_output. */
+/* Fills up to cap frames (each already allocated by the caller, room for mtu + 14 bytes) with what is to be
+ * sent, in order; returns how many.  What did not fit is sent by a later call: ask net_has_output. */
 uint16_t MUST_USE net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap);
 bool net_has_output(const struct net *n);
 
-/* Gratuitous ARP and unsolicited NA for every address, three times a second apart; called once when the link is up. */
+/* Gratuitous ARP and unsolicited NA for every address, three times a second apart; called once when the link
+ * is up. */
 void net_announce(struct net *n, uint64_t now_us);
 
 /* ---- connections ---- */
@@ -108,23 +114,32 @@ enum net_event {
     NET_EVENT_CLOSED = 1 << 5,      /* last one: reset, timed out or fully closed; see net_close_cause */
 };
 
-enum net_cause { NET_CAUSE_NONE, NET_CAUSE_FINISHED, NET_CAUSE_RESET, NET_CAUSE_TIMED_OUT, NET_CAUSE_ABORTED };
+enum net_cause {
+    NET_CAUSE_NONE,
+    NET_CAUSE_FINISHED,
+    NET_CAUSE_RESET,
+    NET_CAUSE_TIMED_OUT,
+    NET_CAUSE_ABORTED
+};
 
-/* The next connection with something to say, each at most once per round; NULL when there is none.  *events: a set of enum net_event. */
+/* The next connection with something to say, each at most once per round; NULL when there is none.  *events:
+ * a set of enum net_event. */
 struct net_conn *net_next_event(struct net *n, uint32_t *events);
 
 /* The user's own pointer; NULL on a fresh connection. */
 void net_set_user(struct net_conn *c, void *user);
 void *net_user(const struct net_conn *c);
 
-/* In-order bytes not yet consumed: as many as lie in one piece.  Valid until the next net_consume or net_input. */
+/* In-order bytes not yet consumed: as many as lie in one piece.  Valid until the next net_consume or
+ * net_input. */
 struct span net_peek(const struct net_conn *c);
 size_t net_readable(const struct net_conn *c);
-/* Gives len (<= net_readable) bytes back; opens the window, and announces it when RFC 9293 3.8.6.2.2 says so. */
+/* Gives len (<= net_readable) bytes back; opens the window, and announces it when RFC 9293 3.8.6.2.2 says so.
+ */
 void net_consume(struct net_conn *c, size_t len, uint64_t now_us);
 
-/* Copies as much of data as there is room for into the send buffer, returns how many bytes that were; 0 when full or closing.  Bytes go
- * out with the next net_output. */
+/* Copies as much of data as there is room for into the send buffer, returns how many bytes that were; 0 when
+ * full or closing.  Bytes go out with the next net_output. */
 size_t MUST_USE net_send(struct net_conn *c, struct span data, uint64_t now_us);
 size_t net_send_room(const struct net_conn *c);
 
@@ -132,8 +147,8 @@ size_t net_send_room(const struct net_conn *c);
 void net_close(struct net_conn *c, uint64_t now_us);
 /* RST now. */
 void net_abort(struct net_conn *c, uint64_t now_us);
-/* The user lets go: after NET_EVENT_CLOSED, or after net_close / net_abort when it cares no more.  c is dead to the caller; TCP finishes
- * on its own (FIN_WAIT, TIME_WAIT) and frees the record. */
+/* The user lets go: after NET_EVENT_CLOSED, or after net_close / net_abort when it cares no more.  c is dead
+ * to the caller; TCP finishes on its own (FIN_WAIT, TIME_WAIT) and frees the record. */
 void net_release(struct net_conn *c, uint64_t now_us);
 
 /* One alarm per connection, replaced by each call; 0 = none. */
@@ -147,7 +162,7 @@ uint16_t net_local_port(const struct net_conn *c);
 /* ---- for tests, metrics and the end-of-test invariant ---- */
 
 struct net_gauges {
-    uint32_t conns;             /* PCBs in any state */
+    uint32_t conns; /* PCBs in any state */
     uint32_t syn_received, established, time_wait;
     uint32_t recv_buffers_used, send_buffers_used;
     uint32_t neighbours;

@@ -1,11 +1,13 @@
-/* TLS 1.2 and 1.3, server side: OpenSSL 3.0 behind one door.  Bytes in, bytes out, a status.  No sockets, no clock.
+/* TLS 1.2 and 1.3, server side: OpenSSL 3.0 behind one door.  Bytes in, bytes out, a status.  No sockets, no
+ * clock.
  *
- * One struct tls_worker per worker: its own OSSL_LIB_CTX, so that no lock of OpenSSL is shared between cores.  Each certificate is
- * one SSL_CTX per worker (struct tls_identity), built on the housekeeping thread and published; connections keep the one they
- * began with, so a reload drops nobody.
+ * One struct tls_worker per worker: its own OSSL_LIB_CTX, so that no lock of OpenSSL is shared between cores.
+ * Each certificate is one SSL_CTX per worker (struct tls_identity), built on the housekeeping thread and
+ * published; connections keep the one they began with, so a reload drops nobody.
  *
- * The bytes of a connection are reached through struct tls_io (a custom BIO over it): tls never learns what carries them.
- * Error-queue discipline (bug B32): every call begins with an empty OpenSSL error queue and leaves an empty one.
+ * The bytes of a connection are reached through struct tls_io (a custom BIO over it): tls never learns what
+ * carries them. Error-queue discipline (bug B32): every call begins with an empty OpenSSL error queue and
+ * leaves an empty one.
  *
  * Sources: RFC 8446, 5246, 8422; dataplane settings in docs/ARCHITECTURE.md. */
 #ifndef DATAPLANE_TLS_H
@@ -16,7 +18,7 @@
 
 /* How tls reaches the connection's bytes. */
 struct tls_io {
-    struct span (*peek)(void *arg);              /* received bytes that lie in one piece */
+    struct span (*peek)(void *arg); /* received bytes that lie in one piece */
     void (*consume)(void *arg, size_t len);
     size_t (*send)(void *arg, struct span data); /* how many were taken */
 };
@@ -26,20 +28,22 @@ enum tls_status {
     TLS_WANT_READ,  /* more received bytes are needed */
     TLS_WANT_WRITE, /* the send side is full */
     TLS_CLOSED,     /* the peer sent close_notify */
-    TLS_FAILED,     /* the connection is dead; an alert was queued where one is due; the first cause was counted */
+    TLS_FAILED, /* the connection is dead; an alert was queued where one is due; the first cause was counted
+                 */
 };
 
 struct tls_worker;
 struct tls_conn;
 
-/* now_unix_s: for certificate times. NULL when OpenSSL refuses. seed_for_tests: NULL in production; else 32 bytes that make
- * OpenSSL's RAND of this worker repeatable (test builds only). */
+/* now_unix_s: for certificate times. NULL when OpenSSL refuses. seed_for_tests: NULL in production; else 32
+ * bytes that make OpenSSL's RAND of this worker repeatable (test builds only). */
 struct tls_worker *MUST_USE tls_worker_new(struct counters *counters, const uint8_t *seed_for_tests);
 void tls_worker_free(struct tls_worker *w);
 
-/* Housekeeping thread: builds and publishes the identity that new connections of w will use.  false when chain or key do not parse or do not match:
- * the one in use stays. key_pem is read once and not kept.  tls_retire frees identities that no connection can pick up any
- * more; call it after a grace period (keys_settled). */
+/* Housekeeping thread: builds and publishes the identity that new connections of w will use.  false when
+ * chain or key do not parse or do not match: the one in use stays. key_pem is read once and not kept.
+ * tls_retire frees identities that no connection can pick up any more; call it after a grace period
+ * (keys_settled). */
 bool MUST_USE tls_publish(struct tls_worker *w, struct span chain_pem, struct secret_span key_pem);
 void tls_retire(struct tls_worker *w);
 bool tls_ready(const struct tls_worker *w); /* an identity has been published */
@@ -48,12 +52,13 @@ bool tls_ready(const struct tls_worker *w); /* an identity has been published */
 struct tls_conn *MUST_USE tls_accept(struct tls_worker *w, const struct tls_io *io, void *arg);
 void tls_free(struct tls_conn *c);
 
-/* Steps the handshake as far as the bytes allow. TLS_OK once it is complete.  Cost: at most one private-key operation. */
+/* Steps the handshake as far as the bytes allow. TLS_OK once it is complete.  Cost: at most one private-key
+ * operation. */
 enum tls_status MUST_USE tls_handshake(struct tls_conn *c);
 /* Decrypts up to cap bytes to buf.  TLS_OK with *len > 0, or why not. */
 enum tls_status MUST_USE tls_read(struct tls_conn *c, uint8_t *buf, size_t cap, size_t *len);
-/* Seals data as one record (data.len <= 4096 is one record always) and sends it; *len: how much was taken.  After TLS_WANT_WRITE
- * the same bytes are offered again when there is room. */
+/* Seals data as one record (data.len <= 4096 is one record always) and sends it; *len: how much was taken.
+ * After TLS_WANT_WRITE the same bytes are offered again when there is room. */
 enum tls_status MUST_USE tls_write(struct tls_conn *c, struct span data, size_t *len);
 /* Queues close_notify. */
 void tls_shutdown(struct tls_conn *c);

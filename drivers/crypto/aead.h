@@ -1,7 +1,8 @@
 /* XAES-256-GCM (C2SP) with and without Wirewrap's key commitment, over OpenSSL's EVP.
  *
- * One struct aead_worker per worker: its own OSSL_LIB_CTX and pre-fetched ciphers.  A struct aead_key is one key's AES
- * schedule and its CMAC subkey K1 (depends on K alone); it costs one allocation by OpenSSL and is meant to be cached.
+ * One struct aead_worker per worker: its own OSSL_LIB_CTX and pre-fetched ciphers.  A struct aead_key is one
+ * key's AES schedule and its CMAC subkey K1 (depends on K alone); it costs one allocation by OpenSSL and is
+ * meant to be cached.
  *
  * Sources: C2SP XAES-256-GCM; NIST SP 800-108r1 (KBKDF in counter mode with CMAC), 800-38B, 800-38D. */
 #ifndef DRIVERS_CRYPTO_AEAD_H
@@ -23,19 +24,23 @@ void aead_worker_free(struct aead_worker *w);
 struct aead_key *MUST_USE aead_key_new(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN]);
 void aead_key_free(struct aead_key *k); /* wipes */
 
-/* What one message needs, derived from K and N: Kx and, when asked for, the commitment.  Wiped by the caller. */
+/* What one message needs, derived from K and N: Kx and, when asked for, the commitment.  Wiped by the caller.
+ */
 struct xaes_derived {
     uint8_t kx[32];
     uint8_t commitment[BLOB_COMMITMENT_LEN];
 };
-bool MUST_USE xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool with_commitment, struct xaes_derived *out);
+bool MUST_USE xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool with_commitment,
+                          struct xaes_derived *out);
 
-/* AES-256-GCM under d->kx and nonce[12..23].  AAD is the concatenation of two parts (head, caller's).  out: in.len bytes; may be
- * in place.  false on a fault of the library only. */
-bool MUST_USE xaes_seal(struct aead_worker *w, const struct xaes_derived *d, const uint8_t nonce[XAES_NONCE_LEN], const struct span *aad,
-                        size_t aad_parts, struct span in, uint8_t *out, uint8_t tag[XAES_TAG_LEN]);
+/* AES-256-GCM under d->kx and nonce[12..23].  AAD is the concatenation of two parts (head, caller's).  out:
+ * in.len bytes; may be in place.  false on a fault of the library only. */
+bool MUST_USE xaes_seal(struct aead_worker *w, const struct xaes_derived *d,
+                        const uint8_t nonce[XAES_NONCE_LEN], const struct span *aad, size_t aad_parts,
+                        struct span in, uint8_t *out, uint8_t tag[XAES_TAG_LEN]);
 /* false when the tag does not fit: out is then zeroed. */
-bool MUST_USE xaes_open(struct aead_worker *w, const struct xaes_derived *d, const uint8_t nonce[XAES_NONCE_LEN], const struct span *aad,
-                        size_t aad_parts, struct span in, const uint8_t tag[XAES_TAG_LEN], uint8_t *out);
+bool MUST_USE xaes_open(struct aead_worker *w, const struct xaes_derived *d,
+                        const uint8_t nonce[XAES_NONCE_LEN], const struct span *aad, size_t aad_parts,
+                        struct span in, const uint8_t tag[XAES_TAG_LEN], uint8_t *out);
 
 #endif

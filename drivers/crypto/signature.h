@@ -1,6 +1,8 @@
-/* Signature verification for tokens: RSASSA-PKCS1-v1_5 with SHA-256 (RS256), ECDSA P-256 with SHA-256 (ES256, raw r||s).
+/* Signature verification for tokens: RSASSA-PKCS1-v1_5 with SHA-256 (RS256), ECDSA P-256 with SHA-256 (ES256,
+ * raw r||s).
  *
- * Refused at load: RSA moduli under 2048 or over 4096 bits, exponents other than odd and >= 65537 (FIPS 186-5 5.4), points not on the curve. */
+ * Refused at load: RSA moduli under 2048 or over 4096 bits, exponents other than odd and >= 65537 (FIPS
+ * 186-5 5.4), points not on the curve. */
 #ifndef DRIVERS_CRYPTO_SIGNATURE_H
 #define DRIVERS_CRYPTO_SIGNATURE_H
 

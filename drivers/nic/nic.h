@@ -1,12 +1,14 @@
 /* One door to every network device: bursts of frames in and out of numbered queues.
  *
- * Behind it stand the DPDK ports (drivers/nic/dpdk: PCI, virtio-user, TAP, af_packet, memif) and the simulator
- * (drivers/nic/sim: an in-memory wire under a virtual clock).  A queue belongs to one worker; calls on one queue are not
- * thread-safe, calls on different queues are independent.  No call blocks, allocates or logs after nic_start.
+ * Behind it stand the DPDK ports (drivers/nic/dpdk: PCI, virtio-user, TAP, af_packet, memif) and the
+ * simulator (drivers/nic/sim: an in-memory wire under a virtual clock).  A queue belongs to one worker; calls
+ * on one queue are not thread-safe, calls on different queues are independent.  No call blocks, allocates or
+ * logs after nic_start.
  *
- * Ownership.  nic_rx hands frames to the caller; each is given back exactly once, by nic_frame_free or nic_tx.  nic_frame_alloc hands out an
- * empty frame for sending.  nic_tx takes the first N frames of the array, N being its return value; the rest stay the
- * caller's, in order, to be offered again (bug B37: a burst's remainder is never dropped silently).
+ * Ownership.  nic_rx hands frames to the caller; each is given back exactly once, by nic_frame_free or
+ * nic_tx.  nic_frame_alloc hands out an empty frame for sending.  nic_tx takes the first N frames of the
+ * array, N being its return value; the rest stay the caller's, in order, to be offered again (bug B37: a
+ * burst's remainder is never dropped silently).
  *
  * Sources: DPDK 22.11 ethdev programmer's guide. */
 #ifndef DRIVERS_NIC_H
@@ -20,14 +22,14 @@ struct nic;
 /* What was agreed with the device.  A capability that is absent here has its software fallback in net. */
 struct nic_info {
     uint8_t mac[6];
-    uint16_t mtu;         /* largest IP packet */
+    uint16_t mtu; /* largest IP packet */
     uint16_t queue_count;
-    bool rx_ip4_csum;     /* the device checks, flags FRAME_RX_* say what it found */
+    bool rx_ip4_csum; /* the device checks, flags FRAME_RX_* say what it found */
     bool rx_tcp_csum;
-    bool tx_ip4_csum;     /* FRAME_TX_IP4_CSUM may be used */
+    bool tx_ip4_csum; /* FRAME_TX_IP4_CSUM may be used */
     bool tx_tcp_csum;
-    bool rss;             /* receive queues are chosen by flow hash in the device */
-    const char *kind;     /* "net_tap", "net_virtio_user", "sim" ... */
+    bool rss;         /* receive queues are chosen by flow hash in the device */
+    const char *kind; /* "net_tap", "net_virtio_user", "sim" ... */
 };
 
 struct nic_ops {
