@@ -1,0 +1,172 @@
+/* What the files of this room share; nobody outside it includes this.
+ *
+ * The link and IP half (eth, arp, ndp, ip, icmp, route, neighbour, reply) hands L4 bytes to TCP by tcp_input
+ * and offers it next hops, IP headers and a queue for stateless answers.  TCP hands frames up through
+ * tcp_output.  Neither half includes another header of the other. */
+#ifndef DATAPLANE_NET_INTERNAL_H
+#define DATAPLANE_NET_INTERNAL_H
+
+#include "dataplane/net/net.h"
+
+#define ETH_HEADER_LEN 14
+#define IP4_HEADER_LEN 20 /* what we send; received options are skipped */
+#define IP6_HEADER_LEN 40
+
+#define IP_PROTO_ICMP  1
+#define IP_PROTO_TCP   6
+#define IP_PROTO_UDP   17
+#define IP_PROTO_ICMP6 58
+
+struct tcp;        /* tcp.h */
+struct neighbours; /* neighbour.h */
+struct replies;    /* reply.c */
+struct icmp;       /* icmp.c */
+
+/* Every random choice of the room: SipHash in counter mode under a key from config.seed, so that a seed
+ * replays a run.  One draw costs one SipHash of eight bytes. */
+struct net_rng {
+    struct siphash_key key;
+    uint64_t counter;
+};
+
+struct net {
+    struct net_config config;
+    struct counters *counters;
+    uint64_t now_us; /* of the current call; every door function that takes a time sets it */
+    struct net_rng rng;
+    struct net_addr link_local; /* fe80::/64 with the EUI-64 of the MAC: ours beside config.addrs */
+    /* Moves whenever a neighbour became reachable, changed its MAC or failed: what waits for a hop
+     * (IP_HOP_RESOLVING) asks again when this differs from what it saw. */
+    uint32_t hop_generation;
+    uint16_t announces_left;
+    uint64_t announce_at_us; /* UINT64_MAX when none is due */
+    struct neighbours *neighbours;
+    struct replies *replies;
+    struct icmp *icmp;
+    struct tcp *tcp; /* set by tcp_init */
+};
+
+/* One received datagram, checked and addressed to us. */
+struct ip_packet {
+    uint8_t family;  /* enum net_family */
+    uint8_t proto;   /* IP_PROTO_*, after every extension header */
+    uint8_t tos;     /* DSCP and ECN as received: ECN is tos & 3 */
+    bool to_unicast; /* false: an IPv6 group of ours; TCP never gets those */
+    bool l4_csum_good;
+    struct net_addr src, dst;
+    struct span
+        payload;        /* the L4 bytes: no link padding, cut by the IP length; dies with net_input's frame */
+    struct span header; /* the IP header and what extends it, for ICMP errors */
+};
+
+/* What a router or host said about a segment of ours.  local/remote as we see them. */
+enum icmp_error_kind {
+    ICMP_ERROR_UNREACHABLE, /* net, host, protocol, port, administratively prohibited */
+    ICMP_ERROR_TOO_BIG,     /* fragmentation needed / packet too big */
+    ICMP_ERROR_TIME_EXCEEDED,
+    ICMP_ERROR_PARAMETER,
+};
+
+struct icmp_tcp_error {
+    enum icmp_error_kind kind;
+    uint32_t mtu; /* of ICMP_ERROR_TOO_BIG as claimed; 0 when the router does not say */
+    struct net_addr local, remote;
+    uint16_t local_port, remote_port;
+    uint32_t seq; /* of the quoted segment: only one that is in flight is to be believed (RFC 5927) */
+};
+
+/* ---- what tcp gives to net, beside the connection functions of net.h, all of which it implements ---- */
+
+size_t tcp_memory_needed(const struct net_config *c);
+void tcp_init(struct net *n, struct arena *a); /* sets n->tcp */
+/* p: unicast to us, L4 checksum not yet looked at (ip_checksum_ok_tcp). */
+void tcp_input(struct net *n, const struct ip_packet *p);
+uint16_t MUST_USE tcp_output(struct net *n, struct frame *frames, uint16_t cap);
+bool tcp_has_output(const struct net *n); /* false while all of it waits for a hop */
+void tcp_timers(struct net *n, uint32_t budget);
+uint64_t tcp_next_timer(const struct net *n); /* UINT64_MAX when none */
+void tcp_icmp_error(struct net *n, const struct icmp_tcp_error *e);
+void tcp_gauges(const struct net *n, struct net_gauges *out); /* all fields but neighbours */
+
+/* ---- what net gives to tcp ---- */
+
+enum ip_hop {
+    IP_HOP_READY,     /* mac is the next hop's */
+    IP_HOP_RESOLVING, /* asked for; n->hop_generation moves when there is news */
+    IP_HOP_NONE,      /* no route, or the next hop does not answer */
+};
+
+/* Where a packet from src (ours) to dst goes: longest prefix among connected prefixes and routes, then the
+ * neighbour's MAC; starts ARP or NDP when it is not known.  Cheap enough to be asked for every segment, and
+ * asking is what keeps the neighbour fresh. */
+enum ip_hop MUST_USE ip_next_hop(struct net *n, const struct net_addr *src, const struct net_addr *dst,
+                                 uint8_t mac[6]);
+
+/* Writes the Ethernet and the IP header for l4_len bytes of proto into f, sets f->len, l3_len and flags (any
+ * earlier value is overwritten); returns where the l4_len bytes go.  The caller made sure that they fit the
+ * MTU.  DF is set and ID is 0 (RFC 6864 4.1), hop limit 64. */
+uint8_t *ip_frame_begin(struct net *n, struct frame *f, const struct net_addr *src,
+                        const struct net_addr *dst, uint8_t proto, uint16_t l4_len, const uint8_t mac[6]);
+
+/* After the TCP header and data are in place (checksum field: anything): fills in the checksum, or the
+ * pseudo-header sum and FRAME_TX_TCP_CSUM where config leaves it to the device.  Sets f->l4_len. */
+void ip_frame_finish_tcp(struct net *n, struct frame *f);
+
+/* Whether the TCP checksum of p is right, by the device's word or by computing it. */
+bool MUST_USE ip_checksum_ok_tcp(const struct ip_packet *p);
+
+/* One datagram that no connection stands behind (RST to a stranger, echo reply): room for l4_len bytes in a
+ * bounded queue which net_output drains before TCP's own output.  NULL when the queue is full or l4_len
+ * exceeds the MTU: counted, the caller drops it.  Exactly one reply_commit_ip or reply_cancel follows before
+ * the next begin.  commit fills the checksum in (TCP, ICMP or ICMPv6 by its proto); when the next hop is
+ * unknown it waits, bounded, for the neighbour, and is dropped and counted when that fails. */
+uint8_t *MUST_USE reply_begin_ip(struct net *n, const struct net_addr *src, const struct net_addr *dst,
+                                 uint8_t proto, uint16_t l4_len);
+void reply_commit_ip(struct net *n);
+void reply_cancel(struct net *n);
+
+/* ---- addresses ---- */
+
+static inline bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)
+{
+    return a->family == b->family && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+/* One of config.addrs, or the link-local address. */
+bool ip_addr_is_ours(const struct net *n, const struct net_addr *a);
+
+/* ---- randomness ---- */
+
+uint64_t net_random(struct net *n);
+/* Uniform enough below `below` (> 0); for jitter and slots, not for secrets. */
+uint32_t net_random_below(struct net *n, uint32_t below);
+/* A fresh key for a table or an ISN; drawn at start, in a fixed order. */
+struct siphash_key net_random_key(struct net *n);
+
+/* ---- big-endian words at any alignment ---- */
+
+static inline uint16_t load_be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t load_be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline void store_be16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+static inline void store_be32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+#endif
