@@ -19,8 +19,53 @@
     X(TLS_HANDSHAKE_OK, "tls_handshake_ok", "handshakes completed")                                          \
     /* --- http --- */                                                                                       \
     X(HTTP_REQUESTS, "http_requests", "requests whose head was parsed")                                      \
+    X(HTTP_BAD_REQUEST_LINE, "http_bad_request_line", "request line is not method, target, version")         \
+    X(HTTP_BAD_TARGET, "http_bad_target",                                                                    \
+      "request target is not in origin-form or holds a byte outside RFC 3986")                               \
+    X(HTTP_BAD_VERSION, "http_bad_version", "HTTP version other than 1.0 and 1.1")                           \
+    X(HTTP_BARE_LINE_END, "http_bare_line_end", "CR without LF or LF without CR")                            \
+    X(HTTP_CONTROL_BYTE, "http_control_byte", "control byte in a request head")                              \
+    X(HTTP_OBS_FOLD, "http_obs_fold", "field line that begins with white space")                             \
+    X(HTTP_BAD_FIELD_NAME, "http_bad_field_name", "field name is empty or not a token")                      \
+    X(HTTP_SPACE_BEFORE_COLON, "http_space_before_colon", "white space between field name and colon")        \
+    X(HTTP_BAD_FIELD_VALUE, "http_bad_field_value", "Connection or Expect is not a list of tokens")          \
+    X(HTTP_NO_HOST, "http_no_host", "HTTP/1.1 request without Host")                                         \
+    X(HTTP_SECOND_HOST, "http_second_host", "more than one Host")                                            \
+    X(HTTP_BAD_HOST, "http_bad_host", "Host is empty or no name or address with an optional port")           \
+    X(HTTP_BAD_LENGTH, "http_bad_length", "Content-Length is not plain digits")                              \
+    X(HTTP_SECOND_LENGTH, "http_second_length", "more than one Content-Length")                              \
+    X(HTTP_AMBIGUOUS_LENGTH, "http_ambiguous_length", "Content-Length beside Transfer-Encoding")             \
+    X(HTTP_BAD_TRANSFER_ENCODING, "http_bad_transfer_encoding",                                              \
+      "Transfer-Encoding twice, malformed, or not ending in chunked")                                        \
+    X(HTTP_UNKNOWN_CODING, "http_unknown_coding", "transfer coding other than chunked")                      \
+    X(HTTP_CHUNKED_IN_1_0, "http_chunked_in_1_0", "Transfer-Encoding in an HTTP/1.0 request")                \
+    X(HTTP_SECOND_AUTHORIZATION, "http_second_authorization", "more than one Authorization")                 \
+    X(HTTP_SECOND_CONTENT_TYPE, "http_second_content_type", "more than one Content-Type")                    \
+    X(HTTP_BAD_EXPECTATION, "http_bad_expectation", "Expect other than 100-continue")                        \
+    X(HTTP_HEAD_TOO_LARGE, "http_head_too_large", "request head over its limit")                             \
+    X(HTTP_TOO_MANY_FIELDS, "http_too_many_fields", "more fields than the limit")                            \
+    X(HTTP_BODY_TOO_LARGE, "http_body_too_large", "request body over its limit")                             \
+    X(HTTP_BAD_CHUNK_SIZE, "http_bad_chunk_size", "chunk size line is malformed")                            \
+    X(HTTP_BAD_CHUNK_END, "http_bad_chunk_end", "chunk data not followed by CRLF")                           \
+    X(HTTP_CHUNK_LINE_TOO_LONG, "http_chunk_line_too_long", "chunk size lines cost more than their limit")   \
+    X(HTTP_BAD_TRAILER, "http_bad_trailer", "trailer line is malformed")                                     \
+    X(HTTP_TRAILER_TOO_LONG, "http_trailer_too_long", "trailer section over its limit")                      \
     /* --- auth --- */                                                                                       \
     X(AUTH_VERDICT_CACHE_HIT, "auth_verdict_cache_hit", "tokens answered from the verdict cache")            \
+    X(JWT_TOO_LONG, "jwt_too_long", "token longer than its limit")                                           \
+    X(JWT_NOT_THREE_PARTS, "jwt_not_three_parts", "token is not header.payload.signature")                   \
+    X(JWT_BAD_BASE64, "jwt_bad_base64", "a part of the token is not canonical unpadded base64url")           \
+    X(JWT_BAD_HEADER, "jwt_bad_header", "token header is not a sound JSON object")                           \
+    X(JWT_ALG_REFUSED, "jwt_alg_refused", "alg is missing or neither RS256 nor ES256")                       \
+    X(JWT_PARAMETER_REFUSED, "jwt_parameter_refused",                                                        \
+      "header parameter that would change how the token is read or where its key comes from")                \
+    X(JWT_TYP_REFUSED, "jwt_typ_refused", "typ other than JWT")                                              \
+    X(JWT_BAD_KID, "jwt_bad_kid", "kid is missing, empty, too long or not a string")                         \
+    X(JWT_BAD_CLAIMS, "jwt_bad_claims", "token payload is not a sound JSON object")                          \
+    X(JWT_BAD_CLAIM, "jwt_bad_claim", "iss, sub, email or email_verified has a wrong type or length")        \
+    X(JWT_BAD_AUD, "jwt_bad_aud", "aud is not one string")                                                   \
+    X(JWT_BAD_TIME, "jwt_bad_time", "exp, iat or nbf is not a whole number of seconds")                      \
+    X(JWT_CLAIM_MISSING, "jwt_claim_missing", "iss, aud or exp is missing")                                  \
     /* --- ekm --- */                                                                                        \
     X(EKM_WRAP_OK, "ekm_wrap_ok", "wraps answered 200")                                                      \
     X(EKM_UNWRAP_OK, "ekm_unwrap_ok", "unwraps answered 200")                                                \

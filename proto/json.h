@@ -10,7 +10,8 @@
 #include "base/span.h"
 
 #define JSON_DEPTH_MAX   16
-#define JSON_MEMBERS_MAX 64 /* names per object that are compared for duplicates; more is refused */
+#define JSON_MEMBERS_MAX 64  /* names of all open objects, kept to find duplicates; more is refused */
+#define JSON_NAME_MAX    256 /* raw bytes of one name: bounds what comparing names may cost */
 
 enum json_token {
     JSON_OBJECT_BEGIN,
@@ -42,7 +43,7 @@ struct json_reader {
     } stack_[JSON_DEPTH_MAX];
     uint16_t name_count_;
     struct {
-        uint32_t at, len;
+        uint32_t at, len, hash;
     } names_[JSON_MEMBERS_MAX];
 };
 
