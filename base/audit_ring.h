@@ -6,7 +6,8 @@
  * ring full is counted in `lost` and uses up its number, so that every gap is seen and its size is known.
  *
  * Producer: the worker (audit_put), never blocks.  Consumer: ctrl (audit_take).  Every index read from the
- * other side is checked before use: a ring that lies is AUDIT_RING_BAD, never an out-of-bounds access. */
+ * other side is checked before use: a ring that lies is AUDIT_RING_BAD, never an out-of-bounds access.  The
+ * header's capacity is checked once, at audit_ring_map, and remembered outside the shared pages. */
 #ifndef BASE_AUDIT_RING_H
 #define BASE_AUDIT_RING_H
 
@@ -68,9 +69,16 @@ struct audit_ring *MUST_USE audit_ring_create(uint64_t capacity, uint32_t worker
 struct audit_ring *MUST_USE audit_ring_map(int fd);
 void audit_ring_unmap(struct audit_ring *r);
 
-/* r->seq is filled in.  A full ring counts REASON_AUDIT_LOST and drops. */
+/* r->seq is filled in.  A full ring counts REASON_AUDIT_LOST and drops; a tail that cannot be counts
+ * REASON_AUDIT_BAD_TAIL and drops. */
 void audit_put(struct audit_ring *ring, const struct audit_record *r);
 /* Copies the next record out and frees its slot. */
 enum audit_ring_status MUST_USE audit_take(struct audit_ring *ring, struct audit_record *out);
+/* The same in two steps, for a consumer that stores before it frees: copies out the record `ahead` places
+ * behind the next one; then gives back so many slots, at most as many as were seen.  A consumer that dies in
+ * between finds the records again and knows them by boot_id and seq. */
+enum audit_ring_status MUST_USE audit_peek(const struct audit_ring *ring, uint64_t ahead,
+                                           struct audit_record *out);
+void audit_release(struct audit_ring *ring, uint64_t records);
 
 #endif

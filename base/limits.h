@@ -19,11 +19,15 @@
 #define HTTP_SMALL_BODY_MAX (16 * 1024) /* a larger body takes one buffer of the worker's bounded pool */
 
 /* --- tokens --- */
-#define JWT_TOKEN_MAX 4096
-#define JWT_KID_MAX   128
-#define JWKS_KEYS_MAX 32
-#define ISSUERS_MAX   8
-#define AUDIENCES_MAX 8
+#define JWT_TOKEN_MAX        4096
+#define JWT_KID_MAX          128
+#define JWKS_KEYS_MAX        32
+#define ISSUERS_MAX          8
+#define AUDIENCES_MAX        8
+#define JWT_ISSUER_MAX       256
+#define JWT_AUDIENCE_MAX     512
+#define JWK_RSA_MODULUS_MAX  512 /* 4096 bits */
+#define JWK_RSA_EXPONENT_MAX 8
 
 /* --- keys --- */
 #define KEY_ID_LEN           16

@@ -72,8 +72,12 @@
     /* --- keys --- */                                                                                       \
     X(KEYS_VERIFY_AFTER_WRAP_FAILED, "keys_verify_after_wrap_failed",                                        \
       "a fresh blob did not unwrap: no reply left")                                                          \
+    X(KEYS_CIPHER_FAILED, "keys_cipher_failed", "the cipher library failed: no reply left")                  \
+    X(KEYS_CONTEXT_MISS, "keys_context_miss", "key contexts made because the worker's cache had none")       \
+    X(KEYS_CONTEXT_FLUSHED, "keys_context_flushed", "key contexts wiped because a new epoch was published")  \
     /* --- audit --- */                                                                                      \
     X(AUDIT_LOST, "audit_lost", "audit records dropped because the ring was full")                           \
+    X(AUDIT_BAD_TAIL, "audit_bad_tail", "audit records dropped because the ring's tail cannot be")           \
     /* --- ctl --- */                                                                                        \
     X(CTL_EPOCHS_APPLIED, "ctl_epochs_applied", "snapshots and deltas applied")
 
