@@ -50,6 +50,18 @@
     X(HTTP_CHUNK_LINE_TOO_LONG, "http_chunk_line_too_long", "chunk size lines cost more than their limit")   \
     X(HTTP_BAD_TRAILER, "http_bad_trailer", "trailer line is malformed")                                     \
     X(HTTP_TRAILER_TOO_LONG, "http_trailer_too_long", "trailer section over its limit")                      \
+    /* --- conn: one connection's life --- */                                                                \
+    X(CONN_HANDSHAKE_CUT, "conn_handshake_cut", "peer closed in the middle of the TLS handshake")            \
+    X(CONN_HANDSHAKE_TIMEOUT, "conn_handshake_timeout", "TLS handshake not complete by its deadline")        \
+    X(CONN_REQUEST_CUT, "conn_request_cut", "peer closed in the middle of a request")                        \
+    X(CONN_REQUEST_TIMEOUT, "conn_request_timeout", "silence inside a request")                              \
+    X(CONN_BODY_TOO_SLOW, "conn_body_too_slow", "a large body fell below its minimum rate")                  \
+    X(CONN_BODY_TOO_LARGE, "conn_body_too_large", "a chunked body grew beyond the largest")                  \
+    X(CONN_HEAD_TOO_LARGE, "conn_head_too_large", "no end of the head within the largest")                   \
+    X(CONN_REPLY_STALLED, "conn_reply_stalled", "peer stopped reading its reply")                            \
+    X(CONN_NO_RECORD, "conn_no_record", "no connection record or TLS identity: connection reset")            \
+    X(CONN_NO_SMALL_BUFFER, "conn_no_small_buffer", "no request buffer: connection reset")                   \
+    X(CONN_NO_LARGE_BUFFER, "conn_no_large_buffer", "no buffer for a large body: 503")                       \
     /* --- auth --- */                                                                                       \
     X(AUTH_VERDICT_CACHE_HIT, "auth_verdict_cache_hit", "tokens answered from the verdict cache")            \
     X(JWT_TOO_LONG, "jwt_too_long", "token longer than its limit")                                           \
@@ -79,7 +91,9 @@
     X(AUDIT_LOST, "audit_lost", "audit records dropped because the ring was full")                           \
     X(AUDIT_BAD_TAIL, "audit_bad_tail", "audit records dropped because the ring's tail cannot be")           \
     /* --- ctl --- */                                                                                        \
-    X(CTL_EPOCHS_APPLIED, "ctl_epochs_applied", "snapshots and deltas applied")
+    X(CTL_EPOCHS_APPLIED, "ctl_epochs_applied", "snapshots and deltas applied")                              \
+    X(CTL_REFUSED, "ctl_refused", "snapshots and deltas refused: the tables stayed as they were")            \
+    X(CTL_BAD_MESSAGE, "ctl_bad_message", "ctl connections ended because a message did not parse")
 
 enum reason {
 #define X(id, name, text) REASON_##id,

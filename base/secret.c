@@ -31,10 +31,11 @@ static size_t round_to_pages(size_t len, size_t page)
     return (len + page - 1) / page * page;
 }
 
-/* The system call itself: a sanitizer build turns the library's mlock into nothing. */
+/* Each page is locked when it is first touched, so that a large pool costs what it uses.  The system call
+ * itself: a sanitizer build turns the library's mlock into nothing. */
 static long lock_pages(void *ptr, size_t len)
 {
-    return syscall(SYS_mlock, ptr, len);
+    return syscall(SYS_mlock2, ptr, len, MLOCK_ONFAULT);
 }
 
 void *secret_pages_alloc(size_t len)

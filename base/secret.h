@@ -11,9 +11,10 @@ bool MUST_USE secret_equal(const void *a, const void *b, size_t len);
 /* Overwrites with zeros in a way the compiler keeps. */
 void secret_wipe(void *ptr, size_t len);
 
-/* Zeroed pages for key material: locked in RAM, left out of core dumps, zeroed in a forked child.  Rounded up
- * to pages and fenced by an inaccessible page on either side.  NULL when the kernel refuses (RLIMIT_MEMLOCK,
- * out of memory): the caller says so and does not start.  secret_pages_free wipes before it unmaps. */
+/* Zeroed pages for key material: locked in RAM from their first use on, left out of core dumps, zeroed in a
+ * forked child.  Rounded up to pages and fenced by an inaccessible page on either side.  NULL when the kernel
+ * refuses (RLIMIT_MEMLOCK, out of memory): the caller says so and does not start.  secret_pages_free wipes
+ * before it unmaps. */
 void *MUST_USE secret_pages_alloc(size_t len);
 void secret_pages_free(void *ptr, size_t len);
 

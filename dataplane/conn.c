@@ -1,0 +1,589 @@
+/* A connection is driven by its own bytes: conn_step looks at the phase, does what the phase can do, and
+ * returns when it needs more input, more room, or another turn.
+ *
+ *     HANDSHAKE -> HEAD -> BODY -> REPLY -> HEAD ...        one request at a time, pipelined ones wait in
+ * `in`
+ *                    \       \       \
+ *                     refusal: REPLY, then LINGER -> DEAD
+ */
+#include "dataplane/conn.h"
+
+#include "base/check.h"
+#include "base/secret.h"
+#include "base/secret_priv.h"
+
+#define RECORD_MAX     4096        /* one tls_write, one record */
+#define READ_AHEAD_MAX (16 * 1024) /* beyond a chunked body's end: it must fit a small buffer afterwards */
+#define MS             1000ULL
+#define SECOND         1000000ULL
+#define LARGE_GRACE_US SECOND /* before the minimum rate of a large body counts */
+
+/* ---- the bytes below TLS ---- */
+
+static struct span io_peek(void *arg)
+{
+    return net_peek(((struct conn *)arg)->net);
+}
+
+static void io_consume(void *arg, size_t len)
+{
+    struct conn *c = arg;
+
+    net_consume(c->net, len, c->env->now_us);
+}
+
+static size_t io_send(void *arg, struct span data)
+{
+    struct conn *c = arg;
+
+    return net_send(c->net, data, c->env->now_us);
+}
+
+static const struct tls_io net_io = {io_peek, io_consume, io_send};
+
+/* ---- buffers ---- */
+
+static size_t object_len(const struct conn *c)
+{
+    return c->in_large ? CONN_LARGE_IN + CONN_LARGE_OUT : CONN_SMALL_IN + CONN_SMALL_OUT;
+}
+
+static struct slab *object_slab(struct conn *c)
+{
+    return c->in_large ? &c->env->large : &c->env->small;
+}
+
+static bool buffer_take_small(struct conn *c)
+{
+    if (c->in != NULL)
+        return true;
+    c->in = slab_take(&c->env->small);
+    if (c->in == NULL)
+        return false;
+    c->in_large = false;
+    c->in_cap = CONN_SMALL_IN;
+    c->in_len = 0;
+    return true;
+}
+
+/* The used parts only: an untouched page of a large buffer costs nothing, neither to take nor to wipe. */
+static void buffer_give(struct conn *c)
+{
+    if (c->in == NULL)
+        return;
+    secret_wipe(c->in, c->in_len);
+    if (c->out_len != 0)
+        secret_wipe(c->in + c->in_cap, c->out_len);
+    slab_give(object_slab(c), c->in);
+    c->in = NULL;
+    c->out = NULL;
+    c->in_len = 0;
+    c->out_len = 0;
+    c->out_at = 0;
+}
+
+/* Moves head and the body so far to a large buffer; the head is parsed again, since its views move. */
+static bool buffer_grow(struct conn *c)
+{
+    uint8_t *large = slab_take(&c->env->large);
+    enum reason why;
+
+    if (large == NULL)
+        return false;
+    memcpy(large, c->in, c->in_len);
+    size_t in_len = c->in_len;
+    buffer_give(c);
+    c->in = large;
+    c->in_len = in_len;
+    c->in_large = true;
+    c->in_cap = CONN_LARGE_IN;
+    CHECK(http_parse_head(span_of(c->in, c->in_len), &c->head, &why) == HTTP_OK);
+    return true;
+}
+
+/* Back to a small buffer with what is pipelined behind a large request; fill() saw to it that it fits. */
+static bool buffer_shrink(struct conn *c)
+{
+    uint8_t *small = slab_take(&c->env->small);
+    size_t in_len = c->in_len;
+
+    if (small == NULL)
+        return false;
+    CHECK(in_len <= CONN_SMALL_IN);
+    memcpy(small, c->in, in_len);
+    buffer_give(c);
+    c->in = small;
+    c->in_len = in_len;
+    c->in_large = false;
+    c->in_cap = CONN_SMALL_IN;
+    return true;
+}
+
+/* ---- replies and refusals ---- */
+
+static uint64_t clock_ns(const struct conn *c)
+{
+    return c->env->clock_ns(c->env->clock_arg);
+}
+
+static void audit(struct conn *c, struct audit_record *r)
+{
+    uint64_t ns = clock_ns(c) - c->arrived_ns;
+
+    r->latency_ns = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+    audit_put(c->env->audit, r);
+}
+
+static struct ekm_reply reply_begin(struct conn *c)
+{
+    c->out = c->in + c->in_cap;
+    c->out_len = 0;
+    c->out_at = 0;
+    return (struct ekm_reply){.out = {c->out, 0, object_len(c) - c->in_cap}};
+}
+
+static void reply_ready(struct conn *c, const struct ekm_reply *reply)
+{
+    c->out_len = reply->out.len;
+    c->close_after = c->close_after || reply->close || !c->head.keep_alive || c->env->draining;
+    c->phase = CONN_REPLY;
+}
+
+/* The answer to what never became a whole request: it is sent, then input is discarded for a while, so that
+ * the peer can read it. */
+static void refuse(struct conn *c, uint16_t status, enum reason why)
+{
+    struct ekm_reply reply = reply_begin(c);
+    struct audit_record record = {.time_unix_us = c->env->now_unix_us};
+
+    c->arrived_ns = clock_ns(c);
+    ekm_refuse(c->env->ekm, status, why, &reply, &record);
+    c->refused = true;
+    c->close_after = true;
+    reply_ready(c, &reply);
+    audit(c, &record);
+}
+
+static void die(struct conn *c, enum reason why)
+{
+    count(c->env->counters, why);
+    net_abort(c->net, c->env->now_us);
+    c->phase = CONN_DEAD;
+}
+
+/* Everything was said: FIN. */
+static void finish(struct conn *c)
+{
+    net_close(c->net, c->env->now_us);
+    c->phase = CONN_DEAD;
+}
+
+static void say_goodbye(struct conn *c)
+{
+    tls_shutdown(c->tls);
+    finish(c);
+}
+
+static void linger(struct conn *c)
+{
+    buffer_give(c);
+    net_set_deadline(c->net, c->env->now_us + c->env->linger_ms * MS);
+    c->phase = CONN_LINGER;
+}
+
+/* ---- deadlines ---- */
+
+/* Silence is bounded for every request, and slowness for those that hold a large buffer. */
+static void arm_request_deadline(struct conn *c)
+{
+    uint64_t at = c->env->now_us + c->env->request_idle_ms * MS;
+
+    if (c->in_large) {
+        uint64_t due = c->started_us + LARGE_GRACE_US + c->in_len * SECOND / c->env->large_rate_min + SECOND;
+        if (due < at)
+            at = due;
+    }
+    net_set_deadline(c->net, at);
+}
+
+/* ---- phases; each returns true when the connection can go on at once ---- */
+
+static bool step_handshake(struct conn *c)
+{
+    switch (tls_handshake(c->tls)) {
+    case TLS_OK:
+        c->phase = CONN_HEAD;
+        net_set_deadline(c->net, 0);
+        return true;
+    case TLS_WANT_READ:
+        if (c->peer_fin && net_readable(c->net) == 0)
+            die(c, REASON_CONN_HANDSHAKE_CUT);
+        return false;
+    case TLS_WANT_WRITE:
+        return false;
+    case TLS_CLOSED:
+    case TLS_FAILED:
+        break;
+    }
+    /* The alert is queued.  A close with unread bytes would be a RST, and the peer might never read it. */
+    linger(c);
+    return false;
+}
+
+/* Reads what has been decrypted, at most up to want bytes in `in`.  False when there is none now, or the
+ * connection ended. */
+static bool fill(struct conn *c, size_t want)
+{
+    size_t room = (want < c->in_cap ? want : c->in_cap) - c->in_len, len = 0;
+
+    if (room == 0)
+        return false;
+    switch (tls_read(c->tls, c->in + c->in_len, room, &len)) {
+    case TLS_OK:
+        if (c->in_len == 0)
+            c->started_us = c->env->now_us;
+        c->in_len += len;
+        c->last_rx_us = c->env->now_us;
+        c->arrived_ns = clock_ns(c);
+        arm_request_deadline(c);
+        return true;
+    case TLS_WANT_READ:
+    case TLS_WANT_WRITE:
+        /* FIN without close_notify: truncation (RFC 8446 6.1).  Between requests it is an ordinary goodbye.
+         */
+        if (c->peer_fin && net_readable(c->net) == 0) {
+            if (c->in_len != 0)
+                count(c->env->counters, REASON_CONN_REQUEST_CUT);
+            say_goodbye(c);
+        }
+        return false;
+    case TLS_CLOSED:
+        if (c->in_len != 0)
+            count(c->env->counters, REASON_CONN_REQUEST_CUT);
+        say_goodbye(c);
+        return false;
+    case TLS_FAILED:
+        linger(c);
+        return false;
+    }
+    return false;
+}
+
+static uint16_t refusal_status(enum http_status s)
+{
+    switch (s) {
+    case HTTP_TOO_LARGE:
+        return 413;
+    case HTTP_HEAD_TOO_LARGE:
+        return 431;
+    case HTTP_NOT_IMPLEMENTED:
+        return 501;
+    case HTTP_BAD_VERSION:
+        return 505;
+    default:
+        return 400;
+    }
+}
+
+/* Head parsed: is there room for the body that it announces? */
+static bool body_begin(struct conn *c)
+{
+    const struct http_request *h = &c->head;
+
+    count(c->env->counters, REASON_HTTP_REQUESTS);
+    c->continued = false;
+    c->body_len = 0;
+    c->phase = CONN_BODY;
+    if (h->framing == HTTP_CHUNKED)
+        http_chunked_init(&c->chunked);
+    if (h->framing == HTTP_CONTENT_LENGTH && h->content_length > HTTP_SMALL_BODY_MAX && !c->in_large &&
+        !buffer_grow(c)) {
+        refuse(c, 503, REASON_CONN_NO_LARGE_BUFFER);
+        return true;
+    }
+    arm_request_deadline(c);
+    return true;
+}
+
+static bool step_head(struct conn *c)
+{
+    enum reason why = REASON_HTTP_REQUESTS;
+
+    if (c->in == NULL && !tls_pending(c->tls) && net_readable(c->net) == 0) {
+        if (c->peer_fin)
+            say_goodbye(c);
+        return false;
+    }
+    if (!buffer_take_small(c)) {
+        die(c, REASON_CONN_NO_SMALL_BUFFER);
+        return false;
+    }
+    for (;;) {
+        enum http_status s = http_parse_head(span_of(c->in, c->in_len), &c->head, &why);
+        if (s == HTTP_OK)
+            return body_begin(c);
+        if (s != HTTP_MORE) {
+            refuse(c, refusal_status(s), why);
+            return true;
+        }
+        if (c->in_len >= HTTP_HEAD_MAX) {
+            refuse(c, 431, REASON_CONN_HEAD_TOO_LARGE);
+            return true;
+        }
+        if (!fill(c, HTTP_HEAD_MAX)) {
+            if (c->in_len == 0 && c->phase == CONN_HEAD) {
+                buffer_give(c);
+                net_set_deadline(c->net, 0);
+            }
+            return false;
+        }
+    }
+}
+
+/* Returns the refusal, or HTTP_OK with *end = where this request's bytes end in `in`, or HTTP_MORE. */
+static enum http_status body_known_length(struct conn *c, size_t *end)
+{
+    size_t need = c->head.head_len + (c->head.framing == HTTP_CONTENT_LENGTH ? c->head.content_length : 0);
+
+    c->body_len = need - c->head.head_len;
+    *end = need;
+    while (c->in_len < need) {
+        if (!fill(c, need))
+            return HTTP_MORE;
+    }
+    return HTTP_OK;
+}
+
+static enum http_status body_chunked(struct conn *c, size_t *end, enum reason *why)
+{
+    for (;;) {
+        size_t raw_at = c->head.head_len + c->body_len, used = 0;
+        struct buf body = {c->in + c->head.head_len, c->body_len, c->in_cap - c->head.head_len};
+        enum http_status s =
+            http_chunked_feed(&c->chunked, span_of(c->in + raw_at, c->in_len - raw_at), &used, &body, why);
+
+        c->body_len = body.len;
+        if (s == HTTP_OK) {
+            *end = raw_at + used;
+            return s;
+        }
+        if (s != HTTP_MORE)
+            return s;
+        /* Decoded bytes moved up over the framing; what they left behind may be plaintext too. */
+        size_t kept = c->head.head_len + c->body_len;
+        secret_wipe(c->in + kept, c->in_len - kept);
+        c->in_len = kept;
+        if (c->in_len == c->in_cap && (c->in_large || !buffer_grow(c))) {
+            *why = c->in_large ? REASON_CONN_BODY_TOO_LARGE : REASON_CONN_NO_LARGE_BUFFER;
+            return c->in_large ? HTTP_TOO_LARGE : HTTP_BAD;
+        }
+        if (!fill(c, c->in_len + READ_AHEAD_MAX))
+            return HTTP_MORE;
+    }
+}
+
+/* The request's own bytes are wiped at once; what is pipelined behind it moves to the front. */
+static void serve(struct conn *c, size_t end)
+{
+    struct ekm_reply reply = reply_begin(c);
+    struct audit_record record = {.time_unix_us = c->env->now_unix_us};
+    struct ekm_request rq = {c->head, secret_of(c->in + c->head.head_len, c->body_len), c->env->now_unix_us};
+
+    net_set_deadline(c->net, 0);
+    rq.head.keep_alive = rq.head.keep_alive && !c->env->draining;
+    ekm_handle(c->env->ekm, &rq, &reply, &record);
+    reply_ready(c, &reply);
+    audit(c, &record);
+    size_t behind = c->in_len - end;
+    memmove(c->in, c->in + end, behind);
+    secret_wipe(c->in + behind, end);
+    c->in_len = behind;
+}
+
+static bool send_continue(struct conn *c)
+{
+    size_t len = 0;
+
+    c->continued = true;
+    return tls_write(c->tls, span_str(http_continue), &len) == TLS_OK;
+}
+
+static bool step_body(struct conn *c)
+{
+    size_t end = 0;
+    enum reason why = REASON_HTTP_REQUESTS;
+    enum http_status s =
+        c->head.framing == HTTP_CHUNKED ? body_chunked(c, &end, &why) : body_known_length(c, &end);
+
+    if (c->phase != CONN_BODY)
+        return false;
+    switch (s) {
+    case HTTP_OK:
+        serve(c, end);
+        return true;
+    case HTTP_MORE:
+        if (c->head.expect_continue && !c->continued && !send_continue(c)) {
+            net_abort(c->net, c->env->now_us);
+            c->phase = CONN_DEAD;
+        }
+        return false;
+    default:
+        refuse(c, why == REASON_CONN_NO_LARGE_BUFFER ? 503 : refusal_status(s), why);
+        return true;
+    }
+}
+
+static bool reply_sent(struct conn *c)
+{
+    secret_wipe(c->out, c->out_len);
+    c->out_len = 0;
+    c->out_at = 0;
+    if (c->close_after) {
+        tls_shutdown(c->tls);
+        if (!c->peer_fin && (c->refused || net_readable(c->net) != 0))
+            linger(c);
+        else
+            finish(c);
+        return false;
+    }
+    c->phase = CONN_HEAD;
+    if (c->in_len == 0)
+        buffer_give(c);
+    else if (c->in_large && !buffer_shrink(c))
+        die(c, REASON_CONN_NO_SMALL_BUFFER);
+    return c->in_len != 0 || tls_pending(c->tls) || net_readable(c->net) != 0;
+}
+
+static bool step_reply(struct conn *c)
+{
+    while (c->out_at < c->out_len) {
+        size_t chunk = c->out_len - c->out_at, taken = 0;
+
+        if (chunk > RECORD_MAX)
+            chunk = RECORD_MAX;
+        switch (tls_write(c->tls, span_of(c->out + c->out_at, chunk), &taken)) {
+        case TLS_OK:
+            c->out_at += taken;
+            break;
+        case TLS_WANT_READ:
+        case TLS_WANT_WRITE:
+            net_set_deadline(c->net, c->env->now_us + c->env->request_idle_ms * MS);
+            return false;
+        case TLS_CLOSED:
+        case TLS_FAILED:
+            net_abort(c->net, c->env->now_us);
+            c->phase = CONN_DEAD;
+            return false;
+        }
+    }
+    net_set_deadline(c->net, 0);
+    return reply_sent(c);
+}
+
+/* Bytes of a refused peer are dropped until it stops or its time is up. */
+static bool step_linger(struct conn *c)
+{
+    struct span in;
+
+    while ((in = net_peek(c->net)).len != 0)
+        net_consume(c->net, in.len, c->env->now_us);
+    if (c->peer_fin) {
+        net_close(c->net, c->env->now_us);
+        c->phase = CONN_DEAD;
+    }
+    return false;
+}
+
+/* ---- the door ---- */
+
+struct conn *conn_new(struct conn_env *env, struct net_conn *net)
+{
+    struct conn *c = slab_take(&env->conns);
+
+    if (c == NULL)
+        return NULL;
+    *c = (struct conn){.env = env, .net = net, .phase = CONN_HANDSHAKE};
+    c->tls = tls_accept(env->tls, &net_io, c);
+    if (c->tls == NULL) {
+        slab_give(&env->conns, c);
+        return NULL;
+    }
+    net_set_user(net, c);
+    net_set_deadline(net, env->now_us + env->handshake_ms * MS);
+    return c;
+}
+
+bool conn_step(struct conn *c)
+{
+    bool again = true;
+    bool replied = false;
+
+    while (again && c->phase != CONN_DEAD) {
+        uint8_t phase = c->phase;
+
+        switch ((enum conn_phase)phase) {
+        case CONN_HANDSHAKE:
+            return step_handshake(c);
+        case CONN_HEAD:
+            if (replied)
+                return true; /* one request a step: others wait */
+            again = step_head(c);
+            break;
+        case CONN_BODY:
+            again = step_body(c);
+            break;
+        case CONN_REPLY:
+            again = step_reply(c);
+            replied = true;
+            break;
+        case CONN_LINGER:
+            again = step_linger(c);
+            break;
+        case CONN_DEAD:
+            again = false;
+            break;
+        }
+    }
+    return false;
+}
+
+void conn_deadline(struct conn *c)
+{
+    switch ((enum conn_phase)c->phase) {
+    case CONN_HANDSHAKE:
+        die(c, REASON_CONN_HANDSHAKE_TIMEOUT);
+        break;
+    case CONN_HEAD:
+    case CONN_BODY:
+        die(c, c->in_large ? REASON_CONN_BODY_TOO_SLOW : REASON_CONN_REQUEST_TIMEOUT);
+        break;
+    case CONN_REPLY:
+        die(c, REASON_CONN_REPLY_STALLED);
+        break;
+    case CONN_LINGER:
+        net_close(c->net, c->env->now_us);
+        c->phase = CONN_DEAD;
+        break;
+    case CONN_DEAD:
+        break;
+    }
+}
+
+void conn_drain(struct conn *c)
+{
+    if (c->phase == CONN_HEAD && c->in_len == 0)
+        say_goodbye(c);
+    else if (c->phase == CONN_HANDSHAKE || c->phase == CONN_LINGER)
+        conn_deadline(c);
+}
+
+void conn_free(struct conn *c)
+{
+    struct conn_env *env = c->env;
+
+    buffer_give(c);
+    tls_free(c->tls);
+    net_set_user(c->net, NULL);
+    net_release(c->net, env->now_us);
+    slab_give(&env->conns, c);
+}

@@ -1,0 +1,86 @@
+/* One connection as its worker sees it: TCP below, then TLS, then one HTTP request after the other. */
+#ifndef DATAPLANE_CONN_H
+#define DATAPLANE_CONN_H
+
+#include "base/arena.h"
+#include "base/audit_ring.h"
+#include "dataplane/ekm/ekm.h"
+#include "dataplane/net/net.h"
+#include "dataplane/tls/tls.h"
+#include "proto/http.h"
+
+/* A request buffer holds the head and the body behind it; its reply lies in the same object, behind both. */
+#define CONN_SMALL_IN  (HTTP_HEAD_MAX + HTTP_SMALL_BODY_MAX)
+#define CONN_SMALL_OUT EKM_REPLY_CAP(HTTP_SMALL_BODY_MAX)
+#define CONN_LARGE_IN  (HTTP_HEAD_MAX + HTTP_BODY_MAX)
+#define CONN_LARGE_OUT EKM_REPLY_CAP(HTTP_BODY_MAX)
+
+enum conn_phase {
+    CONN_HANDSHAKE,
+    CONN_HEAD, /* waiting for, or reading, a request's head */
+    CONN_BODY,
+    CONN_REPLY,  /* a reply waits for room in the send buffer */
+    CONN_LINGER, /* refused: the answer is on its way, input is discarded */
+    CONN_DEAD,   /* to be freed at the end of this step */
+};
+
+enum conn_queue { CONN_QUEUE_NONE, CONN_QUEUE_HANDSHAKE, CONN_QUEUE_READY };
+
+struct conn {
+    struct conn *next, *prev; /* in the queue it waits in */
+    struct conn *all_next, *all_prev;
+    struct conn_env *env;
+    struct net_conn *net;
+    struct tls_conn *tls;
+    uint8_t phase;    /* enum conn_phase */
+    uint8_t queue;    /* enum conn_queue */
+    bool in_large;    /* which slab `in` came from */
+    bool peer_fin;    /* nothing more will come */
+    bool close_after; /* the reply in progress is the last one */
+    bool refused;     /* ... because the request never became whole: more of it may be under way */
+    bool continued;   /* 100 Continue was sent for this request */
+
+    uint8_t *in;   /* NULL between requests */
+    size_t in_len; /* bytes of head, body and whatever is pipelined behind */
+    size_t in_cap;
+    size_t body_len; /* of this request, so far (chunked: decoded) */
+    struct http_request head;
+    struct http_chunked chunked;
+
+    uint8_t *out; /* the reply */
+    size_t out_len, out_at;
+
+    uint64_t started_us; /* first byte of this request */
+    uint64_t last_rx_us; /* last byte of it */
+    uint64_t arrived_ns; /* when its last byte was seen */
+};
+
+/* What connections of one worker share. */
+struct conn_env {
+    struct counters *counters;
+    struct audit_ring *audit;
+    struct tls_worker *tls;
+    struct ekm_worker *ekm;
+    struct slab conns, small, large;
+    uint64_t now_us, now_unix_us; /* of this turn */
+    uint64_t (*clock_ns)(void *);
+    void *clock_arg;
+    uint32_t handshake_ms, request_idle_ms, large_rate_min, linger_ms;
+    bool draining;
+};
+
+/* A connection that TCP has established: NULL when no record or no TLS identity is to be had (the caller
+ * aborts it). */
+struct conn *MUST_USE conn_new(struct conn_env *env, struct net_conn *net);
+
+/* Goes as far as its bytes allow, at most one request and at most one private-key operation.  True when it
+ * could go on at once (a pipelined request is there): the caller queues it again. */
+bool MUST_USE conn_step(struct conn *c);
+/* TCP said that the deadline has come. */
+void conn_deadline(struct conn *c);
+/* The worker drains: close now if no request is in progress. */
+void conn_drain(struct conn *c);
+/* Lets go of TLS, buffers (wiped) and the TCP connection. */
+void conn_free(struct conn *c);
+
+#endif

@@ -1,0 +1,410 @@
+/* The loop.  worker_turn() is the whole dataplane on one screen; each verb is a room. */
+#include "dataplane/worker.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "dataplane/conn.h"
+
+#include <stdlib.h>
+
+/* Budgets of one turn: no phase can starve another. */
+#define REQUESTS_PER_TURN        32
+#define HANDSHAKES_PER_TURN      4
+#define HANDSHAKES_PER_TURN_BUSY 1 /* while established requests wait */
+#define TIMERS_PER_TURN          64
+#define TX_PENDING_MAX           (2 * NIC_BURST_MAX)
+
+struct conn_list {
+    struct conn *head, *tail;
+};
+
+struct worker {
+    struct nic *nic;
+    uint16_t queue;
+    struct counters *counters;
+    struct net *net;
+    struct keys_worker *keys;
+    struct ekm_worker *ekm;
+    struct tls_worker *tls;
+    struct conn_env env;
+    struct conn_list handshakes, ready;
+    struct conn *all;
+    uint32_t conn_count;
+    struct frame tx[TX_PENDING_MAX]; /* what the device has not taken yet, in order (bug B37) */
+    uint16_t tx_count;
+    struct arena *arena, *secrets;
+};
+
+void worker_config_defaults(struct worker_config *c)
+{
+    *c = (struct worker_config){
+        .small_buffers = 4096,
+        .large_buffers = 256,
+        .handshake_ms = 5000,
+        .request_idle_ms = 30000,
+        .large_rate_min = 1024,
+        .linger_ms = 1000,
+    };
+}
+
+/* ---- queues ---- */
+
+static struct conn_list *list_of(struct worker *w, uint8_t queue)
+{
+    return queue == CONN_QUEUE_HANDSHAKE ? &w->handshakes : &w->ready;
+}
+
+static void enqueue(struct worker *w, struct conn *c)
+{
+    if (c->queue != CONN_QUEUE_NONE)
+        return;
+    c->queue = c->phase == CONN_HANDSHAKE ? CONN_QUEUE_HANDSHAKE : CONN_QUEUE_READY;
+    struct conn_list *l = list_of(w, c->queue);
+    c->next = NULL;
+    c->prev = l->tail;
+    if (l->tail != NULL)
+        l->tail->next = c;
+    else
+        l->head = c;
+    l->tail = c;
+}
+
+static void dequeue(struct worker *w, struct conn *c)
+{
+    if (c->queue == CONN_QUEUE_NONE)
+        return;
+    struct conn_list *l = list_of(w, c->queue);
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        l->head = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    else
+        l->tail = c->prev;
+    c->queue = CONN_QUEUE_NONE;
+}
+
+static void conn_link(struct worker *w, struct conn *c)
+{
+    c->all_prev = NULL;
+    c->all_next = w->all;
+    if (w->all != NULL)
+        w->all->all_prev = c;
+    w->all = c;
+    w->conn_count++;
+}
+
+static void conn_drop(struct worker *w, struct conn *c)
+{
+    dequeue(w, c);
+    if (c->all_prev != NULL)
+        c->all_prev->all_next = c->all_next;
+    else
+        w->all = c->all_next;
+    if (c->all_next != NULL)
+        c->all_next->all_prev = c->all_prev;
+    w->conn_count--;
+    conn_free(c);
+}
+
+/* ---- the phases of a turn ---- */
+
+static bool receive(struct worker *w)
+{
+    struct frame frames[NIC_BURST_MAX];
+    uint16_t got = nic_rx(w->nic, w->queue, frames, NIC_BURST_MAX);
+
+    if (got == 0)
+        return false;
+    count_by(w->counters, REASON_NIC_RX_FRAMES, got);
+    net_input(w->net, frames, got, w->env.now_us);
+    for (uint16_t i = 0; i < got; i++)
+        nic_frame_free(w->nic, &frames[i]);
+    return true;
+}
+
+static void accept_conn(struct worker *w, struct net_conn *net)
+{
+    struct conn *c = w->env.draining ? NULL : conn_new(&w->env, net);
+
+    if (c == NULL) {
+        count(w->counters, REASON_CONN_NO_RECORD);
+        net_abort(net, w->env.now_us);
+        net_release(net, w->env.now_us);
+        return;
+    }
+    conn_link(w, c);
+    enqueue(w, c);
+}
+
+/* Turns what TCP has to say into places in a queue; nothing is served here. */
+static bool note_events(struct worker *w)
+{
+    struct net_conn *net;
+    uint32_t events;
+    bool any = false;
+
+    while ((net = net_next_event(w->net, &events)) != NULL) {
+        struct conn *c = net_user(net);
+
+        any = true;
+        if (c == NULL && (events & NET_EVENT_ESTABLISHED) != 0 && (events & NET_EVENT_CLOSED) == 0) {
+            accept_conn(w, net);
+            c = net_user(net);
+        }
+        if (c == NULL) {
+            if ((events & NET_EVENT_CLOSED) != 0)
+                net_release(net, w->env.now_us);
+            continue;
+        }
+        if ((events & NET_EVENT_PEER_FIN) != 0)
+            c->peer_fin = true;
+        if ((events & NET_EVENT_CLOSED) != 0) {
+            conn_drop(w, c);
+            continue;
+        }
+        if ((events & NET_EVENT_DEADLINE) != 0)
+            conn_deadline(c);
+        enqueue(w, c);
+    }
+    return any;
+}
+
+/* Steps at most budget connections of a queue, each once. */
+static bool step(struct worker *w, struct conn_list *l, uint32_t budget)
+{
+    bool any = false;
+    struct conn *last = l->tail;
+
+    while (budget-- > 0 && l->head != NULL) {
+        struct conn *c = l->head;
+        bool was_last = c == last;
+        bool again;
+
+        dequeue(w, c);
+        again = conn_step(c);
+        any = true;
+        if (c->phase == CONN_DEAD)
+            conn_drop(w, c);
+        else if (again)
+            enqueue(w, c);
+        if (was_last)
+            break;
+    }
+    return any;
+}
+
+static bool serve(struct worker *w)
+{
+    bool any = step(w, &w->ready, REQUESTS_PER_TURN);
+
+    return step(w, &w->handshakes, w->ready.head != NULL ? HANDSHAKES_PER_TURN_BUSY : HANDSHAKES_PER_TURN) ||
+           any;
+}
+
+static void send_pending(struct worker *w)
+{
+    uint16_t sent = 0;
+
+    while (sent < w->tx_count) {
+        uint16_t burst = (uint16_t)(w->tx_count - sent);
+        uint16_t taken =
+            nic_tx(w->nic, w->queue, w->tx + sent, burst > NIC_BURST_MAX ? NIC_BURST_MAX : burst);
+
+        if (taken == 0)
+            break;
+        sent = (uint16_t)(sent + taken);
+    }
+    count_by(w->counters, REASON_NIC_TX_FRAMES, sent);
+    w->tx_count = (uint16_t)(w->tx_count - sent);
+    if (w->tx_count != 0) {
+        count_by(w->counters, REASON_NIC_TX_RETRIED, w->tx_count);
+        memmove(w->tx, w->tx + sent, w->tx_count * sizeof w->tx[0]);
+    }
+}
+
+/* As many empty frames as the pending array has room for, up to a burst. */
+static uint16_t take_frames(struct worker *w, struct frame *frames)
+{
+    uint16_t n = 0;
+
+    while (n < NIC_BURST_MAX && w->tx_count + n < TX_PENDING_MAX) {
+        if (!nic_frame_alloc(w->nic, w->queue, &frames[n])) {
+            count(w->counters, REASON_NIC_NO_BUFFER);
+            break;
+        }
+        n++;
+    }
+    return n;
+}
+
+static bool transmit(struct worker *w)
+{
+    struct frame frames[NIC_BURST_MAX];
+    bool any = w->tx_count != 0;
+
+    while (net_has_output(w->net)) {
+        uint16_t room = take_frames(w, frames);
+        if (room == 0)
+            break;
+        uint16_t filled = net_output(w->net, w->env.now_us, frames, room);
+
+        memcpy(w->tx + w->tx_count, frames, filled * sizeof frames[0]);
+        w->tx_count = (uint16_t)(w->tx_count + filled);
+        for (uint16_t i = filled; i < room; i++)
+            nic_frame_free(w->nic, &frames[i]);
+        any = true;
+        if (filled < room)
+            break;
+        send_pending(w);
+    }
+    send_pending(w);
+    return any;
+}
+
+bool worker_turn(struct worker *w, struct worker_time t)
+{
+    bool busy = false;
+
+    w->env.now_us = t.now_us;
+    w->env.now_unix_us = t.now_unix_us;
+    busy |= receive(w);
+    net_timers(w->net, t.now_us, TIMERS_PER_TURN);
+    busy |= note_events(w);
+    busy |= serve(w);
+    busy |= transmit(w);
+    ekm_quiescent(w->ekm);
+    keys_quiescent(w->keys);
+    return busy || w->ready.head != NULL || w->handshakes.head != NULL || w->tx_count != 0;
+}
+
+/* ---- life ---- */
+
+static size_t plain_memory(const struct worker_config *c)
+{
+    return net_memory_needed(&c->net) + (sizeof(struct conn) + 64) * (size_t)c->net.conns_max + 65536;
+}
+
+static size_t secret_memory(const struct worker_config *c)
+{
+    return (size_t)c->small_buffers * (CONN_SMALL_IN + CONN_SMALL_OUT + 64) +
+           (size_t)c->large_buffers * (CONN_LARGE_IN + CONN_LARGE_OUT + 64) + 65536;
+}
+
+static bool build(struct worker *w, const struct worker_config *c, uint64_t now_us)
+{
+    w->arena = arena_new(plain_memory(c), false);
+    w->secrets = arena_new(secret_memory(c), true);
+    w->tls = tls_worker_new(w->counters, c->seed_for_tests);
+    w->keys = keys_worker_new(c->keys, w->counters);
+    if (w->arena == NULL || w->secrets == NULL || w->tls == NULL || w->keys == NULL)
+        return false;
+    w->ekm = ekm_worker_new(c->auth, w->keys, w->counters, c->audit);
+    if (w->ekm == NULL)
+        return false;
+    w->net = net_new(&c->net, w->arena, w->counters, now_us);
+    w->env.tls = w->tls;
+    w->env.ekm = w->ekm;
+    slab_init(&w->env.conns, w->arena, sizeof(struct conn), c->net.conns_max, false);
+    slab_init(&w->env.small, w->secrets, CONN_SMALL_IN + CONN_SMALL_OUT, c->small_buffers, false);
+    slab_init(&w->env.large, w->secrets, CONN_LARGE_IN + CONN_LARGE_OUT, c->large_buffers, false);
+    arena_seal(w->arena);
+    arena_seal(w->secrets);
+    net_announce(w->net, now_us);
+    return true;
+}
+
+struct worker *worker_new(const struct worker_config *c, uint64_t now_us)
+{
+    struct worker *w = calloc(1, sizeof *w);
+
+    if (w == NULL)
+        return NULL;
+    w->nic = c->nic;
+    w->queue = c->queue;
+    w->counters = &c->audit->counters;
+    w->env = (struct conn_env){
+        .counters = w->counters,
+        .audit = c->audit,
+        .now_us = now_us,
+        .clock_ns = c->clock_ns,
+        .clock_arg = c->clock_arg,
+        .handshake_ms = c->handshake_ms,
+        .request_idle_ms = c->request_idle_ms,
+        .large_rate_min = c->large_rate_min,
+        .linger_ms = c->linger_ms,
+    };
+    if (!build(w, c, now_us)) {
+        log_error("a worker could not get its memory, TLS or randomness: raise RLIMIT_MEMLOCK (systemd: "
+                  "LimitMEMLOCK=)",
+                  F("plain_bytes", plain_memory(c)), F("locked_bytes", secret_memory(c)));
+        worker_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void worker_free(struct worker *w)
+{
+    if (w == NULL)
+        return;
+    while (w->all != NULL) {
+        net_abort(w->all->net, w->env.now_us);
+        conn_drop(w, w->all);
+    }
+    for (uint16_t i = 0; i < w->tx_count; i++)
+        nic_frame_free(w->nic, &w->tx[i]);
+    ekm_worker_free(w->ekm);
+    keys_worker_free(w->keys);
+    tls_worker_free(w->tls);
+    arena_free(w->secrets);
+    arena_free(w->arena);
+    free(w);
+}
+
+uint64_t worker_next_timer(const struct worker *w)
+{
+    return net_next_timer(w->net);
+}
+
+void worker_sleeps(struct worker *w)
+{
+    keys_offline(w->keys);
+}
+
+void worker_wakes(struct worker *w)
+{
+    keys_online(w->keys);
+}
+
+void worker_drain(struct worker *w, uint64_t now_us)
+{
+    w->env.now_us = now_us;
+    w->env.draining = true;
+    for (struct conn *c = w->all, *next; c != NULL; c = next) {
+        next = c->all_next;
+        conn_drain(c);
+        enqueue(w, c);
+    }
+}
+
+bool worker_drained(const struct worker *w)
+{
+    return w->all == NULL && w->tx_count == 0 && !net_has_output(w->net);
+}
+
+struct tls_worker *worker_tls(struct worker *w)
+{
+    return w->tls;
+}
+
+void worker_gauges(const struct worker *w, struct worker_gauges *out)
+{
+    net_gauges(w->net, &out->net);
+    out->conns = w->conn_count;
+    out->small_buffers_used = (uint32_t)(w->env.small.capacity - w->env.small.free_count);
+    out->large_buffers_used = (uint32_t)(w->env.large.capacity - w->env.large.free_count);
+    out->memory_bytes = arena_used(w->arena) + arena_used(w->secrets);
+}
