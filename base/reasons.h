@@ -17,6 +17,17 @@
     X(TCP_ACCEPTED, "tcp_accepted", "connections that completed the three-way handshake")                    \
     /* --- tls --- */                                                                                        \
     X(TLS_HANDSHAKE_OK, "tls_handshake_ok", "handshakes completed")                                          \
+    X(TLS_HANDSHAKE_RESUMED, "tls_handshake_resumed", "handshakes that resumed a session by ticket")         \
+    X(TLS_BAD_VERSION, "tls_bad_version", "client offers neither TLS 1.2 nor 1.3")                           \
+    X(TLS_NOTHING_SHARED, "tls_nothing_shared", "no cipher suite, group or signature algorithm in common")   \
+    X(TLS_NO_APPLICATION_PROTOCOL, "tls_no_application_protocol", "ALPN without http/1.1")                   \
+    X(TLS_NOT_TLS, "tls_not_tls", "the first bytes are no TLS record")                                       \
+    X(TLS_BAD_RECORD_MAC, "tls_bad_record_mac", "a record or Finished did not authenticate")                 \
+    X(TLS_PEER_ALERT, "tls_peer_alert", "the peer ended the connection with a fatal alert")                  \
+    X(TLS_PROTOCOL_ERROR, "tls_protocol_error", "any other breach of the TLS protocol")                      \
+    X(TLS_HANDSHAKE_TOO_LONG, "tls_handshake_too_long", "more than 32 KB before the handshake was complete") \
+    X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "more KeyUpdates than application data calls for")       \
+    X(TLS_NO_MEMORY, "tls_no_memory", "OpenSSL could not allocate for a connection")                         \
     /* --- http --- */                                                                                       \
     X(HTTP_REQUESTS, "http_requests", "requests whose head was parsed")                                      \
     X(HTTP_BAD_REQUEST_LINE, "http_bad_request_line", "request line is not method, target, version")         \

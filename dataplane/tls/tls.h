@@ -35,20 +35,25 @@ enum tls_status {
 struct tls_worker;
 struct tls_conn;
 
-/* now_unix_s: for certificate times. NULL when OpenSSL refuses. seed_for_tests: NULL in production; else 32
- * bytes that make OpenSSL's RAND of this worker repeatable (test builds only). */
+/* NULL when OpenSSL refuses.  counters: the worker's; tls_publish and tls_retire never touch them.
+ * seed_for_tests: NULL in production; else 32 bytes that make OpenSSL's RAND of this worker repeatable (test
+ * builds only; others return NULL). */
 struct tls_worker *MUST_USE tls_worker_new(struct counters *counters, const uint8_t *seed_for_tests);
 void tls_worker_free(struct tls_worker *w);
 
 /* Housekeeping thread: builds and publishes the identity that new connections of w will use.  false when
- * chain or key do not parse or do not match: the one in use stays. key_pem is read once and not kept.
- * tls_retire frees identities that no connection can pick up any more; call it after a grace period
- * (keys_settled). */
+ * chain or key do not parse, do not match, or the key is one we do not serve (identity.c: RSA of 2048..3072
+ * bits, P-256, P-384): the one in use stays, tls_publish_error is a static text saying why, and a log line
+ * was written.  key_pem is read once and not kept. tls_retire frees identities that no connection can pick up
+ * any more; call it after a grace period (keys_settled) that began after the last tls_publish.  Connections
+ * that use one keep it alive. */
 bool MUST_USE tls_publish(struct tls_worker *w, struct span chain_pem, struct secret_span key_pem);
+const char *tls_publish_error(const struct tls_worker *w);
 void tls_retire(struct tls_worker *w);
 bool tls_ready(const struct tls_worker *w); /* an identity has been published */
 
-/* A server connection over io; NULL when no identity is there or memory is short. */
+/* A server connection over io; NULL when no identity is there or memory is short.  io must outlive it; arg is
+ * handed to each of its functions.  tls_free sends nothing.  All connections of w are freed before w is. */
 struct tls_conn *MUST_USE tls_accept(struct tls_worker *w, const struct tls_io *io, void *arg);
 void tls_free(struct tls_conn *c);
 
@@ -57,12 +62,13 @@ void tls_free(struct tls_conn *c);
 enum tls_status MUST_USE tls_handshake(struct tls_conn *c);
 /* Decrypts up to cap bytes to buf.  TLS_OK with *len > 0, or why not. */
 enum tls_status MUST_USE tls_read(struct tls_conn *c, uint8_t *buf, size_t cap, size_t *len);
-/* Seals data as one record (data.len <= 4096 is one record always) and sends it; *len: how much was taken.
- * After TLS_WANT_WRITE the same bytes are offered again when there is room. */
+/* Seals up to 4096 bytes of data as one record and sends it; *len: how much was taken, the rest is offered by
+ * the next call.  After TLS_WANT_WRITE *len is 0 although the record is sealed and partly sent: the same
+ * bytes (not fewer; they may have moved) are offered again when there is room. */
 enum tls_status MUST_USE tls_write(struct tls_conn *c, struct span data, size_t *len);
 /* Queues close_notify. */
 void tls_shutdown(struct tls_conn *c);
-/* A record sits decrypted inside: tls_read would yield bytes without more input. */
+/* Received bytes sit inside that tls_read has not looked at: call it again without waiting for more input. */
 bool tls_pending(const struct tls_conn *c);
 
 #endif

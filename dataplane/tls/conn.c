@@ -1,0 +1,244 @@
+/* One connection: OpenSSL's state machine between the connection's bytes (a BIO over struct tls_io) and the
+ * caller.
+ *
+ * Every verb has the same three steps: an empty error queue, one SSL_ call, and settle(), which turns what it
+ * said into a status and leaves the queue empty again. */
+#include "dataplane/tls/tls_priv.h"
+
+#include <openssl/err.h>
+
+/* ---- the BIO ---- */
+
+/* No more input is handed in once a budget is used up; settle() then ends the connection. */
+static bool over_budget(const struct tls_conn *c)
+{
+    return c->handshake_bytes > TLS_HANDSHAKE_BYTES_MAX || c->key_updates > TLS_KEY_UPDATES_MAX;
+}
+
+static int bio_read_ex(BIO *bio, char *out, size_t cap, size_t *len)
+{
+    struct tls_conn *c = BIO_get_data(bio);
+    struct span in = c->io->peek(c->io_arg);
+
+    BIO_clear_retry_flags(bio);
+    if (in.len == 0 || over_budget(c)) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    *len = in.len < cap ? in.len : cap;
+    memcpy(out, in.ptr, *len);
+    c->io->consume(c->io_arg, *len);
+    if (!c->established)
+        c->handshake_bytes += (uint32_t)*len;
+    return 1;
+}
+
+static int bio_write_ex(BIO *bio, const char *data, size_t len, size_t *taken)
+{
+    struct tls_conn *c = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    *taken = c->io->send(c->io_arg, span_of(data, len));
+    if (*taken == 0) {
+        BIO_set_retry_write(bio);
+        return 0;
+    }
+    return 1;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    (void)bio, (void)num, (void)ptr;
+    return cmd == BIO_CTRL_FLUSH; /* what was taken is on its way */
+}
+
+static int bio_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+BIO_METHOD *tls_bio_method_new(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "connection");
+
+    if (m == NULL)
+        return NULL;
+    BIO_meth_set_read_ex(m, bio_read_ex);
+    BIO_meth_set_write_ex(m, bio_write_ex);
+    BIO_meth_set_ctrl(m, bio_ctrl);
+    BIO_meth_set_create(m, bio_create);
+    return m;
+}
+
+/* ---- life ---- */
+
+static void count_key_updates(int sent, int version, int type, const void *msg, size_t len, SSL *ssl,
+                              void *arg)
+{
+    struct tls_conn *c = arg;
+    (void)version, (void)ssl;
+
+    if (sent == 0 && type == SSL3_RT_HANDSHAKE && len > 0 && *(const uint8_t *)msg == SSL3_MT_KEY_UPDATE &&
+        c->key_updates < UINT16_MAX)
+        c->key_updates++;
+}
+
+static bool ssl_attach(struct tls_conn *c, SSL_CTX *ctx)
+{
+    BIO *bio = BIO_new(c->worker->bio_method);
+
+    if (bio == NULL)
+        return false;
+    BIO_set_data(bio, c);
+    c->ssl = SSL_new(ctx);
+    if (c->ssl == NULL) {
+        BIO_free(bio);
+        return false;
+    }
+    SSL_set_bio(c->ssl, bio, bio); /* takes the one reference for both directions */
+    SSL_set_msg_callback(c->ssl, count_key_updates);
+    SSL_set_msg_callback_arg(c->ssl, c);
+    SSL_set_accept_state(c->ssl);
+    return true;
+}
+
+struct tls_conn *tls_accept(struct tls_worker *w, const struct tls_io *io, void *arg)
+{
+    struct tls_identity *id = atomic_load_explicit(&w->current, memory_order_acquire);
+    struct tls_conn *c;
+
+    if (id == NULL)
+        return NULL;
+    ERR_clear_error();
+    c = OPENSSL_zalloc(sizeof *c);
+    if (c != NULL) {
+        c->worker = w;
+        c->io = io;
+        c->io_arg = arg;
+        if (!ssl_attach(c, id->ctx)) {
+            OPENSSL_free(c);
+            c = NULL;
+        }
+    }
+    if (c == NULL)
+        count(w->counters, REASON_TLS_NO_MEMORY);
+    ERR_clear_error();
+    return c;
+}
+
+void tls_free(struct tls_conn *c)
+{
+    if (c == NULL)
+        return;
+    ERR_clear_error();
+    SSL_free(c->ssl);
+    OPENSSL_free(c);
+    ERR_clear_error();
+}
+
+/* ---- verbs ---- */
+
+static enum tls_status fail(struct tls_conn *c, enum reason why)
+{
+    c->failed = true;
+    count(c->worker->counters, why);
+    ERR_clear_error();
+    return TLS_FAILED;
+}
+
+/* The status of an SSL_ call that returned ret. */
+static enum tls_status settle(struct tls_conn *c, int ret)
+{
+    int what = SSL_get_error(c->ssl, ret);
+
+    if (c->key_updates > TLS_KEY_UPDATES_MAX)
+        return fail(c, REASON_TLS_KEY_UPDATE_FLOOD);
+    if (what == SSL_ERROR_WANT_READ && over_budget(c))
+        return fail(c, REASON_TLS_HANDSHAKE_TOO_LONG);
+    switch (what) {
+    case SSL_ERROR_NONE:
+        ERR_clear_error();
+        return TLS_OK;
+    case SSL_ERROR_WANT_READ:
+        ERR_clear_error();
+        return TLS_WANT_READ;
+    case SSL_ERROR_WANT_WRITE:
+        ERR_clear_error();
+        return TLS_WANT_WRITE;
+    case SSL_ERROR_ZERO_RETURN:
+        ERR_clear_error();
+        return TLS_CLOSED;
+    default:
+        return fail(c, tls_failure_reason());
+    }
+}
+
+enum tls_status tls_handshake(struct tls_conn *c)
+{
+    enum tls_status s;
+
+    if (c->failed)
+        return TLS_FAILED;
+    if (c->established)
+        return TLS_OK;
+    ERR_clear_error();
+    s = settle(c, SSL_accept(c->ssl));
+    c->starved = s == TLS_WANT_READ;
+    if (s == TLS_OK) {
+        c->established = true;
+        count(c->worker->counters, REASON_TLS_HANDSHAKE_OK);
+        if (SSL_session_reused(c->ssl))
+            count(c->worker->counters, REASON_TLS_HANDSHAKE_RESUMED);
+    }
+    return s;
+}
+
+enum tls_status tls_read(struct tls_conn *c, uint8_t *buf, size_t cap, size_t *len)
+{
+    enum tls_status s;
+
+    *len = 0;
+    if (c->failed)
+        return TLS_FAILED;
+    ERR_clear_error();
+    s = settle(c, SSL_read_ex(c->ssl, buf, cap, len));
+    c->starved = s == TLS_WANT_READ;
+    if (s == TLS_OK)
+        c->key_updates = 0;
+    else
+        *len = 0;
+    return s;
+}
+
+enum tls_status tls_write(struct tls_conn *c, struct span data, size_t *len)
+{
+    enum tls_status s;
+
+    *len = 0;
+    if (c->failed)
+        return TLS_FAILED;
+    if (data.len == 0)
+        return TLS_OK;
+    ERR_clear_error();
+    s = settle(c, SSL_write_ex(c->ssl, data.ptr, data.len, len));
+    if (s != TLS_OK)
+        *len = 0;
+    return s;
+}
+
+void tls_shutdown(struct tls_conn *c)
+{
+    /* RFC 8446 6.1: close_notify ends a connection that works; one that failed has had its alert, and one
+     * that is still shaking hands has nothing to close. */
+    if (c->failed || !c->established)
+        return;
+    ERR_clear_error();
+    (void)SSL_shutdown(c->ssl);
+    ERR_clear_error();
+}
+
+bool tls_pending(const struct tls_conn *c)
+{
+    return !c->failed && !c->starved && SSL_has_pending(c->ssl) == 1;
+}

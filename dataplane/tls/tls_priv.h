@@ -1,0 +1,67 @@
+/* What the files of this room share. */
+#ifndef DATAPLANE_TLS_PRIV_H
+#define DATAPLANE_TLS_PRIV_H
+
+#include "dataplane/tls/tls.h"
+
+#include <stdatomic.h>
+
+#include <openssl/bio.h>
+#include <openssl/provider.h>
+#include <openssl/ssl.h>
+
+/* Bytes that a client may send before its handshake is complete: two ClientHellos of 16 KB (the second after
+ * a HelloRetryRequest).  What follows them is small. */
+#define TLS_HANDSHAKE_BYTES_MAX (32 * 1024)
+/* KeyUpdate messages between two pieces of application data. Each costs key derivations, and an honest peer
+ * sends one per many gigabytes. */
+#define TLS_KEY_UPDATES_MAX 16
+/* Plaintext bytes per record we send: a reader can use each record when it has come, and need not wait for
+ * 16 KB. */
+#define TLS_RECORD_PLAINTEXT_MAX 4096
+
+/* One certificate with everything that connections need of it. Immutable once published; connections hold a
+ * reference on ctx of their own. */
+struct tls_identity {
+    SSL_CTX *ctx;
+    struct tls_identity *retired_next; /* housekeeper only */
+};
+
+struct tls_worker {
+    OSSL_LIB_CTX *lib;
+    OSSL_PROVIDER *provider;
+    OSSL_PROVIDER *test_rand; /* NULL in production */
+    BIO_METHOD *bio_method;
+    struct counters *counters; /* written by the worker's thread only */
+    _Atomic(struct tls_identity *) current;
+    /* housekeeper only */
+    struct tls_identity *retired;
+    const char *publish_error;
+};
+
+struct tls_conn {
+    SSL *ssl;
+    struct tls_worker *worker;
+    const struct tls_io *io;
+    void *io_arg;
+    uint32_t handshake_bytes;
+    uint16_t key_updates;
+    bool established;
+    bool starved; /* the last read ended for want of input: nothing whole is buffered */
+    bool failed;  /* sticky */
+};
+
+/* NULL with *why set to a static text. */
+struct tls_identity *MUST_USE tls_identity_new(OSSL_LIB_CTX *lib, struct span chain_pem,
+                                               struct secret_span key_pem, const char **why);
+void tls_identity_free(struct tls_identity *id);
+
+BIO_METHOD *MUST_USE tls_bio_method_new(void);
+
+/* The counted reason for the first error in OpenSSL's queue; leaves the queue empty. */
+enum reason tls_failure_reason(void);
+
+/* Makes lib's random generators repeatable. Test builds only. */
+OSSL_PROVIDER *MUST_USE tls_test_rand_install(OSSL_LIB_CTX *lib, const uint8_t seed[32]);
+
+#endif

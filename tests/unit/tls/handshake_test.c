@@ -1,0 +1,506 @@
+#include "tests/unit/tls/rig.h"
+
+#include "base/secret_priv.h"
+#include "tests/unit/test.h"
+
+#include <openssl/err.h>
+
+static void expect_handshake(const char *kind, int version, const char *cipher)
+{
+    struct tls_worker *w = worker_with(kind);
+    struct pair *p = connected(w, version);
+
+    assert_int_equal(SSL_version(p->client), version);
+    assert_string_equal(SSL_get_cipher_name(p->client), cipher);
+    assert_int_equal(counted(REASON_TLS_HANDSHAKE_OK), 1);
+    assert_int_equal(counted_failures(), 0);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void tls13_with_an_ecdsa_certificate_completes(void **state)
+{
+    (void)state;
+    expect_handshake("P-256", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256");
+}
+
+static void tls13_with_an_rsa_certificate_completes(void **state)
+{
+    (void)state;
+    expect_handshake("RSA-2048", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256");
+}
+
+static void tls12_with_an_ecdsa_certificate_completes(void **state)
+{
+    (void)state;
+    expect_handshake("P-256", TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256");
+}
+
+static void tls12_with_an_rsa_certificate_completes(void **state)
+{
+    (void)state;
+    expect_handshake("RSA-2048", TLS1_2_VERSION, "ECDHE-RSA-AES128-GCM-SHA256");
+}
+
+static void a_client_of_both_versions_gets_tls13(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_CTX *c = client_ctx(TLS1_2_VERSION, TLS1_3_VERSION);
+    struct pair *p = pair_new(w, c);
+    (void)state;
+
+    assert_int_equal(handshake(p), TLS_OK);
+    assert_int_equal(SSL_version(p->client), TLS1_3_VERSION);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void expect_refused(struct tls_worker *w, SSL_CTX *c, int alert, enum reason why)
+{
+    struct pair *p = pair_new(w, c);
+
+    assert_int_equal(handshake(p), TLS_FAILED);
+    assert_int_equal(alert_at_client(p), alert);
+    assert_int_equal(counted(why), 1);
+    assert_int_equal(counted_failures(), 1);
+    assert_int_equal(counted(REASON_TLS_HANDSHAKE_OK), 0);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void tls10_is_refused_with_protocol_version(void **state)
+{
+    SSL_CTX *c = client_ctx(TLS1_VERSION, TLS1_VERSION);
+    (void)state;
+    expect_refused(worker_with("P-256"), c, SSL_AD_PROTOCOL_VERSION, REASON_TLS_BAD_VERSION);
+}
+
+static void tls11_is_refused_with_protocol_version(void **state)
+{
+    SSL_CTX *c = client_ctx(TLS1_1_VERSION, TLS1_1_VERSION);
+    (void)state;
+    expect_refused(worker_with("P-256"), c, SSL_AD_PROTOCOL_VERSION, REASON_TLS_BAD_VERSION);
+}
+
+static void tls12_without_a_shared_cipher_is_refused_with_handshake_failure(void **state)
+{
+    SSL_CTX *c = client_ctx(TLS1_2_VERSION, TLS1_2_VERSION);
+    (void)state;
+    assert_int_equal(SSL_CTX_set_cipher_list(c, "ECDHE-RSA-AES128-GCM-SHA256"), 1);
+    expect_refused(worker_with("P-256"), c, SSL_AD_HANDSHAKE_FAILURE, REASON_TLS_NOTHING_SHARED);
+}
+
+static void tls12_cbc_suites_are_not_offered(void **state)
+{
+    SSL_CTX *c = client_ctx(TLS1_2_VERSION, TLS1_2_VERSION);
+    (void)state;
+    assert_int_equal(SSL_CTX_set_cipher_list(c, "ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA384"), 1);
+    expect_refused(worker_with("P-256"), c, SSL_AD_HANDSHAKE_FAILURE, REASON_TLS_NOTHING_SHARED);
+}
+
+static void tls12_rsa_key_exchange_is_not_offered(void **state)
+{
+    SSL_CTX *c = client_ctx(TLS1_2_VERSION, TLS1_2_VERSION);
+    (void)state;
+    assert_int_equal(SSL_CTX_set_cipher_list(c, "AES128-GCM-SHA256:AES256-GCM-SHA384"), 1);
+    expect_refused(worker_with("RSA-2048"), c, SSL_AD_HANDSHAKE_FAILURE, REASON_TLS_NOTHING_SHARED);
+}
+
+static void tls12_finite_field_dh_is_not_offered(void **state)
+{
+    SSL_CTX *c = client_ctx(TLS1_2_VERSION, TLS1_2_VERSION);
+    (void)state;
+    assert_int_equal(SSL_CTX_set_cipher_list(c, "DHE-RSA-AES128-GCM-SHA256"), 1);
+    expect_refused(worker_with("RSA-2048"), c, SSL_AD_HANDSHAKE_FAILURE, REASON_TLS_NOTHING_SHARED);
+}
+
+static void tls13_without_a_shared_group_is_refused_with_handshake_failure(void **state)
+{
+    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    (void)state;
+    assert_int_equal(SSL_CTX_set1_groups_list(c, "X448"), 1);
+    expect_refused(worker_with("P-256"), c, SSL_AD_HANDSHAKE_FAILURE, REASON_TLS_NOTHING_SHARED);
+}
+
+static void expect_group(const char *groups, int nid)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    struct pair *p;
+
+    assert_int_equal(SSL_CTX_set1_groups_list(c, groups), 1);
+    p = pair_new(w, c);
+    assert_int_equal(handshake(p), TLS_OK);
+    assert_int_equal(SSL_get_negotiated_group(p->client), nid);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void x25519_is_served(void **state)
+{
+    (void)state;
+    expect_group("X25519", NID_X25519);
+}
+
+static void p256_is_served(void **state)
+{
+    (void)state;
+    expect_group("P-256", NID_X9_62_prime256v1);
+}
+
+static void p384_is_served(void **state)
+{
+    (void)state;
+    expect_group("P-384", NID_secp384r1);
+}
+
+/* A key share of a group we lack, and a group we have without its share: one more round trip. */
+static void a_key_share_we_lack_costs_a_hello_retry(void **state)
+{
+    (void)state;
+    expect_group("X448:P-256", NID_X9_62_prime256v1);
+}
+
+static void garbage_in_place_of_a_client_hello_fails(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = server_alone(w);
+    uint8_t junk[300];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof junk; i++)
+        junk[i] = (uint8_t)(0xa5 ^ (i * 7));
+    feed(&p->in, junk, sizeof junk);
+    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(counted(REASON_TLS_NOT_TLS), 1);
+    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(counted_failures(), 1);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void plain_http_is_told_apart(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = server_alone(w);
+    static const char get[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    (void)state;
+
+    feed(&p->in, get, sizeof get - 1);
+    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(counted(REASON_TLS_NOT_TLS), 1);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void a_malformed_client_hello_gets_decode_error(void **state)
+{
+    /* A handshake record with a ClientHello of 4 bytes. */
+    static const uint8_t hello[] = {0x16, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 0, 0};
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = server_alone(w);
+    (void)state;
+
+    feed(&p->in, hello, sizeof hello);
+    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(alert_in_clear(&p->out), SSL_AD_DECODE_ERROR);
+    assert_int_equal(counted(REASON_TLS_PROTOCOL_ERROR), 1);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void application_data_before_the_handshake_gets_unexpected_message(void **state)
+{
+    static const uint8_t early[] = {0x17, 3, 3, 0, 4, 1, 2, 3, 4};
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = server_alone(w);
+    (void)state;
+
+    feed(&p->in, early, sizeof early);
+    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(alert_in_clear(&p->out), SSL_AD_UNEXPECTED_MESSAGE);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void half_a_client_hello_waits_for_more(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_CTX *c = client_ctx(TLS1_2_VERSION, TLS1_3_VERSION);
+    struct pair *p = pair_new(w, c);
+    (void)state;
+
+    (void)SSL_do_handshake(p->client);
+    client_step(p, 100);
+    assert_int_equal(tls_handshake(p->server), TLS_WANT_READ);
+    assert_false(tls_pending(p->server));
+    assert_int_equal(p->out.end, 0);
+    assert_int_equal(counted_failures(), 0);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void expect_byte_at_a_time(int version)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_CTX *c = client_ctx(version, version);
+    struct pair *p = pair_new(w, c);
+    int client = 0;
+
+    for (int i = 0; i < 5000 && !(client == 1 && tls_handshake(p->server) == TLS_OK); i++) {
+        client = SSL_do_handshake(p->client);
+        client_step(p, 1);
+        assert_int_not_equal(tls_handshake(p->server), TLS_FAILED);
+        client_drain(p);
+    }
+    assert_int_equal(tls_handshake(p->server), TLS_OK);
+    assert_int_equal(counted(REASON_TLS_HANDSHAKE_OK), 1);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void tls12_handshake_completes_byte_by_byte(void **state)
+{
+    (void)state;
+    expect_byte_at_a_time(TLS1_2_VERSION);
+}
+
+static void tls13_handshake_completes_byte_by_byte(void **state)
+{
+    (void)state;
+    expect_byte_at_a_time(TLS1_3_VERSION);
+}
+
+/* RFC 8446 5.1: handshake messages may be cut into many records; a flood of them has an end. */
+static void a_handshake_of_endless_fragments_is_ended(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = server_alone(w);
+    uint8_t rec[5 + 1000] = {0x16, 3, 1, 1000 >> 8, 1000 & 255};
+    enum tls_status s = TLS_WANT_READ;
+    (void)state;
+
+    rec[5] = 1; /* ClientHello of 100 000 bytes, which OpenSSL alone would gather */
+    rec[6] = 100000 >> 16;
+    rec[7] = (100000 >> 8) & 255;
+    rec[8] = 100000 & 255;
+    for (int i = 0; i < 90 && s == TLS_WANT_READ; i++) {
+        feed(&p->in, rec, sizeof rec);
+        s = tls_handshake(p->server);
+        memset(rec + 5, 0, 1000);
+    }
+    assert_int_equal(s, TLS_FAILED);
+    assert_int_equal(counted(REASON_TLS_HANDSHAKE_TOO_LONG), 1);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static struct pair *alpn_handshake(struct tls_worker *w, const char *wire, unsigned len,
+                                   enum tls_status expect)
+{
+    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    struct pair *p;
+
+    if (len > 0)
+        assert_int_equal(SSL_CTX_set_alpn_protos(c, (const unsigned char *)wire, len), 0);
+    p = pair_new(w, c);
+    SSL_CTX_free(c);
+    assert_int_equal(handshake(p), expect);
+    return p;
+}
+
+static void expect_alpn(const char *wire, unsigned len, const char *chosen)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = alpn_handshake(w, wire, len, TLS_OK);
+    const unsigned char *got;
+    unsigned got_len;
+
+    SSL_get0_alpn_selected(p->client, &got, &got_len);
+    assert_int_equal(got_len, strlen(chosen));
+    assert_true(got_len == 0 || memcmp(got, chosen, got_len) == 0);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void alpn_http11_is_chosen(void **state)
+{
+    (void)state;
+    expect_alpn("\x08http/1.1", 9, "http/1.1");
+}
+
+static void alpn_h2_is_passed_over_for_http11(void **state)
+{
+    (void)state;
+    expect_alpn("\x02h2\x08http/1.1", 12, "http/1.1");
+}
+
+static void absent_alpn_is_served(void **state)
+{
+    (void)state;
+    expect_alpn("", 0, "");
+}
+
+static void alpn_h2_alone_gets_no_application_protocol(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = alpn_handshake(w, "\x02h2", 3, TLS_FAILED);
+    (void)state;
+
+    assert_int_equal(alert_at_client(p), SSL_AD_NO_APPLICATION_PROTOCOL);
+    assert_int_equal(counted(REASON_TLS_NO_APPLICATION_PROTOCOL), 1);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static SSL_SESSION *session_of(struct pair *p)
+{
+    SSL_SESSION *s = SSL_get1_session(p->client);
+
+    SSL_shutdown(p->client); /* an OpenSSL client resumes only what was closed in order */
+    assert_true(SSL_SESSION_is_resumable(s));
+    pair_free(p);
+    return s;
+}
+
+static void expect_resumption(int version)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_SESSION *s = session_of(connected(w, version));
+    SSL_CTX *c = client_ctx(version, version);
+    struct pair *p = pair_new(w, c);
+
+    assert_int_equal(SSL_set_session(p->client, s), 1);
+    assert_int_equal(handshake(p), TLS_OK);
+    assert_true(SSL_session_reused(p->client));
+    assert_int_equal(counted(REASON_TLS_HANDSHAKE_RESUMED), 1);
+    SSL_SESSION_free(s);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void a_tls13_ticket_resumes(void **state)
+{
+    (void)state;
+    expect_resumption(TLS1_3_VERSION);
+}
+
+static void a_tls12_ticket_resumes(void **state)
+{
+    (void)state;
+    expect_resumption(TLS1_2_VERSION);
+}
+
+static void a_ticket_permits_no_early_data(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_SESSION *s = session_of(connected(w, TLS1_3_VERSION));
+    (void)state;
+
+    assert_int_equal(SSL_SESSION_get_max_early_data(s), 0);
+    SSL_SESSION_free(s);
+    tls_worker_free(w);
+}
+
+/* The server's bytes of a handshake with a client that is seeded alike. */
+static size_t seeded_server_random(const uint8_t seed[32], uint8_t out[32])
+{
+    static struct counters counters;
+    struct identity_pem id;
+    struct tls_worker *w = tls_worker_new(&counters, seed);
+    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    struct pair *p;
+    size_t len;
+
+    assert_non_null(w);
+    identity_make("P-256", "a", &id);
+    assert_true(publish(w, &id));
+    p = pair_new(w, c);
+    assert_int_equal(handshake(p), TLS_OK);
+    len = SSL_get_server_random(p->client, out, 32);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+    return len;
+}
+
+static void a_seed_repeats_the_servers_randomness(void **state)
+{
+    uint8_t seed[32] = {1, 2, 3}, a[32], b[32];
+    (void)state;
+
+    assert_int_equal(seeded_server_random(seed, a), 32);
+    assert_int_equal(seeded_server_random(seed, b), 32);
+    assert_memory_equal(a, b, 32);
+}
+
+static void another_seed_gives_other_randomness(void **state)
+{
+    uint8_t seed[32] = {1, 2, 3}, a[32], b[32];
+    (void)state;
+
+    seeded_server_random(seed, a);
+    seed[0] ^= 1;
+    seeded_server_random(seed, b);
+    assert_memory_not_equal(a, b, 32);
+}
+
+static void no_connection_without_a_certificate(void **state)
+{
+    static struct counters counters;
+    struct tls_worker *w = tls_worker_new(&counters, NULL);
+    struct tls_io io = {NULL, NULL, NULL};
+    (void)state;
+
+    assert_non_null(w);
+    assert_false(tls_ready(w));
+    assert_null(tls_accept(w, &io, NULL));
+    tls_worker_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tls13_with_an_ecdsa_certificate_completes),
+        cmocka_unit_test(tls13_with_an_rsa_certificate_completes),
+        cmocka_unit_test(tls12_with_an_ecdsa_certificate_completes),
+        cmocka_unit_test(tls12_with_an_rsa_certificate_completes),
+        cmocka_unit_test(a_client_of_both_versions_gets_tls13),
+        cmocka_unit_test(tls10_is_refused_with_protocol_version),
+        cmocka_unit_test(tls11_is_refused_with_protocol_version),
+        cmocka_unit_test(tls12_without_a_shared_cipher_is_refused_with_handshake_failure),
+        cmocka_unit_test(tls12_cbc_suites_are_not_offered),
+        cmocka_unit_test(tls12_rsa_key_exchange_is_not_offered),
+        cmocka_unit_test(tls12_finite_field_dh_is_not_offered),
+        cmocka_unit_test(tls13_without_a_shared_group_is_refused_with_handshake_failure),
+        cmocka_unit_test(x25519_is_served),
+        cmocka_unit_test(p256_is_served),
+        cmocka_unit_test(p384_is_served),
+        cmocka_unit_test(a_key_share_we_lack_costs_a_hello_retry),
+        cmocka_unit_test(garbage_in_place_of_a_client_hello_fails),
+        cmocka_unit_test(plain_http_is_told_apart),
+        cmocka_unit_test(a_malformed_client_hello_gets_decode_error),
+        cmocka_unit_test(application_data_before_the_handshake_gets_unexpected_message),
+        cmocka_unit_test(half_a_client_hello_waits_for_more),
+        cmocka_unit_test(tls12_handshake_completes_byte_by_byte),
+        cmocka_unit_test(tls13_handshake_completes_byte_by_byte),
+        cmocka_unit_test(a_handshake_of_endless_fragments_is_ended),
+        cmocka_unit_test(alpn_http11_is_chosen),
+        cmocka_unit_test(alpn_h2_is_passed_over_for_http11),
+        cmocka_unit_test(absent_alpn_is_served),
+        cmocka_unit_test(alpn_h2_alone_gets_no_application_protocol),
+        cmocka_unit_test(a_tls13_ticket_resumes),
+        cmocka_unit_test(a_tls12_ticket_resumes),
+        cmocka_unit_test(a_ticket_permits_no_early_data),
+        cmocka_unit_test(a_seed_repeats_the_servers_randomness),
+        cmocka_unit_test(another_seed_gives_other_randomness),
+        cmocka_unit_test(no_connection_without_a_certificate),
+    };
+    return RUN_TESTS("tls_handshake", tests);
+}

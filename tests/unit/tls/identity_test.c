@@ -1,0 +1,343 @@
+#include "tests/unit/tls/rig.h"
+
+#include "base/log.h"
+#include "base/secret_priv.h"
+#include "tests/unit/test.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+static struct counters counters_none;
+
+static struct tls_worker *worker_empty(void)
+{
+    struct tls_worker *w = tls_worker_new(&counters_none, NULL);
+
+    assert_non_null(w);
+    return w;
+}
+
+static void expect_published(const char *kind)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem id;
+
+    identity_make(kind, "a", &id);
+    assert_true(publish(w, &id));
+    assert_true(tls_ready(w));
+    assert_null(tls_publish_error(w));
+    tls_worker_free(w);
+}
+
+static void expect_refused(const char *kind, const char *why)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem id;
+
+    identity_make(kind, "a", &id);
+    assert_false(publish(w, &id));
+    assert_false(tls_ready(w));
+    assert_non_null(strstr(tls_publish_error(w), why));
+    tls_worker_free(w);
+}
+
+static void a_p256_key_is_served(void **state)
+{
+    (void)state;
+    expect_published("P-256");
+}
+
+static void a_p384_key_is_served(void **state)
+{
+    (void)state;
+    expect_published("P-384");
+}
+
+static void an_rsa_3072_key_is_served(void **state)
+{
+    (void)state;
+    expect_published("RSA-3072");
+}
+
+static void an_rsa_4096_key_is_refused(void **state)
+{
+    (void)state;
+    expect_refused("RSA-4096", "more than 3072 bits");
+}
+
+static void an_rsa_1024_key_is_refused(void **state)
+{
+    (void)state;
+    expect_refused("RSA-1024", "fewer than 2048 bits");
+}
+
+static void a_p521_key_is_refused(void **state)
+{
+    (void)state;
+    expect_refused("P-521", "curve other than");
+}
+
+static void an_ed25519_key_is_refused(void **state)
+{
+    (void)state;
+    expect_refused("ED25519", "neither RSA nor EC");
+}
+
+static void a_key_of_another_certificate_is_refused(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem a, b;
+    (void)state;
+
+    identity_make("P-256", "a", &a);
+    identity_make("P-256", "b", &b);
+    assert_false(tls_publish(w, span_str(a.cert), secret_of(b.key, strlen(b.key))));
+    assert_string_equal(tls_publish_error(w), "the private key does not belong to the leaf certificate");
+    tls_worker_free(w);
+}
+
+static void an_rsa_key_with_an_ec_certificate_is_refused(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem a, b;
+    (void)state;
+
+    identity_make("P-256", "a", &a);
+    identity_make("RSA-2048", "b", &b);
+    assert_false(tls_publish(w, span_str(a.cert), secret_of(b.key, strlen(b.key))));
+    assert_false(tls_ready(w));
+    tls_worker_free(w);
+}
+
+static void a_chain_that_is_no_pem_is_refused(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem a;
+    (void)state;
+
+    identity_make("P-256", "a", &a);
+    assert_false(tls_publish(w, span_str("no certificate"), secret_of(a.key, strlen(a.key))));
+    assert_string_equal(tls_publish_error(w), "the certificate chain is not PEM");
+    tls_worker_free(w);
+}
+
+static void an_empty_chain_is_refused(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem a;
+    (void)state;
+
+    identity_make("P-256", "a", &a);
+    assert_false(tls_publish(w, span_of("", 0), secret_of(a.key, strlen(a.key))));
+    tls_worker_free(w);
+}
+
+static void a_broken_second_certificate_is_refused(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem a;
+    char chain[8192];
+    (void)state;
+
+    identity_make("P-256", "a", &a);
+    snprintf(chain, sizeof chain, "%s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", a.cert);
+    assert_false(tls_publish(w, span_str(chain), secret_of(a.key, strlen(a.key))));
+    assert_string_equal(tls_publish_error(w), "a certificate of the chain does not parse");
+    tls_worker_free(w);
+}
+
+static void a_key_that_is_no_pem_is_refused(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem a;
+    (void)state;
+
+    identity_make("P-256", "a", &a);
+    assert_false(tls_publish(w, span_str(a.cert), secret_of("nothing", 7)));
+    tls_worker_free(w);
+}
+
+/* Asking a terminal for the passphrase would hang the housekeeping thread. */
+static void an_encrypted_key_is_refused_without_asking(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    BIO *bio = BIO_new(BIO_s_mem());
+    struct identity_pem a;
+    char *pem;
+    long len;
+    (void)state;
+
+    identity_make("P-256", "a", &a);
+    PEM_write_bio_PKCS8PrivateKey(bio, key, EVP_aes_128_cbc(), "pass", 4, NULL, NULL);
+    len = BIO_get_mem_data(bio, &pem);
+    assert_false(tls_publish(w, span_str(a.cert), secret_of(pem, (size_t)len)));
+    assert_string_equal(tls_publish_error(w), "the private key is not PEM, or is encrypted");
+    BIO_free(bio);
+    EVP_PKEY_free(key);
+    tls_worker_free(w);
+}
+
+static void a_refused_publication_leaves_an_empty_error_queue(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    (void)state;
+
+    assert_false(tls_publish(w, span_str("x"), secret_of("y", 1)));
+    assert_int_equal(ERR_peek_error(), 0);
+    tls_worker_free(w);
+}
+
+/* ---- reload ---- */
+
+static void expect_cn(struct pair *p, const char *cn)
+{
+    X509 *cert = SSL_get1_peer_certificate(p->client);
+    char name[64];
+
+    assert_non_null(cert);
+    X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, name, sizeof name);
+    assert_string_equal(name, cn);
+    X509_free(cert);
+}
+
+static void a_new_connection_gets_the_new_certificate(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct identity_pem next;
+    struct pair *p;
+    (void)state;
+
+    identity_make("RSA-2048", "second", &next);
+    assert_true(publish(w, &next));
+    p = connected(w, TLS1_3_VERSION);
+    expect_cn(p, "second");
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void a_live_connection_outlives_its_certificate(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = connected(w, TLS1_3_VERSION);
+    struct identity_pem next;
+    uint8_t buf[8];
+    size_t len;
+    (void)state;
+
+    identity_make("P-256", "second", &next);
+    assert_true(publish(w, &next));
+    tls_retire(w);
+    client_send(p, "ok", 2);
+    assert_int_equal(tls_read(p->server, buf, sizeof buf, &len), TLS_OK);
+    assert_int_equal(tls_write(p->server, span_str("ok"), &len), TLS_OK);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void a_handshake_under_way_ends_with_the_certificate_it_began_with(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_CTX *c = client_ctx(TLS1_2_VERSION, TLS1_3_VERSION);
+    struct pair *p = pair_new(w, c);
+    struct identity_pem next;
+    (void)state;
+
+    (void)SSL_do_handshake(p->client);
+    client_step(p, 50);
+    assert_int_equal(tls_handshake(p->server), TLS_WANT_READ);
+    identity_make("P-256", "second", &next);
+    assert_true(publish(w, &next));
+    tls_retire(w);
+    assert_int_equal(handshake(p), TLS_OK);
+    expect_cn(p, "ekm.wirewrap.test");
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void a_refused_certificate_leaves_the_old_one_in_use(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct identity_pem bad;
+    struct pair *p;
+    (void)state;
+
+    identity_make("RSA-4096", "second", &bad);
+    assert_false(publish(w, &bad));
+    assert_true(tls_ready(w));
+    p = connected(w, TLS1_3_VERSION);
+    expect_cn(p, "ekm.wirewrap.test");
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+static void a_ticket_of_the_old_certificate_costs_a_full_handshake(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    struct pair *p = connected(w, TLS1_3_VERSION);
+    SSL_SESSION *s = SSL_get1_session(p->client);
+    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    struct identity_pem next;
+    (void)state;
+
+    SSL_shutdown(p->client);
+    pair_free(p);
+    identity_make("P-256", "second", &next);
+    assert_true(publish(w, &next));
+    p = pair_new(w, c);
+    SSL_set_session(p->client, s);
+    assert_int_equal(handshake(p), TLS_OK);
+    assert_false(SSL_session_reused(p->client));
+    expect_cn(p, "second");
+    SSL_SESSION_free(s);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
+static void the_whole_chain_is_sent(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem leaf, other;
+    char chain[8192];
+    struct pair *p;
+    (void)state;
+
+    identity_make("P-256", "leaf", &leaf);
+    identity_make("P-256", "intermediate", &other);
+    snprintf(chain, sizeof chain, "%s%s", leaf.cert, other.cert);
+    assert_true(tls_publish(w, span_str(chain), secret_of(leaf.key, strlen(leaf.key))));
+    p = connected(w, TLS1_3_VERSION);
+    assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(p->client)), 2);
+    pair_free(p);
+    tls_worker_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_p256_key_is_served),
+        cmocka_unit_test(a_p384_key_is_served),
+        cmocka_unit_test(an_rsa_3072_key_is_served),
+        cmocka_unit_test(an_rsa_4096_key_is_refused),
+        cmocka_unit_test(an_rsa_1024_key_is_refused),
+        cmocka_unit_test(a_p521_key_is_refused),
+        cmocka_unit_test(an_ed25519_key_is_refused),
+        cmocka_unit_test(a_key_of_another_certificate_is_refused),
+        cmocka_unit_test(an_rsa_key_with_an_ec_certificate_is_refused),
+        cmocka_unit_test(a_chain_that_is_no_pem_is_refused),
+        cmocka_unit_test(an_empty_chain_is_refused),
+        cmocka_unit_test(a_broken_second_certificate_is_refused),
+        cmocka_unit_test(a_key_that_is_no_pem_is_refused),
+        cmocka_unit_test(an_encrypted_key_is_refused_without_asking),
+        cmocka_unit_test(a_refused_publication_leaves_an_empty_error_queue),
+        cmocka_unit_test(a_new_connection_gets_the_new_certificate),
+        cmocka_unit_test(a_live_connection_outlives_its_certificate),
+        cmocka_unit_test(a_handshake_under_way_ends_with_the_certificate_it_began_with),
+        cmocka_unit_test(a_refused_certificate_leaves_the_old_one_in_use),
+        cmocka_unit_test(a_ticket_of_the_old_certificate_costs_a_full_handshake),
+        cmocka_unit_test(the_whole_chain_is_sent),
+    };
+    return RUN_TESTS("tls_identity", tests);
+}
