@@ -1,0 +1,152 @@
+#!/usr/bin/python3
+"""run.py --build DIR [--long] [NAME...]: runs the tests that meson knows in DIR and counts their cases.
+
+A NAME is a group (unit, sim, ...) or a program, or the beginning of one.  unit, sim and layering run side by side; whatever makes
+network namespaces runs alone.  A case is a TAP line.  A program that dies, hangs, prints no case or fewer than it planned counts as
+failed.  The last line is "N passed, N failed, N skipped"; the exit status is 0 if nothing failed and something passed.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+GROUPS = ["unit", "sim", "layering", "wire", "virtio", "e2e", "long"]
+SIDE_BY_SIDE = {"unit", "sim", "layering"}
+TERM_GRACE = 30  # seconds for a test to remove its namespaces
+CASE = re.compile(r"^\s*(?P<not>not )?ok\b(?:\s+\d+)?(?:\s+-)?\s*(?P<name>[^#]*?)\s*(?:#\s*(?P<word>\w+)\b\s*(?P<reason>.*))?$")
+PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*[Ss][Kk][Ii][Pp]\S*\s*(.*))?$")
+
+
+class Outcome:
+    """What one test program said."""
+
+    def __init__(self, test, output, status, seconds):
+        self.test, self.output, self.seconds = test, output, seconds
+        self.passed, self.failed, self.skipped = [], [], []
+        planned, plan_seen, plan_skip = 0, False, None
+        for line in output.splitlines():
+            plan = PLAN.match(line)
+            if plan:
+                plan_seen, planned, plan_skip = True, planned + int(plan[1]), plan[2] or plan_skip
+                continue
+            case = CASE.match(line)
+            if case:
+                self.count(case)
+        cases = len(self.passed) + len(self.failed) + len(self.skipped)
+        if plan_seen and planned == 0 and plan_skip:
+            self.skipped.append(("the whole program", plan_skip))
+        elif cases == 0:
+            self.failed.append(f"printed no test case ({status})")
+        elif plan_seen and cases != planned:
+            self.failed.append(f"planned {planned} cases, printed {cases} ({status})")
+        elif status != "ended with 0" and not self.failed:
+            self.failed.append(status)
+
+    def count(self, case):
+        word = (case["word"] or "").lower()
+        name = case["name"] or case["reason"] or "a case without a name"
+        if word == "skip":
+            self.skipped.append((name, case["reason"] or "no reason given"))
+        elif case["not"]:
+            self.failed.append(name)
+        else:
+            self.passed.append(name)
+
+
+def run_one(test):
+    env = dict(os.environ, **test["env"])
+    started = time.monotonic()
+    process = subprocess.Popen(test["cmd"], env=env, cwd=test["workdir"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, start_new_session=True)
+    timeout = test["timeout"] if test["timeout"] > 0 else None
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        status = f"ended with {process.returncode}"
+    except subprocess.TimeoutExpired:
+        output = end(process)
+        status = f"did not end within {timeout} s"
+    return Outcome(test, output.decode(errors="replace"), status, time.monotonic() - started)
+
+
+def end(process):
+    """Only the process group that this test made: first a chance to clean up, then the end."""
+    process.terminate()
+    try:
+        return process.communicate(timeout=TERM_GRACE)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
+
+
+def group_of(test):
+    suites = [s.rsplit(":", 1)[-1] for s in test["suite"]]
+    return next((g for g in GROUPS if g in suites), "unit")
+
+
+def tests_wanted(build, names, with_long):
+    listed = json.loads(subprocess.check_output(["meson", "introspect", "--tests", build]))
+    for t in listed:
+        t["group"] = group_of(t)
+    if names:
+        unknown = [n for n in names if not any(t["group"] == n or t["name"].startswith(n) for t in listed)]
+        if unknown:
+            sys.exit(f"run.py: no group and no program is called {', '.join(unknown)}; groups: {' '.join(GROUPS)}")
+        return [t for t in listed if t["group"] in names or any(t["name"].startswith(n) for n in names)]
+    return [t for t in listed if with_long or t["group"] != "long"]
+
+
+def report(outcome, logs):
+    with open(f"{logs}/{outcome.test['group']}-{outcome.test['name']}.log", "w") as f:
+        f.write(outcome.output)
+    if outcome.failed:
+        print(f"--- {outcome.test['group']}/{outcome.test['name']}: " + "; ".join(outcome.failed))
+        print("\n".join(outcome.output.splitlines()[-60:]))
+    sys.stdout.flush()
+
+
+def run_group(group, tests, logs):
+    at_once = os.cpu_count() or 1 if group in SIDE_BY_SIDE else 1
+    started = time.monotonic()
+    outcomes = []
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for outcome in pool.map(run_one, sorted(tests, key=lambda t: -t["timeout"])):
+            report(outcome, logs)
+            outcomes.append(outcome)
+    count = lambda what: sum(len(getattr(o, what)) for o in outcomes)
+    print(f"{group:9} {len(tests):3} programs  {count('passed'):5} passed  {count('failed'):3} failed  {count('skipped'):3} skipped"
+          f"  {time.monotonic() - started:6.1f} s", flush=True)
+    return outcomes
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    logs = f"{options.build}/test-logs"
+    os.makedirs(logs, exist_ok=True)
+    tests = tests_wanted(options.build, options.names, options.long)
+    outcomes = []
+    for group in GROUPS:
+        members = [t for t in tests if t["group"] == group]
+        if members:
+            outcomes += run_group(group, members, logs)
+    for o in outcomes:
+        for name, reason in o.skipped:
+            print(f"skipped   {o.test['group']}/{o.test['name']}: {name}: {reason}")
+    for o in outcomes:
+        for name in o.failed:
+            print(f"FAILED    {o.test['group']}/{o.test['name']}: {name}")
+    passed, failed, skipped = (sum(len(getattr(o, w)) for o in outcomes) for w in ("passed", "failed", "skipped"))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    sys.exit(0 if failed == 0 and passed > 0 else 1)
+
+
+if __name__ == "__main__":
+    main()
