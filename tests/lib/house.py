@@ -1,0 +1,131 @@
+"""A running Wirewrap for one test: `./dev up` in a state folder of its own, and the test process inside its namespace."""
+import argparse
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+CLONE_NEWNET = 0x40000000
+HOST = "ekm.wirewrap.test"
+AUDIENCE = f"https://{HOST}"
+CALLER = "service-100200300400@gcp-sa-ekms.iam.gserviceaccount.com"
+
+
+def options():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nic", default="tap", choices=["tap", "virtio"])
+    parser.add_argument("--build", default="release", choices=["release", "debug"])
+    return parser.parse_args()
+
+
+def wait_for(condition, seconds, what):
+    """condition() until it is true; the bound ends a wait that would never end, it decides nothing else."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.05)
+
+
+class House:
+    def __init__(self, chosen=None):
+        chosen = chosen or options()
+        self.nic, self.build = chosen.nic, chosen.build
+        self.state = tempfile.mkdtemp(prefix="wirewrap-test.")
+        self.address, self.address6 = "192.0.2.2", "2001:db8:57::2"
+        self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
+
+    def dev(self, *arguments):
+        done = subprocess.run([f"{ROOT}/dev", *arguments], env=dict(os.environ, WW_BUILD=self.build), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in done.stdout.splitlines():
+            print(f"# {line}")
+        if done.returncode:
+            raise AssertionError(f"./dev {' '.join(arguments)} exited with {done.returncode}")
+
+    def up(self):
+        self.dev("up", "--state", self.state, "--nic", self.nic)
+        self.enter()
+
+    def enter(self):
+        """This thread, and what it starts from now on, sees the house's network."""
+        namespace = os.open(f"/run/netns/{self.env('WW_NETNS')}", os.O_RDONLY)
+        setns(namespace)
+        os.close(namespace)
+
+    def stop(self):
+        """Stops the processes and removes the namespace; the state stays."""
+        setns(self.home)
+        self.dev("down", "--state", self.state)
+
+    def down(self):
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.state, ignore_errors=True)
+
+    def env(self, name):
+        with open(f"{self.state}/env") as f:
+            for line in f:
+                key, _, value = line.rstrip("\n").partition("=")
+                if key == name:
+                    return value
+        raise KeyError(name)
+
+    def pid(self, name):
+        """0 while it is being restarted."""
+        return int(self.env(f"WW_PID_{name.upper()}") or 0)
+
+    @property
+    def token(self):
+        return self.env("WW_TOKEN")
+
+    @property
+    def key(self):
+        return self.env("WW_KEY_PATH")
+
+    @property
+    def ca(self):
+        return self.env("WW_CA")
+
+    def binary(self, name):
+        for folder, _, names in os.walk(f"{ROOT}/build/{self.build}"):
+            if name in names and os.access(f"{folder}/{name}", os.X_OK):
+                return f"{folder}/{name}"
+        raise AssertionError(f"there is no {name} in build/{self.build}")
+
+    def wwctl(self, *arguments, refused=False):
+        """stdout of a wwctl command that must succeed, or must be refused."""
+        done = subprocess.run([self.binary("wwctl"), "--socket", f"{self.state}/admin.sock", *arguments], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if (done.returncode != 0) != refused:
+            raise AssertionError(f"wwctl {' '.join(arguments)} exited with {done.returncode}: {done.stdout}")
+        return done.stdout.strip()
+
+    def wwctl_json(self, *arguments):
+        return json.loads(self.wwctl(*arguments, "--json"))
+
+    def counters(self):
+        return self.wwctl_json("dataplane", "stats")["counters"]
+
+    def key_make(self, path, *callers):
+        self.wwctl("key", "create", path)
+        self.policy_set(path, *callers)
+
+    def policy_set(self, path, *callers, reasons="any"):
+        policy = f"{self.state}/policy-of-a-test.json"
+        with open(policy, "w") as f:
+            json.dump({"callers": list(callers), "reasons": reasons}, f)
+        self.wwctl("policy", "set", path, "--file", policy)
+
+    def token_for(self, email, audience=AUDIENCE, *arguments):
+        return self.wwctl("dev", "token", "--email", email, "--audience", audience, *arguments)
+
+
+def setns(descriptor):
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
