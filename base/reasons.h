@@ -67,8 +67,6 @@
     X(CONN_REQUEST_CUT, "conn_request_cut", "peer closed in the middle of a request")                        \
     X(CONN_REQUEST_TIMEOUT, "conn_request_timeout", "silence inside a request")                              \
     X(CONN_BODY_TOO_SLOW, "conn_body_too_slow", "a large body fell below its minimum rate")                  \
-    X(CONN_BODY_TOO_LARGE, "conn_body_too_large", "a chunked body grew beyond the largest")                  \
-    X(CONN_HEAD_TOO_LARGE, "conn_head_too_large", "no end of the head within the largest")                   \
     X(CONN_REPLY_STALLED, "conn_reply_stalled", "peer stopped reading its reply")                            \
     X(CONN_NO_RECORD, "conn_no_record", "no connection record or TLS identity: connection reset")            \
     X(CONN_NO_SMALL_BUFFER, "conn_no_small_buffer", "no request buffer: connection reset")                   \

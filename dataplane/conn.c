@@ -327,7 +327,7 @@ static bool step_head(struct conn *c)
             return true;
         }
         if (c->in_len >= HTTP_HEAD_MAX) {
-            refuse(c, 431, REASON_CONN_HEAD_TOO_LARGE);
+            refuse(c, 431, REASON_HTTP_HEAD_TOO_LARGE);
             return true;
         }
         if (!fill(c, HTTP_HEAD_MAX)) {
@@ -374,7 +374,7 @@ static enum http_status body_chunked(struct conn *c, size_t *end, enum reason *w
         secret_wipe(c->in + kept, c->in_len - kept);
         c->in_len = kept;
         if (c->in_len == c->in_cap && (c->in_large || !buffer_grow(c))) {
-            *why = c->in_large ? REASON_CONN_BODY_TOO_LARGE : REASON_CONN_NO_LARGE_BUFFER;
+            *why = c->in_large ? REASON_HTTP_BODY_TOO_LARGE : REASON_CONN_NO_LARGE_BUFFER;
             return c->in_large ? HTTP_TOO_LARGE : HTTP_BAD;
         }
         if (!fill(c, c->in_len + READ_AHEAD_MAX))
