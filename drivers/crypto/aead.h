@@ -20,6 +20,8 @@ struct aead_key;
 
 struct aead_worker *MUST_USE aead_worker_new(void);
 void aead_worker_free(struct aead_worker *w);
+/* Overwrites what the last message left in the worker's GCM contexts (its Kx). */
+void aead_worker_forget(struct aead_worker *w);
 
 struct aead_key *MUST_USE aead_key_new(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN]);
 void aead_key_free(struct aead_key *k); /* wipes */
@@ -33,7 +35,7 @@ struct xaes_derived {
 bool MUST_USE xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool with_commitment,
                           struct xaes_derived *out);
 
-/* AES-256-GCM under d->kx and nonce[12..23].  AAD is the concatenation of two parts (head, caller's).  out:
+/* AES-256-GCM under d->kx and nonce[12..23].  AAD is the concatenation of its parts.  out:
  * in.len bytes; may be in place.  false on a fault of the library only. */
 bool MUST_USE xaes_seal(struct aead_worker *w, const struct xaes_derived *d,
                         const uint8_t nonce[XAES_NONCE_LEN], const struct span *aad, size_t aad_parts,
