@@ -13,6 +13,85 @@
     X(ETH_RUNT, "eth_runt", "frame shorter than its Ethernet header")                                        \
     X(ETH_NOT_OURS, "eth_not_ours", "destination MAC is neither ours nor a group we listen to")              \
     X(ETH_UNKNOWN_TYPE, "eth_unknown_type", "EtherType is none of ARP, IPv4, IPv6")                          \
+    X(ETH_OVERSIZE, "eth_oversize", "frame longer than the MTU and its Ethernet header")                     \
+    X(ETH_BAD_SOURCE, "eth_bad_source", "source MAC is a group, zero or our own")                            \
+    X(ETH_VLAN, "eth_vlan", "tagged frame; VLANs are not supported")                                         \
+    X(ARP_TRUNCATED, "arp_truncated", "shorter than an ARP packet for Ethernet and IPv4")                    \
+    X(ARP_BAD_FORMAT, "arp_bad_format",                                                                      \
+      "hardware, protocol, lengths or operation other than Ethernet, IPv4, 6, 4, request or reply")          \
+    X(ARP_BAD_SENDER, "arp_bad_sender", "sender MAC or sender address that no host can have")                \
+    X(ARP_NOT_OURS, "arp_not_ours",                                                                          \
+      "request for an address that is not ours, or reply sent to another host")                              \
+    X(ARP_ANSWERED, "arp_answered", "requests for an address of ours, answered")                             \
+    X(ARP_CONFLICT, "arp_conflict", "another MAC claims an IPv4 address of ours")                            \
+    X(NEIGHBOUR_RESOLVED, "neighbour_resolved",                                                              \
+      "next hops whose MAC was learnt or confirmed by an answer to our question")                            \
+    X(NEIGHBOUR_CHANGED, "neighbour_changed", "next hops that answered with another MAC than before")        \
+    X(NEIGHBOUR_UNSOLICITED, "neighbour_unsolicited",                                                        \
+      "answers to a question that we did not ask, and claims about our neighbours; nothing was learnt")      \
+    X(NEIGHBOUR_CLAIMED, "neighbour_claimed",                                                                \
+      "unsolicited claims of another MAC for a neighbour; it was asked again")                               \
+    X(NEIGHBOUR_FAILED, "neighbour_failed", "next hops that answered none of our questions")                 \
+    X(NEIGHBOUR_FULL, "neighbour_full", "no room for another neighbour that is being resolved")              \
+    X(NDP_HOP_LIMIT, "ndp_hop_limit",                                                                        \
+      "neighbour discovery with a hop limit other than 255: it came through a router")                       \
+    X(NDP_BAD_LENGTH, "ndp_bad_length", "neighbour discovery message shorter than its type demands")         \
+    X(NDP_BAD_CODE, "ndp_bad_code", "neighbour discovery with an ICMPv6 code other than 0")                  \
+    X(NDP_BAD_OPTION, "ndp_bad_option",                                                                      \
+      "neighbour discovery option of length 0, beyond the message, or with an impossible MAC")               \
+    X(NDP_BAD_TARGET, "ndp_bad_target",                                                                      \
+      "target that is multicast, or flags and addresses that contradict each other")                         \
+    X(NDP_NOT_OURS, "ndp_not_ours", "solicitation of an address that is not ours")                           \
+    X(NDP_ANSWERED, "ndp_answered", "solicitations of an address of ours, answered")                         \
+    X(NDP_CONFLICT, "ndp_conflict", "another MAC claims an IPv6 address of ours")                            \
+    X(NDP_IGNORED, "ndp_ignored",                                                                            \
+      "router solicitations, router advertisements and redirects: routes come from the configuration")       \
+    X(IP4_TRUNCATED, "ip4_truncated", "IPv4 packet shorter than its header or than its total length")        \
+    X(IP4_BAD_VERSION, "ip4_bad_version", "version other than 4 under EtherType IPv4")                       \
+    X(IP4_BAD_HEADER_LENGTH, "ip4_bad_header_length",                                                        \
+      "header length below 20, or total length below the header")                                            \
+    X(IP4_BAD_CHECKSUM, "ip4_bad_checksum", "IPv4 header checksum wrong")                                    \
+    X(IP4_BAD_OPTION, "ip4_bad_option", "IPv4 option of length 0 or 1, or beyond the header")                \
+    X(IP4_SOURCE_ROUTE, "ip4_source_route", "loose or strict source route")                                  \
+    X(IP4_FRAGMENT, "ip4_fragment", "IPv4 fragment; reassembly is not supported")                            \
+    X(IP4_MARTIAN_SOURCE, "ip4_martian_source",                                                              \
+      "IPv4 source that no other host can have: zero, loopback, group, broadcast, our own")                  \
+    X(IP4_NOT_OURS, "ip4_not_ours", "IPv4 destination is another host's")                                    \
+    X(IP4_GROUP, "ip4_group", "IPv4 multicast or broadcast destination")                                     \
+    X(IP_LINK_GROUP, "ip_link_group", "packet for one host in a frame for many")                             \
+    X(IP6_TRUNCATED, "ip6_truncated", "IPv6 packet shorter than its header or than its payload length")      \
+    X(IP6_BAD_VERSION, "ip6_bad_version", "version other than 6 under EtherType IPv6")                       \
+    X(IP6_MARTIAN_SOURCE, "ip6_martian_source",                                                              \
+      "IPv6 source that no other host can have: group, unspecified, loopback, IPv4-mapped, our own")         \
+    X(IP6_NOT_OURS, "ip6_not_ours", "IPv6 destination is neither ours nor a group of ours")                  \
+    X(IP6_BAD_EXTENSION, "ip6_bad_extension",                                                                \
+      "IPv6 extension header beyond the packet, or an option beyond its header")                             \
+    X(IP6_CHAIN_TOO_LONG, "ip6_chain_too_long", "more than 8 IPv6 extension headers")                        \
+    X(IP6_ROUTING, "ip6_routing", "IPv6 routing header of type 0, or with segments left")                    \
+    X(IP6_BAD_ORDER, "ip6_bad_order", "hop-by-hop options elsewhere than first")                             \
+    X(IP6_UNKNOWN_OPTION, "ip6_unknown_option",                                                              \
+      "IPv6 option that asks for the packet to be discarded where it is not known")                          \
+    X(IP6_FRAGMENT, "ip6_fragment", "IPv6 fragment; reassembly is not supported")                            \
+    X(IP6_NO_NEXT_HEADER, "ip6_no_next_header", "IPv6 packet without an upper layer")                        \
+    X(IP_UNKNOWN_PROTO, "ip_unknown_proto", "upper layer that is none of TCP, ICMP, ICMPv6")                 \
+    X(IP_TCP_TO_GROUP, "ip_tcp_to_group", "TCP to a multicast address")                                      \
+    X(ICMP_TRUNCATED, "icmp_truncated", "ICMP or ICMPv6 message shorter than its header")                    \
+    X(ICMP_BAD_CHECKSUM, "icmp_bad_checksum", "ICMP or ICMPv6 checksum wrong")                               \
+    X(ICMP_ECHO_ANSWERED, "icmp_echo_answered", "echo requests answered")                                    \
+    X(ICMP_ECHO_LIMITED, "icmp_echo_limited", "echo requests above the rate limit, not answered")            \
+    X(ICMP_UNKNOWN_TYPE, "icmp_unknown_type", "ICMP or ICMPv6 type that we have no use for")                 \
+    X(ICMP_ERROR_RECEIVED, "icmp_error_received", "ICMP errors about a TCP segment of ours, handed to TCP")  \
+    X(ICMP_ERROR_BAD_QUOTE, "icmp_error_bad_quote",                                                          \
+      "ICMP errors whose quoted packet is truncated, not TCP or not ours")                                   \
+    X(ICMP_ERROR_SENT, "icmp_error_sent", "ICMP errors sent")                                                \
+    X(ICMP_ERROR_LIMITED, "icmp_error_limited", "ICMP errors above the rate limit, not sent")                \
+    X(MLD_REPORTED, "mld_reported", "reports of the IPv6 groups that we listen to")                          \
+    X(MLD_BAD_QUERY, "mld_bad_query",                                                                        \
+      "group query that is too short or does not come from a router on this link")                           \
+    X(ROUTE_NONE, "route_none", "packets without a route to their destination")                              \
+    X(REPLY_FULL, "reply_full", "stateless answers dropped because their queue was full")                    \
+    X(REPLY_NO_HOP, "reply_no_hop",                                                                          \
+      "stateless answers dropped because their next hop is unknown and does not answer")                     \
     /* --- net: TCP --- */                                                                                   \
     X(TCP_ACCEPTED, "tcp_accepted", "connections that completed the three-way handshake")                    \
     /* --- tls --- */                                                                                        \

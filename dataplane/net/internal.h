@@ -18,7 +18,8 @@
 #define IP_PROTO_ICMP6 58
 
 struct tcp;        /* tcp.h */
-struct neighbours; /* neighbour.h */
+struct routes;     /* route.c */
+struct neighbours; /* neighbour.c */
 struct replies;    /* reply.c */
 struct icmp;       /* icmp.c */
 
@@ -39,7 +40,10 @@ struct net {
      * (IP_HOP_RESOLVING) asks again when this differs from what it saw. */
     uint32_t hop_generation;
     uint16_t announces_left;
-    uint64_t announce_at_us; /* UINT64_MAX when none is due */
+    uint64_t announce_at_us;   /* UINT64_MAX when none is due */
+    uint64_t mld_report_at_us; /* likewise */
+    uint64_t defended_until_us;
+    struct routes *routes;
     struct neighbours *neighbours;
     struct replies *replies;
     struct icmp *icmp;
@@ -48,10 +52,12 @@ struct net {
 
 /* One received datagram, checked and addressed to us. */
 struct ip_packet {
-    uint8_t family;  /* enum net_family */
-    uint8_t proto;   /* IP_PROTO_*, after every extension header */
-    uint8_t tos;     /* DSCP and ECN as received: ECN is tos & 3 */
-    bool to_unicast; /* false: an IPv6 group of ours; TCP never gets those */
+    uint8_t family; /* enum net_family */
+    uint8_t proto;  /* IP_PROTO_*, after every extension header */
+    uint8_t tos;    /* DSCP and ECN as received: ECN is tos & 3 */
+    uint8_t hop_limit;
+    uint16_t proto_at; /* offset in header of the byte that names proto, for ICMP errors */
+    bool to_unicast;   /* false: an IPv6 group of ours; TCP never gets those */
     bool l4_csum_good;
     struct net_addr src, dst;
     struct span

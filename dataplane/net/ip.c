@@ -1,0 +1,152 @@
+/* What both families share: headers that go out, checksums, the next hop, the way to the upper layer. */
+#include "dataplane/net/ip.h"
+
+#include "base/check.h"
+
+bool ip_addr_is_ours(const struct net *n, const struct net_addr *a)
+{
+    for (uint16_t i = 0; i < n->config.addr_count; i++)
+        if (net_addr_equal(a, &n->config.addrs[i].addr))
+            return true;
+    return net_addr_equal(a, &n->link_local);
+}
+
+enum ip_hop ip_next_hop(struct net *n, const struct net_addr *src, const struct net_addr *dst, uint8_t mac[6])
+{
+    struct net_addr hop;
+
+    if (dst->family == NET_IP6 && addr_is_group(dst)) {
+        addr_group_mac(dst, mac);
+        return IP_HOP_READY;
+    }
+    if (addr_is_martian(dst) || ip_addr_is_ours(n, dst) || !route_lookup(n, dst, &hop)) {
+        count(n->counters, REASON_ROUTE_NONE);
+        return IP_HOP_NONE;
+    }
+    /* RFC 4291 2.5.6: no router forwards what a link-local address sent. */
+    if (addr_is_link_local6(src) && !net_addr_equal(&hop, dst)) {
+        count(n->counters, REASON_ROUTE_NONE);
+        return IP_HOP_NONE;
+    }
+    return neighbour_resolve(n, &hop, mac);
+}
+
+/* ---- going out ---- */
+
+static uint16_t header4_write(uint8_t *at, const struct net_addr *src, const struct net_addr *dst,
+                              uint8_t proto, uint16_t l4_len, uint8_t hop_limit, bool leave_csum)
+{
+    at[0] = 0x45;
+    at[1] = 0;
+    store_be16(at + 2, (uint16_t)(IP4_HEADER_LEN + l4_len));
+    /* RFC 6864 4.1: with DF set and no fragments the ID means nothing; zero tells nobody how much we send. */
+    store_be16(at + 4, 0);
+    store_be16(at + 6, 0x4000);
+    at[8] = hop_limit;
+    at[9] = proto;
+    store_be16(at + 10, 0);
+    memcpy(at + 12, src->bytes, 4);
+    memcpy(at + 16, dst->bytes, 4);
+    if (!leave_csum)
+        store_be16(at + 10, (uint16_t)~checksum_sum(span_of(at, IP4_HEADER_LEN), 0));
+    return IP4_HEADER_LEN;
+}
+
+static uint16_t header6_write(uint8_t *at, const struct net_addr *src, const struct net_addr *dst,
+                              uint8_t proto, uint16_t l4_len, uint8_t hop_limit)
+{
+    store_be32(at, UINT32_C(6) << 28);
+    store_be16(at + 4, l4_len);
+    at[6] = proto;
+    at[7] = hop_limit;
+    memcpy(at + 8, src->bytes, 16);
+    memcpy(at + 24, dst->bytes, 16);
+    return IP6_HEADER_LEN;
+}
+
+uint16_t ip_header_write(uint8_t *at, const struct net_addr *src, const struct net_addr *dst, uint8_t proto,
+                         uint16_t l4_len, uint8_t hop_limit, bool leave_csum)
+{
+    CHECK(src->family == dst->family);
+    if (dst->family == NET_IP6)
+        return header6_write(at, src, dst, proto, l4_len, hop_limit);
+    return header4_write(at, src, dst, proto, l4_len, hop_limit, leave_csum);
+}
+
+uint8_t *ip_frame_begin(struct net *n, struct frame *f, const struct net_addr *src,
+                        const struct net_addr *dst, uint8_t proto, uint16_t l4_len, const uint8_t mac[6])
+{
+    bool ip6 = dst->family == NET_IP6;
+
+    f->l3_len = ip6 ? IP6_HEADER_LEN : IP4_HEADER_LEN;
+    f->l4_len = 0;
+    f->len = (uint16_t)(ETH_HEADER_LEN + f->l3_len + l4_len);
+    CHECK(f->len <= n->config.mtu + ETH_HEADER_LEN && f->len <= f->cap);
+    f->flags = ip6 ? FRAME_IS_IP6 : n->config.tx_ip4_csum ? FRAME_TX_IP4_CSUM : 0;
+    eth_header_write(n, f->data, mac, ip6 ? ETH_TYPE_IP6 : ETH_TYPE_IP4);
+    ip_header_write(f->data + ETH_HEADER_LEN, src, dst, proto, l4_len, IP_HOP_LIMIT,
+                    (f->flags & FRAME_TX_IP4_CSUM) != 0);
+    return f->data + ETH_HEADER_LEN + f->l3_len;
+}
+
+/* The addresses come from the frame itself, so that they cannot differ from what is sent; which header that
+ * is, from the flag that ip_frame_begin set and not from a guess at the layout. */
+static uint16_t frame_pseudo(const struct frame *f, size_t l4_len)
+{
+    const uint8_t *ip = f->data + ETH_HEADER_LEN;
+
+    if ((f->flags & FRAME_IS_IP6) != 0) {
+        struct net_addr src = addr_ip6(ip + 8), dst = addr_ip6(ip + 24);
+        return checksum_pseudo(&src, &dst, IP_PROTO_TCP, (uint32_t)l4_len);
+    }
+    struct net_addr src = addr_ip4(ip + 12), dst = addr_ip4(ip + 16);
+    return checksum_pseudo(&src, &dst, IP_PROTO_TCP, (uint32_t)l4_len);
+}
+
+void ip_frame_finish_tcp(struct net *n, struct frame *f)
+{
+    size_t before = (size_t)ETH_HEADER_LEN + f->l3_len;
+    struct span l4 = span_of(f->data + before, f->len - before);
+    uint8_t *field = f->data + before + 16;
+
+    CHECK(l4.len >= 20);
+    f->l4_len = (uint16_t)((l4.ptr[12] >> 4) * 4);
+    uint16_t pseudo = frame_pseudo(f, l4.len);
+    if (n->config.tx_tcp_csum) {
+        store_be16(field, pseudo);
+        f->flags |= FRAME_TX_TCP_CSUM;
+        return;
+    }
+    store_be16(field, 0);
+    store_be16(field, (uint16_t)~checksum_sum(l4, pseudo));
+}
+
+/* ---- coming in ---- */
+
+bool ip_checksum_ok_tcp(const struct ip_packet *p)
+{
+    if (p->l4_csum_good)
+        return true;
+    uint16_t pseudo = checksum_pseudo(&p->src, &p->dst, IP_PROTO_TCP, (uint32_t)p->payload.len);
+    return checksum_sum(p->payload, pseudo) == 0xffff;
+}
+
+static void deliver_unknown(struct net *n, const struct ip_packet *p)
+{
+    count(n->counters, REASON_IP_UNKNOWN_PROTO);
+    icmp_complain(n, p, p->proto == IP_PROTO_UDP ? ICMP_NO_PORT : ICMP_NO_PROTOCOL, p->proto_at);
+}
+
+void ip_deliver(struct net *n, const struct ip_packet *p)
+{
+    uint8_t icmp = p->family == NET_IP6 ? IP_PROTO_ICMP6 : IP_PROTO_ICMP;
+
+    if (p->proto == icmp)
+        icmp_input(n, p);
+    else if (p->proto != IP_PROTO_TCP)
+        deliver_unknown(n, p);
+    else if (!p->to_unicast)
+        count(n->counters, REASON_IP_TCP_TO_GROUP);
+    else
+        tcp_input(n, p);
+}
