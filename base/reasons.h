@@ -9,6 +9,7 @@
     X(NIC_TX_FRAMES, "nic_tx_frames", "frames handed to the device")                                         \
     X(NIC_TX_RETRIED, "nic_tx_retried", "frames kept for the next turn because the device's ring was full")  \
     X(NIC_NO_BUFFER, "nic_no_buffer", "no transmit buffer to be had; output waits for the next turn")        \
+    X(NIC_RX_IN_PIECES, "nic_rx_in_pieces", "frame spread over several buffers by the device")               \
     /* --- net: link and IP --- */                                                                           \
     X(ETH_RUNT, "eth_runt", "frame shorter than its Ethernet header")                                        \
     X(ETH_NOT_OURS, "eth_not_ours", "destination MAC is neither ours nor a group we listen to")              \

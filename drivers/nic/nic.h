@@ -2,8 +2,8 @@
  *
  * Behind it stand the DPDK ports (drivers/nic/dpdk: PCI, virtio-user, TAP, af_packet, memif) and the
  * simulator (drivers/nic/sim: an in-memory wire under a virtual clock).  A queue belongs to one worker; calls
- * on one queue are not thread-safe, calls on different queues are independent.  No call blocks, allocates or
- * logs after nic_start.
+ * on one queue are not thread-safe, calls on different queues are independent.  No call allocates or logs
+ * once the device is open, and none but nic_wait blocks.
  *
  * Ownership.  nic_rx hands frames to the caller; each is given back exactly once, by nic_frame_free or
  * nic_tx.  nic_frame_alloc hands out an empty frame for sending.  nic_tx takes the first N frames of the
@@ -37,6 +37,7 @@ struct nic_ops {
     uint16_t (*tx)(struct nic *n, uint16_t queue, struct frame *frames, uint16_t count);
     bool (*alloc)(struct nic *n, uint16_t queue, struct frame *out);
     void (*free)(struct nic *n, struct frame *f);
+    void (*wait)(struct nic *n, uint16_t queue, uint64_t timeout_us); /* NULL = returns at once */
     void (*stop)(struct nic *n);
 };
 
@@ -67,6 +68,14 @@ static inline bool MUST_USE nic_frame_alloc(struct nic *n, uint16_t queue, struc
 static inline void nic_frame_free(struct nic *n, struct frame *f)
 {
     n->ops->free(n, f);
+}
+
+/* Sleeps until this queue may have frames or timeout_us are over; may return early.  For a worker with
+ * nothing else to do. */
+static inline void nic_wait(struct nic *n, uint16_t queue, uint64_t timeout_us)
+{
+    if (n->ops->wait != NULL)
+        n->ops->wait(n, queue, timeout_us);
 }
 
 /* Stops the device and frees everything that belongs to it, the struct included. */

@@ -1,0 +1,67 @@
+/* Network devices through DPDK's ethdev: the ports behind drivers/nic/nic.h, and how the EAL is brought up.
+ *
+ * Device texts, as in wirewrap.yaml nic.device:
+ *     tap:IFNAME          an existing TAP made multi-queue and persistent by the caller (ip tuntap add dev
+ *                         IFNAME mode tap multi_queue).  The kernel's end keeps its MAC; ours differs from
+ * it. virtio-user:SOCKET  vhost-user in another process, which owns the socket (is its server) and must be
+ *                         there first.  That process can read all our DPDK memory: one that is trusted.
+ *     vhost:SOCKET        the other end of virtio-user: makes the socket, takes a new peer after each loss of
+ *                         the old one.
+ *     af_packet:IFNAME    a kernel interface without an IP address of its own
+ *     memif:SOCKET        a memif client; the peer is server, interface id 0
+ *     memif-server:SOCKET the other end of it
+ *     pci:ADDRESS         0000:01:00.0, bound to a userspace driver
+ *     loop:NAME           what is sent on a queue arrives on it (rings in memory; tests)
+ *
+ * Order of calls, all in the main thread: nic_dpdk_start, nic_dpdk_open for each device, then the workers'
+ * threads; at the end nic_stop for each device, nic_dpdk_finish.  The TAP driver asks the kernel for a
+ * real-time signal per packet and stops polling between signals once it has seen one: nic_dpdk_start and
+ * nic_dpdk_open hold those signals back and switch them off, which works only while no other thread of ours
+ * could take one.
+ *
+ * Sources: DPDK 22.11 guides (EAL parameters, ethdev, tap, virtio, vhost, af_packet, memif). */
+#ifndef DRIVERS_NIC_DPDK_H
+#define DRIVERS_NIC_DPDK_H
+
+#include "base/limits.h"
+#include "drivers/nic/nic.h"
+
+struct nic_dpdk_config {
+    bool hugepages;     /* false: ordinary pages; needs no preparation of the machine */
+    uint32_t memory_mb; /* for buffers and rings; 0 = 64 */
+    const char *device; /* the text of the device that will be opened: tells whether PCI is probed */
+};
+
+struct nic_dpdk_port {
+    const char *device; /* text as above */
+    const char *mac;    /* ours, "02:00:00:00:00:01"; NULL or "" = the device's own, or one derived from it */
+    uint16_t mtu;       /* largest IP packet; 0 = 1500 */
+    uint16_t queue_count;                   /* receive and transmit queue pairs, one per worker; 0 = 1 */
+    bool no_offload;                        /* ask for no checksum offload even where there is one */
+    struct counters *counters[WORKERS_MAX]; /* by queue, its worker's; NULL = not counted */
+};
+
+/* Brings up the EAL, once per process.  false: err says why, in words for an operator; the process had better
+ * end. */
+bool MUST_USE nic_dpdk_start(const struct nic_dpdk_config *c, char *err, size_t err_cap);
+
+/* Opens, configures and starts a port and logs one line saying what was agreed.  NULL: err says why.  The
+ * struct is the caller's until nic_stop. */
+struct nic *MUST_USE nic_dpdk_open(const struct nic_dpdk_port *p, char *err, size_t err_cap);
+
+/* A thread other than the main one calls begin before its first nic_* call and end after its last: it gives
+ * the thread its own buffer caches.  false: too many threads. */
+bool MUST_USE nic_dpdk_thread_begin(void);
+void nic_dpdk_thread_end(void);
+
+/* What the device itself dropped so far. */
+struct nic_dpdk_losses {
+    uint64_t rx_missed;    /* no descriptor was free */
+    uint64_t rx_no_buffer; /* the receive pool was empty */
+    uint64_t rx_errors, tx_errors;
+};
+void nic_dpdk_losses(const struct nic *n, struct nic_dpdk_losses *out);
+
+void nic_dpdk_finish(void);
+
+#endif

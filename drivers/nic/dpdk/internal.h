@@ -1,0 +1,44 @@
+/* What the files of this folder share.  The only header that names DPDK's types. */
+#ifndef DRIVERS_NIC_DPDK_INTERNAL_H
+#define DRIVERS_NIC_DPDK_INTERNAL_H
+
+#include "drivers/nic/dpdk/dpdk.h"
+#include "drivers/nic/dpdk/plan.h"
+#include "drivers/nic/dpdk/spec.h"
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+struct port_queue {
+    struct rte_mempool *rx_pool;
+    struct rte_mempool *tx_pool; /* own pool, so that a flood of received frames cannot starve replies */
+    struct counters *counters;   /* NULL = not counted */
+    int wait_fd;                 /* readable when frames wait; -1 = there is none */
+};
+
+struct port {
+    struct nic nic; /* first: the door's pointer is this one's */
+    uint16_t id;    /* DPDK's port number */
+    bool is_vdev;
+    bool opened; /* the ethdev exists */
+    char name[RTE_ETH_NAME_MAX_LEN];
+    struct spec spec;
+    struct plan plan;
+    struct port_queue queues[WORKERS_MAX];
+};
+
+extern const struct nic_ops port_ops;
+
+/* eal.c: keeps the signals that the TAP driver asks for from being delivered while a port is opened, then
+ * switches off those it took (dpdk.h, "Order of calls"). */
+struct signal_hold {
+    sigset_t before;
+};
+void signals_hold(struct signal_hold *h);
+void signals_release(const struct signal_hold *h);
+void signals_refuse_new(void);
+
+/* port.c */
+void port_close(struct nic *n);
+
+#endif
