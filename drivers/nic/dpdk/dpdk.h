@@ -19,6 +19,19 @@
  * nic_dpdk_open hold those signals back and switch them off, which works only while no other thread of ours
  * could take one.
  *
+ * In a main program:
+ *     struct nic_dpdk_config start = {.device = "tap:ww0"};
+ *     struct nic_dpdk_port port = {.device = "tap:ww0", .counters = {worker_counters}};
+ *     if (!nic_dpdk_start(&start, err, sizeof err) || (nic = nic_dpdk_open(&port, err, sizeof err)) == NULL)
+ *         ...
+ *     net_config: mac, mtu, tx_ip4_csum, tx_tcp_csum from nic->info
+ *     each worker's thread: nic_dpdk_thread_begin, then nic_rx, nic_tx, nic_wait ..., nic_dpdk_thread_end
+ *     nic_stop(nic), nic_dpdk_finish()
+ *
+ * Which side owns the virtio socket: as client, a dataplane that was killed comes back by connecting again.  As
+ * server it would find its own dead socket file and refuse to bind (22.11).  A client cannot return to a peer
+ * that was itself restarted: then the dataplane is restarted too.
+ *
  * Sources: DPDK 22.11 guides (EAL parameters, ethdev, tap, virtio, vhost, af_packet, memif). */
 #ifndef DRIVERS_NIC_DPDK_H
 #define DRIVERS_NIC_DPDK_H
@@ -46,7 +59,8 @@ struct nic_dpdk_port {
 bool MUST_USE nic_dpdk_start(const struct nic_dpdk_config *c, char *err, size_t err_cap);
 
 /* Opens, configures and starts a port and logs one line saying what was agreed.  NULL: err says why.  The
- * struct is the caller's until nic_stop. */
+ * struct is the caller's until nic_stop.  A frame of one port may be sent on another of the same process, as it
+ * is, when both were opened with no_offload. */
 struct nic *MUST_USE nic_dpdk_open(const struct nic_dpdk_port *p, char *err, size_t err_cap);
 
 /* A thread other than the main one calls begin before its first nic_* call and end after its last: it gives
