@@ -21,6 +21,8 @@
 /* --- tokens --- */
 #define JWT_TOKEN_MAX        4096
 #define JWT_KID_MAX          128
+#define JWT_SKEW_S           60    /* how far the issuer's clock and ours may differ */
+#define JWT_LIFETIME_MAX_S   86400 /* Google's ID tokens live an hour; one of more than a day is a mistake */
 #define JWKS_KEYS_MAX        32
 #define ISSUERS_MAX          8
 #define AUDIENCES_MAX        8

@@ -153,6 +153,21 @@
     X(CONN_NO_LARGE_BUFFER, "conn_no_large_buffer", "no buffer for a large body: 503")                       \
     /* --- auth --- */                                                                                       \
     X(AUTH_VERDICT_CACHE_HIT, "auth_verdict_cache_hit", "tokens answered from the verdict cache")            \
+    X(AUTH_TOKEN_VERIFIED, "auth_token_verified", "tokens found good by checking their signature")           \
+    X(AUTH_NOT_LOADED, "auth_not_loaded", "request before the first snapshot was in use: 503")               \
+    X(AUTH_NO_TOKEN, "auth_no_token", "request without Authorization")                                       \
+    X(AUTH_NOT_BEARER, "auth_not_bearer", "Authorization is not Bearer and a token")                         \
+    X(AUTH_UNKNOWN_ISSUER, "auth_unknown_issuer", "iss is none of the configured issuers")                   \
+    X(AUTH_EXPIRED, "auth_expired", "token has expired")                                                     \
+    X(AUTH_NOT_YET_VALID, "auth_not_yet_valid", "nbf or iat lies in the future")                             \
+    X(AUTH_LIFETIME, "auth_lifetime", "token lives longer than a day, or ends before it begins")             \
+    X(AUTH_WRONG_AUDIENCE, "auth_wrong_audience", "aud is none of the configured audiences")                 \
+    X(AUTH_NO_EMAIL, "auth_no_email", "token without an e-mail, or with one that is too long")               \
+    X(AUTH_EMAIL_UNVERIFIED, "auth_email_unverified", "email_verified is not true")                          \
+    X(AUTH_UNKNOWN_KID, "auth_unknown_kid", "kid is not in the issuer's fresh JWKS")                         \
+    X(AUTH_JWKS_STALE, "auth_jwks_stale", "kid is not in the issuer's JWKS, which is too old to judge: 503") \
+    X(AUTH_WRONG_ALG, "auth_wrong_alg", "alg is not that of the key")                                        \
+    X(AUTH_BAD_SIGNATURE, "auth_bad_signature", "signature does not verify")                                 \
     X(JWT_TOO_LONG, "jwt_too_long", "token longer than its limit")                                           \
     X(JWT_NOT_THREE_PARTS, "jwt_not_three_parts", "token is not header.payload.signature")                   \
     X(JWT_BAD_BASE64, "jwt_bad_base64", "a part of the token is not canonical unpadded base64url")           \
@@ -170,6 +185,22 @@
     /* --- ekm --- */                                                                                        \
     X(EKM_WRAP_OK, "ekm_wrap_ok", "wraps answered 200")                                                      \
     X(EKM_UNWRAP_OK, "ekm_unwrap_ok", "unwraps answered 200")                                                \
+    X(EKM_NO_ROUTE, "ekm_no_route", "path with a query, without a verb, or with one that is not known: 404") \
+    X(EKM_NOT_POST, "ekm_not_post", "method other than POST on a verb: 405")                                 \
+    X(EKM_UNIMPLEMENTED, "ekm_unimplemented", "verb of the API that is not implemented: 501")                \
+    X(EKM_UNKNOWN_KEY, "ekm_unknown_key", "no key on this path: 404")                                        \
+    X(EKM_KEY_GONE, "ekm_key_gone", "key destroyed or about to be: 404")                                     \
+    X(EKM_CALLER_DENIED, "ekm_caller_denied", "caller is not on the key's list")                             \
+    X(EKM_KEY_DISABLED, "ekm_key_disabled", "key is disabled or pending: 400")                               \
+    X(EKM_BAD_CONTENT_TYPE, "ekm_bad_content_type", "Content-Type other than application/json: 400")         \
+    X(EKM_BAD_BODY, "ekm_bad_body", "body or a field of it is malformed or over its limit: 400")             \
+    X(EKM_OTHER_KEY_PATH, "ekm_other_key_path", "body names another key than the URL: 400")                  \
+    X(EKM_REASON_DENIED, "ekm_reason_denied", "access reason is not allowed on the key")                     \
+    X(EKM_NO_VERSION, "ekm_no_version", "key has no version that may wrap: 400")                             \
+    X(EKM_VERSION_DISABLED, "ekm_version_disabled", "blob is of a disabled version: 400")                    \
+    X(EKM_VERSION_GONE, "ekm_version_gone", "blob is of a destroyed version: 404")                           \
+    X(EKM_BAD_BLOB, "ekm_bad_blob", "blob does not open: 400")                                               \
+    X(EKM_FAULT, "ekm_fault", "the operation failed by our own fault: 503")                                  \
     /* --- keys --- */                                                                                       \
     X(KEYS_VERIFY_AFTER_WRAP_FAILED, "keys_verify_after_wrap_failed",                                        \
       "a fresh blob did not unwrap: no reply left")                                                          \

@@ -154,10 +154,10 @@ static void reply_ready(struct conn *c, const struct ekm_reply *reply)
 static void refuse(struct conn *c, uint16_t status, enum reason why)
 {
     struct ekm_reply reply = reply_begin(c);
-    struct audit_record record = {.time_unix_us = c->env->now_unix_us};
+    struct audit_record record;
 
     c->arrived_ns = clock_ns(c);
-    ekm_refuse(c->env->ekm, status, why, &reply, &record);
+    ekm_refuse(c->env->ekm, status, why, c->env->now_unix_us, &reply, &record);
     c->refused = true;
     c->close_after = true;
     reply_ready(c, &reply);
@@ -386,7 +386,7 @@ static enum http_status body_chunked(struct conn *c, size_t *end, enum reason *w
 static void serve(struct conn *c, size_t end)
 {
     struct ekm_reply reply = reply_begin(c);
-    struct audit_record record = {.time_unix_us = c->env->now_unix_us};
+    struct audit_record record;
     struct ekm_request rq = {c->head, secret_of(c->in + c->head.head_len, c->body_len), c->env->now_unix_us};
 
     net_set_deadline(c->net, 0);

@@ -301,7 +301,7 @@ static bool build(struct worker *w, const struct worker_config *c, uint64_t now_
     w->keys = keys_worker_new(c->keys, w->counters);
     if (w->arena == NULL || w->secrets == NULL || w->tls == NULL || w->keys == NULL)
         return false;
-    w->ekm = ekm_worker_new(c->auth, w->keys, w->counters, c->audit);
+    w->ekm = ekm_worker_new(c->auth, w->keys, w->counters);
     if (w->ekm == NULL)
         return false;
     w->net = net_new(&c->net, w->arena, w->counters, now_us);
