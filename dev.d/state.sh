@@ -73,6 +73,7 @@ certificate_issue() {
     rm -f "$1.csr"
 }
 
+# DIR/issuers.yaml, if somebody put it there, becomes auth.issuers.
 config_write() {
     local device=tap:ww0
     [ "$nic" = tap ] || device=virtio-user:$state/vhost.sock
@@ -105,6 +106,7 @@ tls:
 auth:
   audiences: [https://$demo_host]
 YAML
+    [ ! -f "$state/issuers.yaml" ] || { echo "  issuers:"; sed 's/^/    /' "$state/issuers.yaml"; } >>"$state/wirewrap.yaml"
 }
 
 # Everything on disk that the two processes need to start.
