@@ -28,7 +28,7 @@ class Child:
     def start(self):
         with open(f"{self.folder}/{self.name}.log", "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
+                                            preexec_fn=prepare_child)
         self.started = time.monotonic()
         say(f"{self.name} runs as {self.process.pid}")
 
@@ -48,6 +48,11 @@ class Child:
             self.process.kill()
             self.process.wait()
         say(f"{self.name} stopped with {self.process.returncode}")
+
+
+def prepare_child():
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def say(text):
