@@ -12,7 +12,10 @@ build_one() {
         rm -rf "$dir"
         CC=$(compiler "$cc") quietly "$dir.log" meson setup "$dir" "$top" "$@" || die "meson setup of $name failed"
     fi
-    quietly "$dir.log" ninja -C "$dir" || die "the $name build failed (all of it: $dir.log)"
+    if ! ninja -C "$dir" >"$dir.log" 2>&1 </dev/null; then
+        sed -n '/^FAILED/,$p' "$dir.log" | grep -v '^\[[0-9]*/' | head -n 60 >&2
+        die "the $name build failed (all of it: $dir.log)"
+    fi
     [ $((SECONDS - from)) -lt 2 ] || say "built $name in $((SECONDS - from)) s"
 }
 

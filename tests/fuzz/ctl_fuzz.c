@@ -62,7 +62,7 @@ static void check_message(const struct ctl_head *h, struct span message)
         ctl_write_bare(&w, (enum ctl_type)h->type, h->shard, h->epoch);
         break;
     default:
-        CHECK(!"a head of unknown type was let through");
+        CHECK(false); /* a head of unknown type was let through */
     }
     CHECK(writer_ok(&w));
     CHECK(span_equal(writer_span(&w), message));

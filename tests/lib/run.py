@@ -100,7 +100,9 @@ def tests_wanted(build, names, with_long):
     return [t for t in listed if with_long or t["group"] != "long"]
 
 
-def report(outcome, logs):
+def report(outcome, logs, alone):
+    if alone:
+        print(f"  {outcome.test['name']:32} {len(outcome.passed):4} passed  {outcome.seconds:6.1f} s")
     with open(f"{logs}/{outcome.test['group']}-{outcome.test['name']}.log", "w") as f:
         f.write(outcome.output)
     if outcome.failed:
@@ -110,12 +112,12 @@ def report(outcome, logs):
 
 
 def run_group(group, tests, logs):
-    at_once = os.cpu_count() or 1 if group in SIDE_BY_SIDE else 1
+    at_once = max(2, os.cpu_count() or 1) if group in SIDE_BY_SIDE else 1
     started = time.monotonic()
     outcomes = []
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         for outcome in pool.map(run_one, sorted(tests, key=lambda t: -t["timeout"])):
-            report(outcome, logs)
+            report(outcome, logs, at_once == 1)
             outcomes.append(outcome)
     count = lambda what: sum(len(getattr(o, what)) for o in outcomes)
     print(f"{group:9} {len(tests):3} programs  {count('passed'):5} passed  {count('failed'):3} failed  {count('skipped'):3} skipped"
