@@ -93,7 +93,7 @@ def tests_wanted(build, names, with_long):
     for t in listed:
         t["group"] = group_of(t)
     if names:
-        unknown = [n for n in names if not any(t["group"] == n or t["name"].startswith(n) for t in listed)]
+        unknown = [n for n in names if n not in GROUPS and not any(t["name"].startswith(n) for t in listed)]
         if unknown:
             sys.exit(f"run.py: no group and no program is called {', '.join(unknown)}; groups: {' '.join(GROUPS)}")
         return [t for t in listed if t["group"] in names or any(t["name"].startswith(n) for n in names)]
