@@ -95,6 +95,44 @@
       "stateless answers dropped because their next hop is unknown and does not answer")                     \
     /* --- net: TCP --- */                                                                                   \
     X(TCP_ACCEPTED, "tcp_accepted", "connections that completed the three-way handshake")                    \
+    X(TCP_SYN_RECEIVED, "tcp_syn_received", "SYNs that began a handshake")                                   \
+    X(TCP_HANDSHAKE_TIMEOUT, "tcp_handshake_timeout", "handshakes given up: no ACK after every SYN-ACK")     \
+    X(TCP_TABLE_FULL, "tcp_table_full", "SYNs dropped: every connection record is in use")                   \
+    X(TCP_NO_RECV_BUFFER, "tcp_no_recv_buffer", "data segments dropped: every receive buffer is in use")     \
+    X(TCP_NO_SEND_BUFFER, "tcp_no_send_buffer", "sends put off: every send buffer is in use")                \
+    X(TCP_RUNT, "tcp_runt", "shorter than a TCP header")                                                     \
+    X(TCP_BAD_OFFSET, "tcp_bad_offset", "data offset below 5 words or beyond the segment")                   \
+    X(TCP_BAD_CHECKSUM, "tcp_bad_checksum", "wrong TCP checksum")                                            \
+    X(TCP_BAD_OPTION, "tcp_bad_option", "an option with a length below 2 or beyond the header")              \
+    X(TCP_REFUSED, "tcp_refused", "port 0, MD5 or AO option, or flags that open nothing")                    \
+    X(TCP_NO_CONNECTION, "tcp_no_connection", "segments for no connection and no listener")                  \
+    X(TCP_RST_SENT, "tcp_rst_sent", "RSTs sent")                                                             \
+    X(TCP_RST_SUPPRESSED, "tcp_rst_suppressed", "RSTs not sent: over the worker's rate")                     \
+    X(TCP_CHALLENGE_SENT, "tcp_challenge_sent", "ACKs sent to correct a peer (RFC 5961)")                    \
+    X(TCP_CHALLENGE_SUPPRESSED, "tcp_challenge_suppressed", "ACKs of that kind not sent: over the rate")     \
+    X(TCP_RESET_BY_PEER, "tcp_reset_by_peer", "connections that the peer reset")                             \
+    X(TCP_BAD_RST, "tcp_bad_rst", "RSTs outside the window or in TIME-WAIT, ignored")                        \
+    X(TCP_UNEXPECTED_SYN, "tcp_unexpected_syn", "SYNs on a connection that has had its own")                 \
+    X(TCP_OUT_OF_WINDOW, "tcp_out_of_window", "segments outside the receive window")                         \
+    X(TCP_BAD_ACK, "tcp_bad_ack", "acknowledgements of what was never sent or is long gone")                 \
+    X(TCP_NO_ACK, "tcp_no_ack", "segments without the ACK flag on a connection")                             \
+    X(TCP_NO_TIMESTAMP, "tcp_no_timestamp", "segments without the timestamp that was agreed")                \
+    X(TCP_PAWS, "tcp_paws", "segments older than their timestamps allow (RFC 7323 5)")                       \
+    X(TCP_OUT_OF_ORDER, "tcp_out_of_order", "segments stored beyond a gap")                                  \
+    X(TCP_TOO_MANY_GAPS, "tcp_too_many_gaps", "segments dropped: too many gaps before them")                 \
+    X(TCP_DATA_AFTER_CLOSE, "tcp_data_after_close", "connections reset: data came that nobody would read")   \
+    X(TCP_CLOSED_UNREAD, "tcp_closed_unread", "connections closed with bytes unread: reset")                 \
+    X(TCP_ABORTED, "tcp_aborted", "connections aborted by their user")                                       \
+    X(TCP_TIMEOUTS, "tcp_timeouts", "retransmission timeouts")                                               \
+    X(TCP_RETRANSMITS, "tcp_retransmits", "segments sent again")                                             \
+    X(TCP_FAST_RETRANSMITS, "tcp_fast_retransmits", "losses noticed by three duplicate ACKs")                \
+    X(TCP_PROBES, "tcp_probes", "window probes sent")                                                        \
+    X(TCP_GIVEN_UP, "tcp_given_up", "connections given up: no answer for 100 s")                             \
+    X(TCP_ORPHAN_TIMEOUT, "tcp_orphan_timeout", "closed connections whose peer did not finish in time")      \
+    X(TCP_IDLE_CLOSED, "tcp_idle_closed", "connections reset after idle_close_ms without data")              \
+    X(TCP_NO_HOP, "tcp_no_hop", "segments not sent: no route or no neighbour")                               \
+    X(TCP_ICMP_IGNORED, "tcp_icmp_ignored", "ICMP errors that changed nothing")                              \
+    X(TCP_MTU_LOWERED, "tcp_mtu_lowered", "ICMP errors that made a connection's segments smaller")           \
     /* --- tls --- */                                                                                        \
     X(TLS_HANDSHAKE_OK, "tls_handshake_ok", "handshakes completed")                                          \
     X(TLS_HANDSHAKE_RESUMED, "tls_handshake_resumed", "handshakes that resumed a session by ticket")         \

@@ -1,0 +1,396 @@
+/* TCP's own header: the connection record and what its files say to each other.
+ *
+ *   tcp_input.c       header, lookup, listeners, segments for nobody
+ *   tcp_segment.c     one segment on a connection (RFC 9293 3.10.7)
+ *   tcp_ack.c         what an acknowledgement means; NewReno (RFC 5681, 6582)
+ *   tcp_reassembly.c  received bytes into the ring, ranges, SACK blocks
+ *   tcp_output.c      which segment to send next; building it
+ *   tcp_timer.c       deadlines over the wheel; retransmission, probes
+ *   tcp_options.c     options off and onto the wire
+ *   tcp_table.c       the table of connections, records, buffers, states
+ *   tcp_conn.c        the connection functions of net.h
+ *
+ * Sequence numbers index the rings directly: byte s of a stream lies at ring[s & (size - 1)], sizes being
+ * powers of two.  Ring contents therefore never move and need no base. */
+#ifndef DATAPLANE_NET_TCP_H
+#define DATAPLANE_NET_TCP_H
+
+#include "dataplane/net/internal.h"
+#include "dataplane/net/timer_wheel.h"
+
+/* --- constants, with their source --- */
+#define TCP_HEADER_LEN       20
+#define TCP_OPTIONS_MAX      40
+#define TCP_MSS_DEFAULT_4    536 /* RFC 9293 3.7.1: a peer that names no MSS */
+#define TCP_MSS_DEFAULT_6    1220
+#define TCP_MSS_FLOOR        48      /* a smaller offer is raised to this (B15): 36 bytes beside timestamps */
+#define TCP_WSCALE_MAX       14      /* RFC 7323 2.3 */
+#define TCP_TS_OPTION_LEN    12      /* with its two NOPs */
+#define TCP_RTO_FIRST_US     1000000 /* RFC 6298 2.1 */
+#define TCP_RTO_MIN_US       200000  /* as common practice; RFC 6298 2.4 would say a second */
+#define TCP_RTO_MAX_US       60000000  /* RFC 6298 2.5 */
+#define TCP_RTO_AFTER_SYN_US 3000000   /* RFC 6298 5.7: the SYN-ACK had to be repeated */
+#define TCP_DELACK_US        40000     /* well under the half second of RFC 9293 3.8.6.3 */
+#define TCP_GIVE_UP_US       100000000 /* RFC 9293 3.8.3: R2 of at least 100 s */
+#define TCP_PAWS_IDLE_US     (24ULL * 24 * 3600 * 1000000) /* RFC 7323 5.5 */
+#define TCP_IW_SEGMENTS      10                            /* RFC 6928 */
+#define TCP_IW_BYTES         14600
+#define TCP_DUPACKS          3
+#define TCP_RANGES_MAX       8 /* stretches out of order per connection: bounds work per segment (D14) */
+#define TCP_SACK_BLOCKS_MAX  4
+#define TCP_OUTPUT_QUANTUM   16 /* segments of one connection before the next one's turn */
+#define TCP_CHALLENGE_BURST  5  /* RFC 5961 10: per connection, refilled one per 200 ms and jitter */
+#define TCP_CHALLENGE_US     200000
+#define TCP_CHALLENGES_BURST 256 /* the same per worker */
+#define TCP_RESETS_BURST     512 /* RSTs to strangers, per worker; about 10 000/s in the long run */
+#define TCP_NEVER            UINT64_MAX
+
+enum tcp_flag {
+    TCP_FIN = 1 << 0,
+    TCP_SYN = 1 << 1,
+    TCP_RST = 1 << 2,
+    TCP_PSH = 1 << 3,
+    TCP_ACK = 1 << 4,
+    TCP_URG = 1 << 5,
+};
+
+/* LISTEN has no record: it is a port of the configuration. */
+enum tcp_state {
+    TCP_CLOSED, /* in no table; kept only until the user lets go */
+    TCP_SYN_RCVD,
+    TCP_ESTABLISHED,
+    TCP_CLOSE_WAIT,
+    TCP_FIN_WAIT_1,
+    TCP_FIN_WAIT_2,
+    TCP_CLOSING,
+    TCP_LAST_ACK,
+    TCP_TIME_WAIT,
+    TCP_STATE_COUNT
+};
+
+enum conn_flag {
+    CONN_TS = 1 << 0,            /* timestamps were agreed */
+    CONN_SACK = 1 << 1,          /* the peer permitted SACK */
+    CONN_USER = 1 << 2,          /* the user holds it: between ESTABLISHED and net_release */
+    CONN_ACK_NOW = 1 << 3,       /* an ACK must leave with the next output */
+    CONN_SYN_ACK_NOW = 1 << 4,   /* so must a SYN-ACK */
+    CONN_RESEND_FIRST = 1 << 5,  /* send the segment at snd_una again (fast retransmit, partial ACK) */
+    CONN_PROBE = 1 << 6,         /* send one byte beyond the window */
+    CONN_FORCE = 1 << 7,         /* send whatever the window takes, however small (SWS override) */
+    CONN_FIN_QUEUED = 1 << 8,    /* our FIN follows snd_end */
+    CONN_FIN_SEEN = 1 << 9,      /* the peer's FIN is known to lie at rcv_fin */
+    CONN_FIN_RECEIVED = 1 << 10, /* ... and rcv_nxt has passed it */
+    CONN_RECOVERY = 1 << 11,     /* fast recovery until snd_una reaches recover */
+    CONN_RTO_RECOVERY = 1 << 12, /* slow start after a timeout until snd_una reaches recover */
+    CONN_CWND_LIMITED = 1 << 13, /* the last output stopped at cwnd: ACKs may grow it */
+    CONN_TIMING = 1 << 14,       /* rtt_seq is being timed */
+    CONN_WANT_ROOM = 1 << 15,    /* a net_send was short: WRITABLE is owed */
+    CONN_PERSIST = 1 << 16,      /* the window is shut: TIMER_PERSIST instead of TIMER_REXMIT */
+    CONN_PARTIAL_SEEN = 1 << 18, /* RFC 6582 4: only the first partial ACK restarts the timer */
+    CONN_WSCALE = 1 << 19,       /* window scaling was agreed */
+};
+
+enum conn_timer {
+    TIMER_REXMIT, /* RTO, also of the SYN-ACK */
+    TIMER_PERSIST,
+    TIMER_DELACK,
+    TIMER_CLOSE, /* TIME_WAIT, FIN_WAIT_2, an orphan without progress */
+    TIMER_IDLE,
+    TIMER_USER,
+    TIMER_COUNT
+};
+
+struct tcp_link {
+    struct tcp_link *next, *prev; /* NULL when in no list */
+};
+
+struct tcp_range {
+    uint32_t start, end; /* [start, end) */
+    uint32_t stamp;      /* when it last grew: the newest is the first SACK block */
+};
+
+/* Whom a connection is with; no padding, hashed and compared as bytes. */
+struct tcp_tuple {
+    uint8_t remote[16], local[16];
+    uint16_t remote_port, local_port;
+    uint32_t family;
+};
+
+struct net_conn {
+    /* line 0: found by, receiving */
+    struct tcp_tuple tuple;
+    struct tcp *tcp;
+    uint32_t rcv_nxt;
+    uint32_t rcv_read; /* the user has consumed up to here */
+    uint32_t rcv_adv;  /* right edge of the widest window ever announced; never retreats */
+    uint32_t last_ack; /* the ACK field we sent last (RFC 7323 4.3: Last.ACK.sent) */
+    /* line 1: sending */
+    uint32_t snd_una, snd_nxt;
+    uint32_t snd_max; /* one past the highest ever sent; snd_nxt falls back below it after a timeout */
+    uint32_t snd_end; /* one past the last queued byte */
+    uint32_t snd_wnd, snd_wl1, snd_wl2;
+    uint32_t snd_wnd_max;
+    uint32_t cwnd, ssthresh;
+    uint32_t ts_recent;
+    uint32_t flags; /* enum conn_flag */
+    uint16_t mss;   /* bytes of TCP options and data that fit one segment: min(peer's MSS, our MTU) */
+    uint8_t state;  /* enum tcp_state */
+    uint8_t dupacks;
+    uint8_t snd_wscale, rcv_wscale;
+    uint8_t retries; /* timeouts without progress */
+    uint8_t range_count;
+    uint8_t *recv_ring; /* NULL while nothing is stored */
+    /* the rest */
+    uint8_t *send_ring; /* NULL while nothing is queued */
+    uint32_t recover;   /* RFC 6582 */
+    uint32_t acked_in_ca;
+    uint32_t rtt_seq;
+    uint32_t rto_us, srtt_us, rttvar_us; /* srtt_us == 0: no sample yet */
+    uint32_t rcv_since_ack;              /* bytes received that no ACK has covered */
+    uint32_t rcv_mss;                    /* the largest segment received so far */
+    uint32_t rcv_fin;
+    uint32_t ts_offset;
+    uint32_t irs, iss;
+    uint32_t hash;
+    uint32_t range_stamp;
+    uint32_t event_round;
+    uint32_t persist_us; /* present interval between probes */
+    uint8_t challenge_tokens;
+    uint8_t cause;  /* enum net_cause */
+    uint8_t events; /* enum net_event, pending */
+    uint64_t rtt_start_us, last_send_us, last_rx_us;
+    uint64_t progress_us; /* snd_una last moved, or the flight began */
+    uint64_t ts_recent_us;
+    uint64_t challenge_at_us;
+    uint64_t deadline[TIMER_COUNT];
+    struct wheel_entry timer;
+    struct tcp_link event_link, output_link, room_link;
+    void *user;
+    struct tcp_range ranges[TCP_RANGES_MAX]; /* out of order, sorted, neither touching nor overlapping */
+};
+
+_Static_assert(offsetof(struct net_conn, snd_una) == 64 && offsetof(struct net_conn, send_ring) == 128,
+               "what every segment touches lies in two cache lines");
+
+struct tcp_slot {
+    uint32_t tag;  /* the tuple's keyed hash */
+    uint32_t conn; /* index in the slab + 1; 0 = free */
+};
+
+struct tcp {
+    struct net *net;
+    struct tcp_slot *slots;
+    uint32_t slot_mask;
+    struct siphash_key table_key, isn_key, ts_key;
+    struct slab conns, recv_buffers, send_buffers;
+    struct tcp_link events, outputs, hop_waiters, room_waiters;
+    uint32_t event_round; /* what is raised while a round is handed out belongs to the next one */
+    bool in_round;
+    uint32_t hop_generation; /* as of when hop_waiters were last asked for */
+    uint32_t state_count[TCP_STATE_COUNT];
+    uint8_t rcv_wscale;
+    uint32_t reset_tokens, challenge_tokens; /* per worker */
+    uint64_t tokens_at_us;
+    struct timer_wheel wheel;
+};
+
+/* One received segment; dies with the frame. */
+struct tcp_options {
+    bool has_mss, has_wscale, has_ts, sack_permitted;
+    bool refused; /* MD5 or AO: no key of ours stands behind it */
+    uint8_t wscale;
+    uint16_t mss;
+    uint32_t tsval, tsecr;
+};
+
+struct tcp_segment {
+    const struct ip_packet *ip;
+    struct tcp_tuple tuple; /* as seen by us: local is the destination */
+    uint32_t seq, ack;
+    uint16_t wnd;
+    uint8_t flags;
+    struct span data;
+    struct tcp_options options;
+};
+
+/* --- sequence numbers, modulo 2^32 (RFC 9293 3.4) --- */
+static inline bool seq_lt(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
+static inline bool seq_le(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) <= 0;
+}
+
+static inline uint32_t seq_max(uint32_t a, uint32_t b)
+{
+    return seq_lt(a, b) ? b : a;
+}
+
+static inline uint32_t seq_min(uint32_t a, uint32_t b)
+{
+    return seq_lt(a, b) ? a : b;
+}
+
+static inline uint32_t u32_min(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint32_t u32_max(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* --- lists: intrusive, a head is its own neighbour when empty --- */
+static inline void link_init(struct tcp_link *head)
+{
+    head->next = head;
+    head->prev = head;
+}
+
+static inline bool link_is_in(const struct tcp_link *l)
+{
+    return l->next != NULL;
+}
+
+static inline bool link_empty(const struct tcp_link *head)
+{
+    return head->next == head;
+}
+
+static inline void link_append(struct tcp_link *head, struct tcp_link *l)
+{
+    l->prev = head->prev;
+    l->next = head;
+    head->prev->next = l;
+    head->prev = l;
+}
+
+static inline void link_remove(struct tcp_link *l)
+{
+    if (!link_is_in(l))
+        return;
+    l->prev->next = l->next;
+    l->next->prev = l->prev;
+    l->next = NULL;
+    l->prev = NULL;
+}
+
+#define CONN_OF(l, member) ((struct net_conn *)(void *)((uint8_t *)(l)-offsetof(struct net_conn, member)))
+
+static inline bool conn_has(const struct net_conn *c, uint32_t flags)
+{
+    return (c->flags & flags) != 0;
+}
+
+static inline uint64_t conn_now(const struct net_conn *c)
+{
+    return c->tcp->net->now_us;
+}
+
+/* Bytes queued and not acknowledged (a FIN is not a byte). */
+static inline uint32_t conn_queued(const struct net_conn *c)
+{
+    return seq_lt(c->snd_una, c->snd_end) ? c->snd_end - c->snd_una : 0;
+}
+
+/* In-order bytes that the user has not consumed. */
+static inline uint32_t conn_unread(const struct net_conn *c)
+{
+    return c->rcv_nxt - c->rcv_read - (conn_has(c, CONN_FIN_RECEIVED) ? 1 : 0);
+}
+
+static inline uint32_t conn_recv_window(const struct net_conn *c)
+{
+    return c->rcv_adv - c->rcv_nxt;
+}
+
+/* Bytes of data beside the options that every segment carries. */
+static inline uint32_t conn_segment_max(const struct net_conn *c)
+{
+    return (uint32_t)c->mss - (conn_has(c, CONN_TS) ? TCP_TS_OPTION_LEN : 0);
+}
+
+/* --- tcp_options.c --- */
+/* false: an option runs over the header's end or names a length below 2 (B3). */
+bool MUST_USE options_parse(struct span bytes, struct tcp_options *out);
+/* Both write whole words at p (room for TCP_OPTIONS_MAX) and return their number of bytes. */
+uint32_t options_write_syn_ack(const struct net_conn *c, uint16_t mss, uint8_t *p);
+uint32_t options_write(const struct net_conn *c, uint8_t *p);
+/* What options_write will need now. */
+uint32_t options_len(const struct net_conn *c);
+uint32_t conn_ts_now(const struct net_conn *c);
+
+/* --- tcp_reassembly.c --- */
+/* Stores what of data fits the window and is new.  false: dropped (no buffer, too many gaps), and counted;
+ * nothing of the segment was taken. */
+bool MUST_USE recv_store(struct net_conn *c, uint32_t seq, struct span data);
+/* The ranges as SACK blocks, the newest first; returns how many of at most cap. */
+uint32_t recv_sack_blocks(const struct net_conn *c, struct tcp_range *out, uint32_t cap);
+/* Gives the receive buffer back when nothing is stored in it. */
+void recv_buffer_trim(struct net_conn *c);
+
+/* --- tcp_table.c --- */
+struct net_conn *table_find(struct tcp *t, const struct tcp_tuple *tuple);
+/* A zeroed record in the table, state CLOSED; NULL when every record is in use. */
+struct net_conn *MUST_USE conn_new(struct tcp *t, const struct tcp_tuple *tuple);
+void conn_set_state(struct net_conn *c, enum tcp_state state);
+void conn_event(struct net_conn *c, uint32_t event);
+/* The connection is over for the wire: out of the table, its timers and send buffer gone.  The record is
+ * freed at once, or, with a user, stays in CLOSED with a CLOSED event until net_release.  c may be dead
+ * afterwards. */
+void conn_end(struct net_conn *c, enum net_cause cause);
+/* Frees the record; only in CLOSED and without a user. */
+void conn_free(struct net_conn *c);
+void conn_send_buffer_give(struct net_conn *c);
+/* Tells as many waiters as there are free send buffers. */
+void room_waiters_wake(struct tcp *t);
+
+/* --- tcp_input.c --- */
+/* RST seq, without ACK, to the peer of the tuple; through the reply queue, within the worker's rate. */
+void reset_send(struct net *n, const struct tcp_tuple *tuple, uint32_t seq, uint32_t ack, bool with_ack);
+void conn_reset_send(struct net_conn *c);
+/* An answer to a segment that should not have come (RFC 5961): spaced per connection and per worker (C6). */
+void conn_challenge(struct net_conn *c);
+
+/* --- tcp_segment.c --- */
+/* true: the segment is a SYN that may begin a new connection in place of this one in TIME_WAIT (RFC 6191);
+ * nothing has been done with it. */
+bool MUST_USE conn_input(struct net_conn *c, const struct tcp_segment *s);
+void conn_enter_time_wait(struct net_conn *c);
+
+/* --- tcp_ack.c --- */
+/* s->ack is within what was sent.  Moves snd_una, the windows and the timers. */
+void ack_input(struct net_conn *c, const struct tcp_segment *s);
+uint32_t cwnd_initial(const struct net_conn *c);
+/* ssthresh for a loss that happened now (RFC 5681 equation 4). */
+uint32_t ssthresh_after_loss(const struct net_conn *c);
+void rtt_sample(struct net_conn *c, uint64_t rtt_us);
+
+/* --- tcp_output.c --- */
+void conn_output_want(struct net_conn *c);
+void conn_ack_now(struct net_conn *c);
+/* Where the announced window could end if it were announced now (RFC 9293 3.8.6.2.2). */
+uint32_t conn_window_edge(const struct net_conn *c);
+/* The largest segment that we take, options not counted (RFC 6691). */
+uint16_t tcp_mss_ours(const struct net_conn *c);
+/* The number of a segment without data, such that the peer finds it within its window. */
+uint32_t conn_seq_acceptable(const struct net_conn *c);
+
+/* --- tcp_timer.c --- */
+void conn_timer_set(struct net_conn *c, enum conn_timer which, uint64_t at_us);
+void conn_timer_stop(struct net_conn *c, enum conn_timer which);
+static inline bool conn_timer_runs(const struct net_conn *c, enum conn_timer which)
+{
+    return c->deadline[which] != TCP_NEVER;
+}
+void conn_rexmit_restart(struct net_conn *c);
+void conn_persist_start(struct net_conn *c);
+void conn_persist_stop(struct net_conn *c);
+/* An orphan in FIN_WAIT, CLOSING or LAST_ACK ends when it makes no progress for fin_wait_2_ms. */
+void conn_orphan_timer_restart(struct net_conn *c);
+
+#endif

@@ -1,0 +1,216 @@
+/* Acknowledgements and what follows from them: round-trip time (RFC 6298), the congestion window (RFC 5681),
+ * NewReno recovery (RFC 6582), limited transmit (RFC 3042), the send window (RFC 9293 3.10.7.4). */
+#include "dataplane/net/tcp.h"
+
+#define CWND_MAX (1u << 30)
+
+/* RFC 6928; one segment when the SYN-ACK was lost more than once. */
+uint32_t cwnd_initial(const struct net_conn *c)
+{
+    uint32_t mss = conn_segment_max(c);
+
+    if (c->retries > 1)
+        return mss;
+    return u32_min(TCP_IW_SEGMENTS * mss, u32_max(2 * mss, TCP_IW_BYTES));
+}
+
+/* What limited transmit sent beyond cwnd does not count (RFC 5681 3.2 step 2). */
+uint32_t ssthresh_after_loss(const struct net_conn *c)
+{
+    uint32_t flight = u32_min(c->snd_max - c->snd_una, c->cwnd);
+
+    return u32_max(flight / 2, 2 * conn_segment_max(c));
+}
+
+void rtt_sample(struct net_conn *c, uint64_t rtt_us)
+{
+    uint32_t rtt = rtt_us == 0 ? 1 : (uint32_t)(rtt_us < TCP_RTO_MAX_US ? rtt_us : TCP_RTO_MAX_US);
+
+    if (c->srtt_us == 0) {
+        c->srtt_us = rtt;
+        c->rttvar_us = rtt / 2;
+    } else {
+        uint32_t off = rtt > c->srtt_us ? rtt - c->srtt_us : c->srtt_us - rtt;
+        c->rttvar_us = c->rttvar_us - c->rttvar_us / 4 + off / 4;
+        c->srtt_us = u32_max(c->srtt_us - c->srtt_us / 8 + rtt / 8, 1);
+    }
+    c->rto_us = u32_max(c->srtt_us + u32_max(1000, 4 * c->rttvar_us), TCP_RTO_MIN_US);
+    c->rto_us = u32_min(c->rto_us, TCP_RTO_MAX_US);
+}
+
+/* Karn: a segment that was ever repeated is not timed; the echoed timestamp tells which copy was answered
+ * (RFC 7323 4.1). */
+static void rtt_measure(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (conn_has(c, CONN_TIMING)) {
+        if (seq_lt(c->rtt_seq, s->ack)) {
+            rtt_sample(c, conn_now(c) - c->rtt_start_us);
+            c->flags &= ~(uint32_t)CONN_TIMING;
+        }
+        return;
+    }
+    if (!conn_has(c, CONN_TS) || !s->options.has_ts || s->options.tsecr == 0)
+        return;
+    uint32_t elapsed_ms = conn_ts_now(c) - s->options.tsecr;
+    if (elapsed_ms <= TCP_RTO_MAX_US / 1000)
+        rtt_sample(c, elapsed_ms * 1000ULL);
+}
+
+/* Only ACKs of a flight that cwnd held back make it grow (B17, RFC 7661). */
+static void cwnd_grow(struct net_conn *c, uint32_t acked)
+{
+    uint32_t mss = conn_segment_max(c);
+
+    if (!conn_has(c, CONN_CWND_LIMITED) || c->cwnd >= CWND_MAX)
+        return;
+    if (c->cwnd < c->ssthresh) {
+        c->cwnd += u32_min(acked, mss);
+        return;
+    }
+    c->acked_in_ca += acked;
+    if (c->acked_in_ca < c->cwnd)
+        return;
+    c->acked_in_ca -= c->cwnd;
+    c->cwnd += mss;
+}
+
+static void recovery_leave(struct net_conn *c)
+{
+    uint32_t mss = conn_segment_max(c);
+    uint32_t flight = c->snd_nxt - c->snd_una;
+
+    c->cwnd = u32_min(c->ssthresh, u32_max(flight, mss) + mss);
+    c->acked_in_ca = 0;
+    c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_PARTIAL_SEEN | CONN_RESEND_FIRST);
+}
+
+/* RFC 6582 3.2 step 3, partial: the next hole is resent at once. */
+static void recovery_partial(struct net_conn *c, uint32_t acked)
+{
+    uint32_t mss = conn_segment_max(c);
+
+    c->cwnd -= u32_min(acked, c->cwnd);
+    if (acked >= mss)
+        c->cwnd += mss;
+    c->cwnd = u32_max(c->cwnd, mss);
+    c->flags |= CONN_RESEND_FIRST;
+}
+
+static void congestion_acked(struct net_conn *c, uint32_t acked)
+{
+    c->dupacks = 0;
+    if (conn_has(c, CONN_RTO_RECOVERY) && seq_le(c->recover, c->snd_una))
+        c->flags &= ~(uint32_t)CONN_RTO_RECOVERY;
+    if (!conn_has(c, CONN_RECOVERY))
+        cwnd_grow(c, acked);
+    else if (seq_le(c->recover, c->snd_una))
+        recovery_leave(c);
+    else
+        recovery_partial(c, acked);
+}
+
+static void timers_acked(struct net_conn *c)
+{
+    const struct net_config *config = &c->tcp->net->config;
+    bool partial = conn_has(c, CONN_RECOVERY);
+
+    if (c->snd_una == c->snd_max)
+        conn_timer_stop(c, TIMER_REXMIT);
+    else if (conn_timer_runs(c, TIMER_REXMIT) && !(partial && conn_has(c, CONN_PARTIAL_SEEN)))
+        conn_rexmit_restart(c);
+    if (partial)
+        c->flags |= CONN_PARTIAL_SEEN;
+    if (conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_TIME_WAIT && c->state != TCP_FIN_WAIT_2)
+        conn_orphan_timer_restart(c);
+    if (config->idle_close_ms != 0)
+        conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
+}
+
+static void send_ring_acked(struct net_conn *c)
+{
+    uint32_t size = c->tcp->net->config.send_buffer;
+
+    if (conn_has(c, CONN_WANT_ROOM) && c->send_ring != NULL && conn_queued(c) <= size / 2) {
+        c->flags &= ~(uint32_t)CONN_WANT_ROOM;
+        conn_event(c, NET_EVENT_WRITABLE);
+    }
+    if (conn_queued(c) == 0)
+        conn_send_buffer_give(c);
+}
+
+static void ack_new(struct net_conn *c, const struct tcp_segment *s)
+{
+    uint32_t acked = s->ack - c->snd_una;
+
+    rtt_measure(c, s);
+    c->snd_una = s->ack;
+    c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
+    c->retries = 0;
+    c->progress_us = conn_now(c);
+    congestion_acked(c, acked);
+    timers_acked(c);
+    send_ring_acked(c);
+    conn_output_want(c);
+}
+
+static void ack_duplicate(struct net_conn *c)
+{
+    uint32_t mss = conn_segment_max(c);
+
+    if (c->dupacks < UINT8_MAX)
+        c->dupacks++;
+    conn_output_want(c); /* limited transmit, or room for new data in recovery */
+    if (conn_has(c, CONN_RECOVERY)) {
+        c->cwnd = u32_min(c->cwnd + mss, CWND_MAX);
+        return;
+    }
+    /* RFC 6582 3.2 step 2: not for a loss that the last recovery has already answered. */
+    if (c->dupacks != TCP_DUPACKS || !seq_lt(c->recover, c->snd_una))
+        return;
+    count(c->tcp->net->counters, REASON_TCP_FAST_RETRANSMITS);
+    c->ssthresh = ssthresh_after_loss(c);
+    c->cwnd = c->ssthresh + TCP_DUPACKS * mss;
+    c->recover = c->snd_max;
+    c->flags |= CONN_RECOVERY | CONN_RESEND_FIRST;
+    c->flags &= ~(uint32_t)(CONN_TIMING | CONN_PARTIAL_SEEN);
+    conn_rexmit_restart(c);
+}
+
+/* RFC 5681 2: same ACK, same window, nothing else in it, something outstanding.  A window update is none
+ * (B13), and answers to probes are none. */
+static bool ack_is_duplicate(const struct net_conn *c, const struct tcp_segment *s, uint32_t wnd)
+{
+    return s->ack == c->snd_una && s->data.len == 0 && (s->flags & TCP_FIN) == 0 && wnd == c->snd_wnd &&
+           c->snd_una != c->snd_max && !conn_has(c, CONN_PERSIST);
+}
+
+static void send_window_update(struct net_conn *c, const struct tcp_segment *s, uint32_t wnd)
+{
+    if (seq_lt(s->ack, c->snd_una) || seq_lt(s->seq, c->snd_wl1) ||
+        (s->seq == c->snd_wl1 && seq_lt(s->ack, c->snd_wl2)))
+        return;
+    if (wnd != c->snd_wnd)
+        conn_output_want(c);
+    /* What the opened window takes but SWS avoidance holds back waits no longer than a first probe would. */
+    if (conn_has(c, CONN_PERSIST) && c->snd_wnd == 0 && wnd != 0) {
+        uint64_t soon = conn_now(c) + c->rto_us;
+        if (soon < c->deadline[TIMER_PERSIST])
+            conn_timer_set(c, TIMER_PERSIST, soon);
+    }
+    c->snd_wnd = wnd;
+    c->snd_wnd_max = u32_max(c->snd_wnd_max, wnd);
+    c->snd_wl1 = s->seq;
+    c->snd_wl2 = s->ack;
+}
+
+void ack_input(struct net_conn *c, const struct tcp_segment *s)
+{
+    uint32_t wnd = (uint32_t)s->wnd << c->snd_wscale;
+
+    c->last_rx_us = conn_now(c);
+    if (seq_lt(c->snd_una, s->ack))
+        ack_new(c, s);
+    else if (ack_is_duplicate(c, s, wnd))
+        ack_duplicate(c);
+    send_window_update(c, s, wnd);
+}

@@ -1,0 +1,220 @@
+/* The connection functions of net.h: what the user of a connection may do. */
+#include "dataplane/net/tcp.h"
+
+#include "base/check.h"
+
+static void conn_clock(struct net_conn *c, uint64_t now_us)
+{
+    CHECK(conn_has(c, CONN_USER));
+    if (now_us > c->tcp->net->now_us)
+        c->tcp->net->now_us = now_us;
+}
+
+struct net_conn *net_next_event(struct net *n, uint32_t *events)
+{
+    struct tcp *t = n->tcp;
+    struct net_conn *c;
+
+    if (!t->in_round) {
+        t->in_round = true;
+        t->event_round++;
+    }
+    c = link_empty(&t->events) ? NULL : CONN_OF(t->events.next, event_link);
+    if (c == NULL || c->event_round == t->event_round) {
+        t->in_round = false;
+        return NULL;
+    }
+    link_remove(&c->event_link);
+    *events = c->events;
+    c->events = 0;
+    return c;
+}
+
+void net_set_user(struct net_conn *c, void *user)
+{
+    c->user = user;
+}
+
+void *net_user(const struct net_conn *c)
+{
+    return c->user;
+}
+
+struct span net_peek(const struct net_conn *c)
+{
+    uint32_t size = c->tcp->net->config.recv_buffer;
+    uint32_t at = c->rcv_read & (size - 1);
+    uint32_t unread = conn_unread(c);
+
+    if (unread == 0)
+        return span_of(NULL, 0);
+    return span_of(c->recv_ring + at, u32_min(unread, size - at));
+}
+
+size_t net_readable(const struct net_conn *c)
+{
+    return conn_unread(c);
+}
+
+/* RFC 9293 3.8.6.2.2 says when the edge may move; a window that the peer can still use well is announced with
+ * the next ACK that goes out anyway, or once it would grow by two segments (D11, B11). */
+static void window_update_consider(struct net_conn *c)
+{
+    uint32_t step = conn_window_edge(c) - c->rcv_adv;
+    uint32_t segment = tcp_mss_ours(c);
+    uint32_t half = c->tcp->net->config.recv_buffer / 2;
+
+    if (c->state == TCP_CLOSED || conn_has(c, CONN_FIN_RECEIVED) || step == 0)
+        return;
+    if (conn_recv_window(c) < segment || step >= u32_min(half, 2 * segment))
+        conn_ack_now(c);
+}
+
+void net_consume(struct net_conn *c, size_t len, uint64_t now_us)
+{
+    conn_clock(c, now_us);
+    CHECK(len <= conn_unread(c));
+    c->rcv_read += (uint32_t)len;
+    recv_buffer_trim(c);
+    window_update_consider(c);
+}
+
+static bool conn_may_send(const struct net_conn *c)
+{
+    return (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT) && !conn_has(c, CONN_FIN_QUEUED);
+}
+
+size_t net_send_room(const struct net_conn *c)
+{
+    if (!conn_may_send(c))
+        return 0;
+    if (c->send_ring == NULL && c->tcp->send_buffers.free_count == 0)
+        return 0;
+    return c->tcp->net->config.send_buffer - conn_queued(c);
+}
+
+static void send_ring_put(struct net_conn *c, struct span data)
+{
+    uint32_t size = c->tcp->net->config.send_buffer;
+    uint32_t at = c->snd_end & (size - 1);
+    size_t first = data.len < size - at ? data.len : size - at;
+
+    memcpy(c->send_ring + at, data.ptr, first);
+    memcpy(c->send_ring, data.ptr + first, data.len - first);
+    c->snd_end += (uint32_t)data.len;
+}
+
+/* The user could not put all: it hears of room when the ring is half empty, or, having no ring, when one is
+ * given back. */
+static void room_want(struct net_conn *c)
+{
+    c->flags |= CONN_WANT_ROOM;
+    if (c->send_ring != NULL)
+        return;
+    count(c->tcp->net->counters, REASON_TCP_NO_SEND_BUFFER);
+    if (!link_is_in(&c->room_link))
+        link_append(&c->tcp->room_waiters, &c->room_link);
+}
+
+size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
+{
+    size_t room;
+
+    conn_clock(c, now_us);
+    if (data.len == 0 || !conn_may_send(c))
+        return 0;
+    room = net_send_room(c);
+    if (room < data.len) {
+        room_want(c);
+        data.len = room;
+    }
+    if (data.len == 0)
+        return 0;
+    if (c->send_ring == NULL)
+        c->send_ring = slab_take(&c->tcp->send_buffers);
+    CHECK(c->send_ring != NULL);
+    link_remove(&c->room_link);
+    send_ring_put(c, data);
+    conn_output_want(c);
+    return data.len;
+}
+
+void net_close(struct net_conn *c, uint64_t now_us)
+{
+    conn_clock(c, now_us);
+    if (!conn_may_send(c))
+        return;
+    if (conn_unread(c) != 0) {
+        count(c->tcp->net->counters, REASON_TCP_CLOSED_UNREAD);
+        net_abort(c, now_us);
+        return;
+    }
+    c->flags |= CONN_FIN_QUEUED;
+    c->flags &= ~(uint32_t)CONN_WANT_ROOM;
+    link_remove(&c->room_link);
+    conn_set_state(c, c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1);
+    conn_output_want(c);
+}
+
+void net_abort(struct net_conn *c, uint64_t now_us)
+{
+    conn_clock(c, now_us);
+    if (c->state == TCP_CLOSED || c->state == TCP_TIME_WAIT)
+        return;
+    count(c->tcp->net->counters, REASON_TCP_ABORTED);
+    conn_reset_send(c);
+    conn_end(c, NET_CAUSE_ABORTED);
+}
+
+/* RFC 9293 3.10.4, RFC 1122 4.2.2.13: what nobody will read any more is refused by a RST. */
+void net_release(struct net_conn *c, uint64_t now_us)
+{
+    conn_clock(c, now_us);
+    net_close(c, now_us);
+    if (c->state != TCP_CLOSED && c->state != TCP_TIME_WAIT && conn_unread(c) != 0)
+        net_abort(c, now_us);
+    c->flags &= ~(uint32_t)CONN_USER;
+    c->user = NULL;
+    link_remove(&c->event_link);
+    conn_timer_stop(c, TIMER_USER);
+    if (c->state == TCP_CLOSED) {
+        conn_free(c);
+        return;
+    }
+    c->rcv_read = c->rcv_nxt - (conn_has(c, CONN_FIN_RECEIVED) ? 1 : 0);
+    recv_buffer_trim(c);
+    if (c->state != TCP_TIME_WAIT)
+        conn_orphan_timer_restart(c);
+}
+
+void net_set_deadline(struct net_conn *c, uint64_t at_us)
+{
+    CHECK(conn_has(c, CONN_USER));
+    if (at_us == 0)
+        conn_timer_stop(c, TIMER_USER);
+    else
+        conn_timer_set(c, TIMER_USER, at_us);
+}
+
+enum net_cause net_close_cause(const struct net_conn *c)
+{
+    return (enum net_cause)c->cause;
+}
+
+struct net_addr net_peer_addr(const struct net_conn *c)
+{
+    struct net_addr a = {.family = (uint8_t)c->tuple.family};
+
+    memcpy(a.bytes, c->tuple.remote, sizeof a.bytes);
+    return a;
+}
+
+uint16_t net_peer_port(const struct net_conn *c)
+{
+    return c->tuple.remote_port;
+}
+
+uint16_t net_local_port(const struct net_conn *c)
+{
+    return c->tuple.local_port;
+}

@@ -1,0 +1,130 @@
+#include "dataplane/net/tcp.h"
+
+enum option_kind {
+    OPT_END = 0,
+    OPT_NOP = 1,
+    OPT_MSS = 2,
+    OPT_WSCALE = 3,
+    OPT_SACK_PERMITTED = 4,
+    OPT_SACK = 5,
+    OPT_TIMESTAMPS = 8,
+    OPT_MD5 = 19,
+    OPT_AO = 29,
+};
+
+/* An option of a known kind with a length that is not its own is skipped like an unknown one. */
+static void option_take(struct tcp_options *out, uint8_t kind, struct span value)
+{
+    if (kind == OPT_MSS && value.len == 2) {
+        out->has_mss = true;
+        out->mss = load_be16(value.ptr);
+    } else if (kind == OPT_WSCALE && value.len == 1) {
+        out->has_wscale = true;
+        out->wscale = value.ptr[0] > TCP_WSCALE_MAX ? TCP_WSCALE_MAX : value.ptr[0]; /* RFC 7323 2.3 */
+    } else if (kind == OPT_SACK_PERMITTED && value.len == 0) {
+        out->sack_permitted = true;
+    } else if (kind == OPT_TIMESTAMPS && value.len == 8) {
+        out->has_ts = true;
+        out->tsval = load_be32(value.ptr);
+        out->tsecr = load_be32(value.ptr + 4);
+    } else if (kind == OPT_MD5 || kind == OPT_AO) {
+        out->refused = true;
+    }
+}
+
+bool options_parse(struct span bytes, struct tcp_options *out)
+{
+    memset(out, 0, sizeof *out);
+    while (bytes.len != 0 && bytes.ptr[0] != OPT_END) {
+        if (bytes.ptr[0] == OPT_NOP) {
+            bytes = span_from(bytes, 1);
+            continue;
+        }
+        if (bytes.len < 2 || bytes.ptr[1] < 2 || bytes.ptr[1] > bytes.len)
+            return false;
+        option_take(out, bytes.ptr[0], span_of(bytes.ptr + 2, bytes.ptr[1] - 2u));
+        bytes = span_from(bytes, bytes.ptr[1]);
+    }
+    return true;
+}
+
+/* RFC 7323 5.4: a clock of 1 ms, offset per connection so that it tells nothing about our uptime. */
+uint32_t conn_ts_now(const struct net_conn *c)
+{
+    return (uint32_t)(conn_now(c) / 1000) + c->ts_offset;
+}
+
+static uint32_t timestamps_write(const struct net_conn *c, uint8_t *p)
+{
+    p[0] = OPT_TIMESTAMPS;
+    p[1] = 10;
+    store_be32(p + 2, conn_ts_now(c));
+    store_be32(p + 6, c->ts_recent);
+    return 10;
+}
+
+uint32_t options_write_syn_ack(const struct net_conn *c, uint16_t mss, uint8_t *p)
+{
+    uint32_t len = 4;
+
+    p[0] = OPT_MSS;
+    p[1] = 4;
+    store_be16(p + 2, mss);
+    if (conn_has(c, CONN_TS)) {
+        p[len++] = conn_has(c, CONN_SACK) ? OPT_SACK_PERMITTED : OPT_NOP;
+        p[len++] = conn_has(c, CONN_SACK) ? 2 : OPT_NOP;
+        len += timestamps_write(c, p + len);
+    } else if (conn_has(c, CONN_SACK)) {
+        p[len++] = OPT_NOP;
+        p[len++] = OPT_NOP;
+        p[len++] = OPT_SACK_PERMITTED;
+        p[len++] = 2;
+    }
+    if (conn_has(c, CONN_WSCALE)) {
+        p[len++] = OPT_NOP;
+        p[len++] = OPT_WSCALE;
+        p[len++] = 3;
+        p[len++] = c->rcv_wscale;
+    }
+    return len;
+}
+
+static uint32_t sack_count(const struct net_conn *c)
+{
+    if (!conn_has(c, CONN_SACK))
+        return 0;
+    return u32_min(c->range_count, conn_has(c, CONN_TS) ? TCP_SACK_BLOCKS_MAX - 1 : TCP_SACK_BLOCKS_MAX);
+}
+
+uint32_t options_len(const struct net_conn *c)
+{
+    uint32_t blocks = sack_count(c);
+
+    return (conn_has(c, CONN_TS) ? TCP_TS_OPTION_LEN : 0) + (blocks != 0 ? 4 + 8 * blocks : 0);
+}
+
+uint32_t options_write(const struct net_conn *c, uint8_t *p)
+{
+    struct tcp_range blocks[TCP_SACK_BLOCKS_MAX];
+    uint32_t len = 0;
+    uint32_t count = sack_count(c);
+
+    if (conn_has(c, CONN_TS)) {
+        p[len++] = OPT_NOP;
+        p[len++] = OPT_NOP;
+        len += timestamps_write(c, p + len);
+    }
+    if (count == 0)
+        return len;
+    count = recv_sack_blocks(c, blocks, count);
+    p[len++] = OPT_NOP;
+    p[len++] = OPT_NOP;
+    p[len++] = OPT_SACK;
+    p[len++] = (uint8_t)(2 + 8 * count);
+    for (uint32_t i = 0; i < count; i++) {
+        store_be32(p + len, blocks[i].start);
+        store_be32(p + len + 4, blocks[i].end);
+        len += 8;
+    }
+    return len;
+}

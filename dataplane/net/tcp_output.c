@@ -1,0 +1,376 @@
+/* What to send next, and the sending of it.  Connections with something to say stand in one queue; each gets
+ * a quantum of segments per turn.  Data is copied out of the ring again for every retransmission, so a segment
+ * is cut by what holds now, not by what held when it first went out. */
+#include "dataplane/net/tcp.h"
+
+void conn_output_want(struct net_conn *c)
+{
+    if (!link_is_in(&c->output_link))
+        link_append(&c->tcp->outputs, &c->output_link);
+}
+
+void conn_ack_now(struct net_conn *c)
+{
+    c->flags |= CONN_ACK_NOW;
+    conn_output_want(c);
+}
+
+uint16_t tcp_mss_ours(const struct net_conn *c)
+{
+    uint32_t ip = c->tuple.family == NET_IP4 ? IP4_HEADER_LEN : IP6_HEADER_LEN;
+
+    return (uint16_t)(c->tcp->net->config.mtu - ip - TCP_HEADER_LEN);
+}
+
+uint32_t conn_window_edge(const struct net_conn *c)
+{
+    uint32_t buffer = c->tcp->net->config.recv_buffer;
+    uint32_t reach = c->rcv_nxt + ((uint32_t)UINT16_MAX << c->rcv_wscale);
+    uint32_t edge = seq_min(c->rcv_read + buffer, reach);
+
+    if (seq_le(edge, c->rcv_adv) || edge - c->rcv_adv < u32_min(buffer / 2, tcp_mss_ours(c)))
+        return c->rcv_adv;
+    return edge;
+}
+
+uint32_t conn_seq_acceptable(const struct net_conn *c)
+{
+    return seq_min(c->snd_max, c->snd_una + c->snd_wnd);
+}
+
+static void ring_read(const struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t len)
+{
+    uint32_t size = c->tcp->net->config.send_buffer;
+    uint32_t at = seq & (size - 1);
+    uint32_t first = u32_min(len, size - at);
+
+    if (len == 0)
+        return;
+    memcpy(out, c->send_ring + at, first);
+    memcpy(out + first, c->send_ring, len - first);
+}
+
+static void header_write(const struct net_conn *c, uint8_t *h, uint32_t seq, uint8_t flags, uint32_t options,
+                         uint32_t window)
+{
+    store_be16(h, c->tuple.local_port);
+    store_be16(h + 2, c->tuple.remote_port);
+    store_be32(h + 4, seq);
+    store_be32(h + 8, c->rcv_nxt);
+    h[12] = (uint8_t)((TCP_HEADER_LEN + options) / 4 << 4);
+    h[13] = flags;
+    store_be16(h + 14, (uint16_t)u32_min(window, UINT16_MAX));
+    store_be16(h + 16, 0);
+    store_be16(h + 18, 0);
+}
+
+static uint8_t *frame_begin(const struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t l4_len)
+{
+    struct net_addr local = {.family = (uint8_t)c->tuple.family};
+    struct net_addr remote = {.family = (uint8_t)c->tuple.family};
+
+    memcpy(local.bytes, c->tuple.local, sizeof local.bytes);
+    memcpy(remote.bytes, c->tuple.remote, sizeof remote.bytes);
+    return ip_frame_begin(c->tcp->net, f, &local, &remote, IP_PROTO_TCP, (uint16_t)l4_len, mac);
+}
+
+/* Every segment acknowledges: nothing is owed any more. */
+static void ack_left(struct net_conn *c)
+{
+    c->flags &= ~(uint32_t)CONN_ACK_NOW;
+    c->rcv_since_ack = 0;
+    c->last_ack = c->rcv_nxt;
+    conn_timer_stop(c, TIMER_DELACK);
+}
+
+static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t seq,
+                          uint32_t len, uint8_t flags)
+{
+    uint32_t options = options_len(c);
+    uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + options + len);
+
+    c->rcv_adv = conn_window_edge(c);
+    header_write(c, h, seq, flags, options, conn_recv_window(c) >> c->rcv_wscale);
+    (void)options_write(c, h + TCP_HEADER_LEN);
+    ring_read(c, seq, h + TCP_HEADER_LEN + options, len);
+    ip_frame_finish_tcp(c->tcp->net, f);
+    ack_left(c);
+}
+
+static void syn_ack_write(struct net_conn *c, struct frame *f, const uint8_t mac[6])
+{
+    uint8_t options[TCP_OPTIONS_MAX];
+    uint32_t len = options_write_syn_ack(c, tcp_mss_ours(c), options);
+    uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + len);
+
+    /* RFC 7323 2.2: the window of a SYN is never scaled (B14). */
+    header_write(c, h, c->iss, TCP_SYN | TCP_ACK, len, conn_recv_window(c));
+    memcpy(h + TCP_HEADER_LEN, options, len);
+    ip_frame_finish_tcp(c->tcp->net, f);
+    ack_left(c);
+    c->flags &= ~(uint32_t)(CONN_SYN_ACK_NOW | CONN_TIMING);
+    if (c->snd_nxt == c->iss) {
+        c->flags |= CONN_TIMING;
+        c->rtt_seq = c->iss;
+        c->rtt_start_us = conn_now(c);
+    }
+    c->snd_nxt = c->iss + 1;
+    c->last_send_us = conn_now(c);
+    conn_rexmit_restart(c);
+}
+
+struct plan {
+    uint32_t seq, len;
+    bool fin, probe;
+};
+
+static uint32_t data_pending(const struct net_conn *c)
+{
+    return seq_lt(c->snd_nxt, c->snd_end) ? c->snd_end - c->snd_nxt : 0;
+}
+
+static bool fin_pending(const struct net_conn *c)
+{
+    return conn_has(c, CONN_FIN_QUEUED) && seq_le(c->snd_nxt, c->snd_end);
+}
+
+static uint32_t data_max(const struct net_conn *c)
+{
+    return (uint32_t)c->mss - options_len(c);
+}
+
+static bool plan_resend(struct net_conn *c, struct plan *p)
+{
+    uint32_t outstanding = c->snd_nxt - c->snd_una;
+    uint32_t data = u32_min(conn_queued(c), outstanding);
+
+    if (!conn_has(c, CONN_RESEND_FIRST))
+        return false;
+    c->flags &= ~(uint32_t)CONN_RESEND_FIRST;
+    p->seq = c->snd_una;
+    p->len = u32_min(data, data_max(c));
+    p->fin = p->len == data && outstanding > data;
+    return p->len != 0 || p->fin;
+}
+
+/* RFC 9293 3.8.6.1: one byte from beyond the window, or the FIN when nothing else is left; whatever cwnd
+ * says. */
+static bool plan_probe(struct net_conn *c, struct plan *p)
+{
+    if (!conn_has(c, CONN_PROBE))
+        return false;
+    c->flags &= ~(uint32_t)CONN_PROBE;
+    if (c->snd_wnd != 0 || c->snd_nxt != c->snd_una)
+        return false;
+    p->seq = c->snd_una;
+    p->len = data_pending(c) != 0;
+    p->fin = p->len == 0 && fin_pending(c);
+    p->probe = true;
+    return p->len != 0 || p->fin;
+}
+
+static uint32_t window_room(const struct net_conn *c)
+{
+    uint32_t edge = c->snd_una + c->snd_wnd;
+
+    return seq_lt(c->snd_nxt, edge) ? edge - c->snd_nxt : 0;
+}
+
+/* RFC 3042: the first two duplicates let one new segment out each. */
+static uint32_t cwnd_room(const struct net_conn *c)
+{
+    uint32_t flight = c->snd_nxt - c->snd_una;
+    uint32_t cwnd = c->cwnd;
+
+    if (!conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY) && c->dupacks < TCP_DUPACKS)
+        cwnd += c->dupacks * conn_segment_max(c);
+    return cwnd > flight ? cwnd - flight : 0;
+}
+
+/* RFC 9293 3.8.6.2.1 without Nagle: full segments, all there is, half of the widest window, or what the timer
+ * forces. */
+static bool plan_new(struct net_conn *c, struct plan *p)
+{
+    uint32_t wanted = u32_min(data_pending(c), data_max(c));
+    uint32_t wnd = window_room(c);
+    uint32_t len = u32_min(wanted, u32_min(wnd, cwnd_room(c)));
+
+    if (len < wanted && len < c->snd_wnd_max / 2 && !conn_has(c, CONN_FORCE))
+        return false;
+    c->flags &= ~(uint32_t)CONN_FORCE;
+    p->seq = c->snd_nxt;
+    p->len = len;
+    p->fin = fin_pending(c) && len == data_pending(c) && wnd > len;
+    return p->len != 0 || p->fin;
+}
+
+static bool plan_next(struct net_conn *c, struct plan *p)
+{
+    *p = (struct plan){0};
+    return plan_resend(c, p) || plan_probe(c, p) || plan_new(c, p);
+}
+
+/* RFC 5681 4.1: after a pause longer than a timeout nobody knows the path any more. */
+static void idle_restart(struct net_conn *c)
+{
+    if (c->snd_una == c->snd_max && conn_now(c) - c->last_send_us > c->rto_us)
+        c->cwnd = u32_min(c->cwnd, cwnd_initial(c));
+}
+
+static void plan_account(struct net_conn *c, const struct plan *p)
+{
+    uint32_t end = p->seq + p->len + p->fin;
+
+    if (seq_lt(p->seq, c->snd_max)) {
+        c->flags &= ~(uint32_t)CONN_TIMING;
+        count(c->tcp->net->counters, p->probe ? REASON_TCP_PROBES : REASON_TCP_RETRANSMITS);
+    } else {
+        if (p->probe)
+            count(c->tcp->net->counters, REASON_TCP_PROBES);
+        if (c->snd_una == c->snd_max)
+            c->progress_us = conn_now(c);
+        if (!conn_has(c, CONN_TIMING) && !p->probe) {
+            c->flags |= CONN_TIMING;
+            c->rtt_seq = p->seq;
+            c->rtt_start_us = conn_now(c);
+        }
+    }
+    c->snd_max = seq_max(c->snd_max, end);
+    c->last_send_us = conn_now(c);
+    if (p->probe)
+        return;
+    c->snd_nxt = seq_max(c->snd_nxt, end);
+    if (conn_has(c, CONN_PERSIST))
+        conn_persist_stop(c);
+    if (!conn_timer_runs(c, TIMER_REXMIT))
+        conn_rexmit_restart(c);
+}
+
+static void plan_send(struct net_conn *c, const struct plan *p, struct frame *f, const uint8_t mac[6])
+{
+    bool last = p->len != 0 && p->seq + p->len == c->snd_end;
+    uint8_t flags = (uint8_t)(TCP_ACK | (last ? TCP_PSH : 0) | (p->fin ? TCP_FIN : 0));
+
+    idle_restart(c);
+    segment_write(c, f, mac, p->seq, p->len, flags);
+    plan_account(c, p);
+}
+
+/* What was left unsent, and why: a shut window needs probes, a full cwnd may grow. */
+static void output_settle(struct net_conn *c)
+{
+    bool waiting = data_pending(c) != 0 || fin_pending(c);
+    uint32_t flight = c->snd_nxt - c->snd_una;
+
+    if (flight + conn_segment_max(c) > c->cwnd)
+        c->flags |= CONN_CWND_LIMITED;
+    else
+        c->flags &= ~(uint32_t)CONN_CWND_LIMITED;
+    if (waiting && flight == 0 && !conn_has(c, CONN_PERSIST))
+        conn_persist_start(c);
+    else if (!waiting && conn_has(c, CONN_PERSIST))
+        conn_persist_stop(c);
+}
+
+static uint16_t handshake_output(struct net_conn *c, struct frame *f, const uint8_t mac[6])
+{
+    if (conn_has(c, CONN_SYN_ACK_NOW))
+        syn_ack_write(c, f, mac);
+    else if (conn_has(c, CONN_ACK_NOW))
+        segment_write(c, f, mac, conn_seq_acceptable(c), 0, TCP_ACK);
+    else
+        return 0;
+    return 1;
+}
+
+/* Fills at most cap (> 0) frames; *more: there may be more to send. */
+static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct frame *frames, uint16_t cap,
+                            bool *more)
+{
+    uint16_t used = 0;
+    struct plan p;
+
+    *more = false;
+    if (c->state == TCP_SYN_RCVD)
+        return handshake_output(c, frames, mac);
+    while (used < cap && plan_next(c, &p))
+        plan_send(c, &p, &frames[used++], mac);
+    if (used == cap) {
+        *more = true;
+        return used;
+    }
+    if (conn_has(c, CONN_ACK_NOW))
+        segment_write(c, &frames[used++], mac, conn_seq_acceptable(c), 0, TCP_ACK);
+    output_settle(c);
+    return used;
+}
+
+/* No way to the peer: as if sent and lost, so that the timer tries again and in the end gives up. */
+static void output_unroutable(struct net_conn *c)
+{
+    count(c->tcp->net->counters, REASON_TCP_NO_HOP);
+    c->flags &= ~(uint32_t)(CONN_ACK_NOW | CONN_SYN_ACK_NOW);
+    conn_timer_stop(c, TIMER_DELACK);
+    if (c->snd_una == c->snd_max && data_pending(c) == 0 && !fin_pending(c))
+        return;
+    if (conn_timer_runs(c, TIMER_REXMIT) || conn_has(c, CONN_PERSIST))
+        return;
+    if (c->snd_una == c->snd_max && c->retries == 0)
+        c->progress_us = conn_now(c);
+    conn_rexmit_restart(c);
+}
+
+static enum ip_hop conn_hop(struct net_conn *c, uint8_t mac[6])
+{
+    struct net_addr local = {.family = (uint8_t)c->tuple.family};
+    struct net_addr remote = {.family = (uint8_t)c->tuple.family};
+
+    memcpy(local.bytes, c->tuple.local, sizeof local.bytes);
+    memcpy(remote.bytes, c->tuple.remote, sizeof remote.bytes);
+    return ip_next_hop(c->tcp->net, &local, &remote, mac);
+}
+
+static void hop_waiters_ask_again(struct tcp *t)
+{
+    t->hop_generation = t->net->hop_generation;
+    while (!link_empty(&t->hop_waiters)) {
+        struct tcp_link *l = t->hop_waiters.next;
+        link_remove(l);
+        link_append(&t->outputs, l);
+    }
+}
+
+uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
+{
+    struct tcp *t = n->tcp;
+    uint16_t done = 0;
+
+    if (t->hop_generation != n->hop_generation)
+        hop_waiters_ask_again(t);
+    while (done < cap && !link_empty(&t->outputs)) {
+        struct net_conn *c = CONN_OF(t->outputs.next, output_link);
+        uint16_t room = (uint16_t)u32_min((uint32_t)(cap - done), TCP_OUTPUT_QUANTUM);
+        uint8_t mac[6];
+        bool more = false;
+        enum ip_hop hop = conn_hop(c, mac);
+
+        link_remove(&c->output_link);
+        if (hop == IP_HOP_READY)
+            done = (uint16_t)(done + conn_output(c, mac, frames + done, room, &more));
+        else if (hop == IP_HOP_RESOLVING)
+            link_append(&t->hop_waiters, &c->output_link);
+        else
+            output_unroutable(c);
+        if (more)
+            conn_output_want(c);
+    }
+    return done;
+}
+
+bool tcp_has_output(const struct net *n)
+{
+    const struct tcp *t = n->tcp;
+
+    return !link_empty(&t->outputs) ||
+           (!link_empty(&t->hop_waiters) && t->hop_generation != n->hop_generation);
+}

@@ -1,0 +1,326 @@
+/* One segment on a connection, in the order of RFC 9293 3.10.7.4: RST, timestamps, sequence number, SYN, ACK,
+ * data, FIN; with the stricter rules of RFC 5961, 7323 and 1337. */
+#include "dataplane/net/tcp.h"
+
+static void count_drop(struct net_conn *c, enum reason r)
+{
+    count(c->tcp->net->counters, r);
+}
+
+/* RFC 5961 3.2: only a RST at exactly rcv_nxt is believed. */
+static void reset_input(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (s->seq == c->rcv_nxt) {
+        count_drop(c, REASON_TCP_RESET_BY_PEER);
+        conn_end(c, NET_CAUSE_RESET);
+    } else if (seq_lt(c->rcv_nxt, s->seq) && seq_lt(s->seq, c->rcv_adv)) {
+        conn_challenge(c);
+    } else {
+        count_drop(c, REASON_TCP_BAD_RST);
+    }
+}
+
+/* RFC 7323 5.3; after 24 days of silence ts_recent has no say (5.5). */
+static bool paws_refuses(const struct net_conn *c, const struct tcp_segment *s)
+{
+    return seq_lt(s->options.tsval, c->ts_recent) && conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US;
+}
+
+static uint32_t segment_len(const struct tcp_segment *s)
+{
+    return (uint32_t)s->data.len + ((s->flags & TCP_SYN) != 0) + ((s->flags & TCP_FIN) != 0);
+}
+
+/* RFC 9293 3.10.7.4.  An empty segment just beyond the window's end is fine: a peer that has filled the window
+ * acknowledges from there.  A segment at rcv_nxt is fine even when the window is shut: its ACK counts, and its
+ * FIN needs no room; its data will be cut off. */
+static bool sequence_acceptable(const struct net_conn *c, const struct tcp_segment *s)
+{
+    uint32_t len = segment_len(s);
+    uint32_t last = s->seq + len - 1;
+
+    if (s->seq == c->rcv_nxt)
+        return true;
+    if (len == 0)
+        return seq_le(c->rcv_nxt, s->seq) && seq_le(s->seq, c->rcv_adv);
+    return seq_lt(s->seq, c->rcv_adv) && seq_le(c->rcv_nxt, last);
+}
+
+/* What is outside the window is answered by an ACK.  Segments with data cannot be part of a loop of two stacks
+ * correcting each other (B10); all others are answered within the challenge's rate. */
+static void sequence_refused(struct net_conn *c, const struct tcp_segment *s)
+{
+    count_drop(c, REASON_TCP_OUT_OF_WINDOW);
+    if (s->data.len != 0 || (s->flags & TCP_FIN) != 0)
+        conn_ack_now(c);
+    else
+        conn_challenge(c);
+}
+
+static void ts_recent_update(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (!conn_has(c, CONN_TS) || !s->options.has_ts || !seq_le(s->seq, c->last_ack))
+        return;
+    if (seq_lt(s->options.tsval, c->ts_recent) && conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US)
+        return;
+    c->ts_recent = s->options.tsval;
+    c->ts_recent_us = conn_now(c);
+}
+
+static void become_established(struct net_conn *c, const struct tcp_segment *s)
+{
+    const struct net_config *config = &c->tcp->net->config;
+
+    conn_set_state(c, TCP_ESTABLISHED);
+    conn_timer_stop(c, TIMER_REXMIT);
+    c->cwnd = cwnd_initial(c);
+    if (c->retries != 0)
+        c->rto_us = TCP_RTO_AFTER_SYN_US; /* unless its timestamp tells more */
+    c->snd_wnd = (uint32_t)s->wnd << c->snd_wscale;
+    c->snd_wnd_max = c->snd_wnd;
+    c->snd_wl1 = s->seq;
+    c->snd_wl2 = s->ack;
+    c->flags |= CONN_USER;
+    conn_event(c, NET_EVENT_ESTABLISHED);
+    count(c->tcp->net->counters, REASON_TCP_ACCEPTED);
+    if (config->idle_close_ms != 0)
+        conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
+}
+
+/* false: the segment goes no further. */
+static bool handshake_ack(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (!seq_lt(c->snd_una, s->ack) || !seq_le(s->ack, c->snd_max)) {
+        count_drop(c, REASON_TCP_BAD_ACK);
+        reset_send(c->tcp->net, &c->tuple, s->ack, 0, false);
+        return false;
+    }
+    become_established(c, s);
+    return true;
+}
+
+/* RFC 5961 5.2: neither for what we never sent nor for what is older than any window we were given. */
+static bool ack_acceptable(const struct net_conn *c, const struct tcp_segment *s)
+{
+    return seq_le(s->ack, c->snd_max) && seq_le(c->snd_una - c->snd_wnd_max, s->ack);
+}
+
+static bool our_fin_acked(const struct net_conn *c)
+{
+    return conn_has(c, CONN_FIN_QUEUED) && c->snd_una == c->snd_end + 1;
+}
+
+void conn_enter_time_wait(struct net_conn *c)
+{
+    conn_set_state(c, TCP_TIME_WAIT);
+    conn_timer_stop(c, TIMER_REXMIT);
+    conn_timer_stop(c, TIMER_IDLE);
+    conn_persist_stop(c);
+    conn_timer_set(c, TIMER_CLOSE, conn_now(c) + 2000ULL * c->tcp->net->config.msl_ms);
+    c->cause = NET_CAUSE_FINISHED;
+    conn_event(c, NET_EVENT_CLOSED);
+}
+
+/* What the acknowledgement of our FIN means.  false: c is dead. */
+static bool fin_acked(struct net_conn *c)
+{
+    switch (c->state) {
+    case TCP_FIN_WAIT_1:
+        conn_set_state(c, TCP_FIN_WAIT_2);
+        if (!conn_has(c, CONN_USER))
+            conn_orphan_timer_restart(c);
+        return true;
+    case TCP_CLOSING:
+        conn_enter_time_wait(c);
+        return true;
+    case TCP_LAST_ACK:
+        conn_end(c, NET_CAUSE_FINISHED);
+        return false;
+    default:
+        return true;
+    }
+}
+
+static bool state_takes_data(const struct net_conn *c)
+{
+    return !conn_has(c, CONN_FIN_RECEIVED) &&
+           (c->state == TCP_ESTABLISHED || c->state == TCP_FIN_WAIT_1 || c->state == TCP_FIN_WAIT_2);
+}
+
+/* RFC 5681 4.2: at once for anything out of order, for what fills a gap and for every second full segment;
+ * otherwise within 40 ms, so that the reply can carry it. */
+static void ack_schedule(struct net_conn *c, uint32_t arrived, bool at_once)
+{
+    c->rcv_since_ack += arrived;
+    c->rcv_mss = u32_max(c->rcv_mss, arrived);
+    if (at_once || c->rcv_since_ack >= 2 * c->rcv_mss)
+        conn_ack_now(c);
+    else if (!conn_timer_runs(c, TIMER_DELACK))
+        conn_timer_set(c, TIMER_DELACK, conn_now(c) + TCP_DELACK_US);
+}
+
+/* false: the data was dropped, so a FIN behind it must not be seen either. */
+static bool data_input(struct net_conn *c, const struct tcp_segment *s)
+{
+    const struct net_config *config = &c->tcp->net->config;
+    uint32_t before = c->rcv_nxt;
+    uint32_t end = s->seq + (uint32_t)s->data.len;
+    bool had_gaps = c->range_count != 0;
+    bool whole = seq_le(c->rcv_nxt, s->seq) && seq_le(end, c->rcv_adv);
+
+    if (!recv_store(c, s->seq, s->data))
+        return false;
+    if (c->rcv_nxt == before) {
+        conn_ack_now(c);
+        return true;
+    }
+    ack_schedule(c, (uint32_t)s->data.len, had_gaps || !whole);
+    conn_event(c, NET_EVENT_READABLE);
+    if (config->idle_close_ms != 0)
+        conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
+    return true;
+}
+
+/* Where the stream ends; the first FIN counts, unless bytes beyond it are already here. */
+static void fin_note(struct net_conn *c, uint32_t fin)
+{
+    if (conn_has(c, CONN_FIN_SEEN) || seq_lt(fin, c->rcv_nxt) || seq_lt(c->rcv_adv, fin))
+        return;
+    if (c->range_count != 0 && seq_lt(fin, c->ranges[c->range_count - 1].end))
+        return;
+    c->flags |= CONN_FIN_SEEN;
+    c->rcv_fin = fin;
+    conn_ack_now(c);
+}
+
+static void fin_receive(struct net_conn *c)
+{
+    if (!conn_has(c, CONN_FIN_SEEN) || conn_has(c, CONN_FIN_RECEIVED) || c->rcv_nxt != c->rcv_fin)
+        return;
+    c->rcv_nxt++;
+    c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt);
+    c->flags |= CONN_FIN_RECEIVED;
+    conn_ack_now(c);
+    conn_event(c, NET_EVENT_PEER_FIN);
+    if (c->state == TCP_ESTABLISHED)
+        conn_set_state(c, TCP_CLOSE_WAIT);
+    else if (c->state == TCP_FIN_WAIT_1)
+        conn_set_state(c, TCP_CLOSING);
+    else if (c->state == TCP_FIN_WAIT_2)
+        conn_enter_time_wait(c);
+}
+
+/* RFC 1122 4.2.2.13: data for a connection that nobody reads any more. */
+static bool orphan_refuses(const struct net_conn *c, const struct tcp_segment *s)
+{
+    uint32_t end = s->seq + (uint32_t)s->data.len;
+
+    return !conn_has(c, CONN_USER) && s->data.len != 0 && seq_lt(c->rcv_nxt, end);
+}
+
+static void text_input(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (!state_takes_data(c)) {
+        /* A FIN or data once more: our ACK of it was lost. */
+        if (segment_len(s) != 0)
+            conn_ack_now(c);
+        return;
+    }
+    if (orphan_refuses(c, s)) {
+        count_drop(c, REASON_TCP_DATA_AFTER_CLOSE);
+        conn_reset_send(c);
+        conn_end(c, NET_CAUSE_ABORTED);
+        return;
+    }
+    if (s->data.len != 0 && !data_input(c, s))
+        return;
+    if ((s->flags & TCP_FIN) != 0)
+        fin_note(c, s->seq + (uint32_t)s->data.len);
+    fin_receive(c);
+}
+
+/* RFC 9293 3.10.7.4 for TIME-WAIT, RFC 6191, RFC 1337.  true: the SYN may begin a new connection. */
+static bool time_wait_input(struct net_conn *c, const struct tcp_segment *s)
+{
+    if ((s->flags & TCP_RST) != 0) {
+        count_drop(c, REASON_TCP_BAD_RST);
+        return false;
+    }
+    if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+        bool newer_ts = conn_has(c, CONN_TS) && s->options.has_ts && seq_lt(c->ts_recent, s->options.tsval);
+        if (newer_ts || seq_lt(c->rcv_nxt, s->seq))
+            return true;
+    }
+    if ((s->flags & TCP_FIN) != 0 && s->seq + segment_len(s) == c->rcv_nxt)
+        conn_timer_set(c, TIMER_CLOSE, conn_now(c) + 2000ULL * c->tcp->net->config.msl_ms);
+    if (segment_len(s) != 0)
+        sequence_refused(c, s);
+    else if (s->seq != c->rcv_nxt)
+        conn_challenge(c);
+    return false;
+}
+
+/* A SYN on a connection that is past it (RFC 5961 4.2); in SYN-RECEIVED the peer may just not have heard our
+ * answer. */
+static void syn_input(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (c->state == TCP_SYN_RCVD && s->seq == c->irs && (s->flags & TCP_ACK) == 0) {
+        c->flags |= CONN_SYN_ACK_NOW;
+        conn_output_want(c);
+        return;
+    }
+    count_drop(c, REASON_TCP_UNEXPECTED_SYN);
+    conn_challenge(c);
+}
+
+/* Everything that may stop a segment before its ACK counts.  false: it went no further. */
+static bool segment_admit(struct net_conn *c, const struct tcp_segment *s)
+{
+    if ((s->flags & TCP_RST) != 0) {
+        reset_input(c, s);
+        return false;
+    }
+    if ((s->flags & TCP_SYN) != 0) {
+        syn_input(c, s);
+        return false;
+    }
+    if (conn_has(c, CONN_TS) && !s->options.has_ts) {
+        count_drop(c, REASON_TCP_NO_TIMESTAMP);
+        return false;
+    }
+    if (conn_has(c, CONN_TS) && paws_refuses(c, s)) {
+        count_drop(c, REASON_TCP_PAWS);
+        sequence_refused(c, s);
+        return false;
+    }
+    if (!sequence_acceptable(c, s)) {
+        sequence_refused(c, s);
+        return false;
+    }
+    if ((s->flags & TCP_ACK) == 0) {
+        count_drop(c, REASON_TCP_NO_ACK);
+        return false;
+    }
+    return true;
+}
+
+bool conn_input(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (c->state == TCP_TIME_WAIT)
+        return time_wait_input(c, s);
+    if (!segment_admit(c, s))
+        return false;
+    if (c->state == TCP_SYN_RCVD && !handshake_ack(c, s))
+        return false;
+    if (!ack_acceptable(c, s)) {
+        count_drop(c, REASON_TCP_BAD_ACK);
+        conn_challenge(c);
+        return false;
+    }
+    ts_recent_update(c, s);
+    ack_input(c, s);
+    if (our_fin_acked(c) && !fin_acked(c))
+        return false;
+    text_input(c, s);
+    return false;
+}

@@ -1,0 +1,233 @@
+/* The table of connections: open addressing over a keyed hash of the tuple, so that nobody outside can choose
+ * its buckets; twice as many slots as records, linear probing, deletion by shifting back (no tombstones).
+ *
+ * A record lives in the slab from conn_new to conn_free.  While a user holds it (CONN_USER) it is never
+ * freed, so the pointer that the user has cannot come to mean another connection. */
+#include "dataplane/net/tcp.h"
+
+#include "base/check.h"
+
+static uint32_t slots_for(const struct net_config *c)
+{
+    uint32_t slots = 16;
+
+    while (slots < 2 * c->conns_max)
+        slots *= 2;
+    return slots;
+}
+
+static size_t slab_size(size_t object, size_t count)
+{
+    return (object + 63) / 64 * 64 * count + 64;
+}
+
+size_t tcp_memory_needed(const struct net_config *c)
+{
+    return sizeof(struct tcp) + 128 + slots_for(c) * sizeof(struct tcp_slot) +
+           slab_size(sizeof(struct net_conn), c->conns_max) + slab_size(c->recv_buffer, c->recv_buffers_max) +
+           slab_size(c->send_buffer, c->send_buffers_max);
+}
+
+/* The smallest scale with which the whole buffer can be announced. */
+static uint8_t window_scale_for(uint32_t buffer)
+{
+    uint8_t scale = 0;
+
+    while (buffer >> scale > UINT16_MAX)
+        scale++;
+    return scale;
+}
+
+void tcp_init(struct net *n, struct arena *a)
+{
+    const struct net_config *config = &n->config;
+    struct tcp *t = arena_alloc(a, sizeof *t, 64);
+
+    n->tcp = t;
+    t->net = n;
+    t->slot_mask = slots_for(config) - 1;
+    t->slots = arena_alloc(a, slots_for(config) * sizeof(struct tcp_slot), 64);
+    t->table_key = net_random_key(n);
+    t->isn_key = net_random_key(n);
+    t->ts_key = net_random_key(n);
+    slab_init(&t->conns, a, sizeof(struct net_conn), config->conns_max, false);
+    slab_init(&t->recv_buffers, a, config->recv_buffer, config->recv_buffers_max, false);
+    slab_init(&t->send_buffers, a, config->send_buffer, config->send_buffers_max, false);
+    link_init(&t->events);
+    link_init(&t->outputs);
+    link_init(&t->hop_waiters);
+    link_init(&t->room_waiters);
+    t->rcv_wscale = window_scale_for(config->recv_buffer);
+    t->reset_tokens = TCP_RESETS_BURST;
+    t->challenge_tokens = TCP_CHALLENGES_BURST;
+    t->tokens_at_us = n->now_us;
+    wheel_init(&t->wheel, n->now_us / 1000);
+}
+
+static uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
+{
+    return (uint32_t)siphash(&t->table_key, span_of(tuple, sizeof *tuple));
+}
+
+static struct net_conn *slot_conn(const struct tcp *t, const struct tcp_slot *s)
+{
+    return (struct net_conn *)(void *)(t->conns.base + (s->conn - 1) * t->conns.object_size);
+}
+
+struct net_conn *table_find(struct tcp *t, const struct tcp_tuple *tuple)
+{
+    uint32_t hash = tuple_hash(t, tuple);
+
+    for (uint32_t i = hash & t->slot_mask; t->slots[i].conn != 0; i = (i + 1) & t->slot_mask) {
+        if (t->slots[i].tag != hash)
+            continue;
+        struct net_conn *c = slot_conn(t, &t->slots[i]);
+        if (memcmp(&c->tuple, tuple, sizeof *tuple) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+static void table_insert(struct tcp *t, struct net_conn *c)
+{
+    uint32_t i = c->hash & t->slot_mask;
+
+    while (t->slots[i].conn != 0)
+        i = (i + 1) & t->slot_mask;
+    t->slots[i].tag = c->hash;
+    t->slots[i].conn = (uint32_t)((size_t)((uint8_t *)c - t->conns.base) / t->conns.object_size) + 1;
+}
+
+static void table_remove(struct tcp *t, const struct net_conn *c)
+{
+    uint32_t hole = c->hash & t->slot_mask;
+
+    while (slot_conn(t, &t->slots[hole]) != c) {
+        CHECK(t->slots[hole].conn != 0);
+        hole = (hole + 1) & t->slot_mask;
+    }
+    /* What follows and would be found through the hole moves into it. */
+    for (uint32_t i = (hole + 1) & t->slot_mask; t->slots[i].conn != 0; i = (i + 1) & t->slot_mask) {
+        uint32_t home = t->slots[i].tag & t->slot_mask;
+        if (((i - home) & t->slot_mask) < ((i - hole) & t->slot_mask))
+            continue;
+        t->slots[hole] = t->slots[i];
+        hole = i;
+    }
+    t->slots[hole].conn = 0;
+}
+
+struct net_conn *conn_new(struct tcp *t, const struct tcp_tuple *tuple)
+{
+    struct net_conn *c = slab_take(&t->conns);
+
+    if (c == NULL)
+        return NULL;
+    memset(c, 0, sizeof *c);
+    c->tcp = t;
+    c->tuple = *tuple;
+    c->hash = tuple_hash(t, tuple);
+    for (int i = 0; i < TIMER_COUNT; i++)
+        c->deadline[i] = TCP_NEVER;
+    c->challenge_tokens = TCP_CHALLENGE_BURST;
+    table_insert(t, c);
+    return c;
+}
+
+void conn_set_state(struct net_conn *c, enum tcp_state state)
+{
+    struct tcp *t = c->tcp;
+
+    /* CLOSED is not in the table: only records on the wire are counted by state. */
+    if (c->state != TCP_CLOSED)
+        t->state_count[c->state]--;
+    if (state != TCP_CLOSED)
+        t->state_count[state]++;
+    c->state = (uint8_t)state;
+}
+
+void conn_event(struct net_conn *c, uint32_t event)
+{
+    struct tcp *t = c->tcp;
+
+    if (!conn_has(c, CONN_USER))
+        return;
+    c->events |= (uint8_t)event;
+    if (link_is_in(&c->event_link))
+        return;
+    c->event_round = t->event_round;
+    link_append(&t->events, &c->event_link);
+}
+
+void room_waiters_wake(struct tcp *t)
+{
+    for (size_t left = t->send_buffers.free_count; left > 0 && !link_empty(&t->room_waiters); left--) {
+        struct net_conn *c = CONN_OF(t->room_waiters.next, room_link);
+        link_remove(&c->room_link);
+        c->flags &= ~(uint32_t)CONN_WANT_ROOM;
+        conn_event(c, NET_EVENT_WRITABLE);
+    }
+}
+
+void conn_send_buffer_give(struct net_conn *c)
+{
+    if (c->send_ring == NULL)
+        return;
+    slab_give(&c->tcp->send_buffers, c->send_ring);
+    c->send_ring = NULL;
+    room_waiters_wake(c->tcp);
+}
+
+static void recv_buffer_drop(struct net_conn *c)
+{
+    if (c->recv_ring != NULL)
+        slab_give(&c->tcp->recv_buffers, c->recv_ring);
+    c->recv_ring = NULL;
+}
+
+void conn_end(struct net_conn *c, enum net_cause cause)
+{
+    CHECK(c->state != TCP_CLOSED);
+    table_remove(c->tcp, c);
+    conn_set_state(c, TCP_CLOSED);
+    link_remove(&c->output_link);
+    link_remove(&c->room_link);
+    for (int i = 0; i < TIMER_COUNT; i++)
+        if (i != TIMER_USER)
+            conn_timer_stop(c, (enum conn_timer)i);
+    conn_send_buffer_give(c);
+    if (c->cause == NET_CAUSE_NONE)
+        c->cause = (uint8_t)cause;
+    if (!conn_has(c, CONN_USER)) {
+        conn_free(c);
+        return;
+    }
+    /* In-order bytes stay readable; what lies beyond a gap will never be complete. */
+    c->range_count = 0;
+    recv_buffer_trim(c);
+    conn_event(c, NET_EVENT_CLOSED);
+}
+
+void conn_free(struct net_conn *c)
+{
+    struct tcp *t = c->tcp;
+
+    CHECK(c->state == TCP_CLOSED && !conn_has(c, CONN_USER));
+    link_remove(&c->event_link);
+    wheel_disarm(&t->wheel, &c->timer);
+    conn_send_buffer_give(c);
+    recv_buffer_drop(c);
+    slab_give(&t->conns, c);
+}
+
+void tcp_gauges(const struct net *n, struct net_gauges *out)
+{
+    const struct tcp *t = n->tcp;
+
+    out->conns = (uint32_t)(t->conns.capacity - t->conns.free_count);
+    out->syn_received = t->state_count[TCP_SYN_RCVD];
+    out->established = t->state_count[TCP_ESTABLISHED];
+    out->time_wait = t->state_count[TCP_TIME_WAIT];
+    out->recv_buffers_used = (uint32_t)(t->recv_buffers.capacity - t->recv_buffers.free_count);
+    out->send_buffers_used = (uint32_t)(t->send_buffers.capacity - t->send_buffers.free_count);
+}

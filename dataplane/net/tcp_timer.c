@@ -1,0 +1,221 @@
+/* Deadlines.  Each connection has one entry in the wheel, armed for its earliest deadline or before it: a
+ * deadline that moves further away or vanishes leaves the entry where it is, and the entry finds out when it
+ * fires.  So an ACK that pushes the retransmission timeout back costs one store. */
+#include "dataplane/net/tcp.h"
+
+#include "base/check.h"
+
+#define US_PER_TICK 1000
+
+static uint64_t tick_of(uint64_t at_us)
+{
+    return at_us / US_PER_TICK + (at_us % US_PER_TICK != 0);
+}
+
+void conn_timer_set(struct net_conn *c, enum conn_timer which, uint64_t at_us)
+{
+    uint64_t tick = tick_of(at_us);
+
+    c->deadline[which] = at_us;
+    if (at_us != TCP_NEVER && (!wheel_is_armed(&c->timer) || tick < c->timer.tick))
+        wheel_arm(&c->tcp->wheel, &c->timer, tick);
+}
+
+void conn_timer_stop(struct net_conn *c, enum conn_timer which)
+{
+    c->deadline[which] = TCP_NEVER;
+}
+
+void conn_rexmit_restart(struct net_conn *c)
+{
+    conn_timer_set(c, TIMER_REXMIT, conn_now(c) + c->rto_us);
+}
+
+void conn_persist_start(struct net_conn *c)
+{
+    c->flags |= CONN_PERSIST;
+    c->persist_us = c->rto_us;
+    c->last_rx_us = conn_now(c);
+    conn_timer_stop(c, TIMER_REXMIT);
+    conn_timer_set(c, TIMER_PERSIST, conn_now(c) + c->persist_us);
+}
+
+void conn_persist_stop(struct net_conn *c)
+{
+    c->flags &= ~(uint32_t)(CONN_PERSIST | CONN_PROBE);
+    conn_timer_stop(c, TIMER_PERSIST);
+}
+
+void conn_orphan_timer_restart(struct net_conn *c)
+{
+    conn_timer_set(c, TIMER_CLOSE, conn_now(c) + c->tcp->net->config.fin_wait_2_ms * 1000ULL);
+}
+
+static void rto_back_off(struct net_conn *c)
+{
+    c->rto_us = u32_min(2 * c->rto_us, TCP_RTO_MAX_US);
+    if (c->retries < UINT8_MAX)
+        c->retries++;
+}
+
+/* The handshake's last ACK did not come: the SYN-ACK again, some times (C9). */
+static void syn_ack_timeout(struct net_conn *c)
+{
+    struct net *n = c->tcp->net;
+
+    if (c->retries >= n->config.syn_ack_retries) {
+        count(n->counters, REASON_TCP_HANDSHAKE_TIMEOUT);
+        conn_end(c, NET_CAUSE_TIMED_OUT);
+        return;
+    }
+    rto_back_off(c);
+    c->flags |= CONN_SYN_ACK_NOW;
+    conn_output_want(c);
+}
+
+static void give_up(struct net_conn *c)
+{
+    count(c->tcp->net->counters, REASON_TCP_GIVEN_UP);
+    conn_reset_send(c);
+    conn_end(c, NET_CAUSE_TIMED_OUT);
+}
+
+/* RFC 6298 5.4 to 5.7, RFC 5681 3.1: everything in flight counts as lost, sending begins again at snd_una with
+ * one segment.  ssthresh is cut once per flight: not again until recover is reached (B17). */
+static void retransmission_timeout(struct net_conn *c)
+{
+    if (conn_now(c) - c->progress_us >= TCP_GIVE_UP_US) {
+        give_up(c);
+        return;
+    }
+    count(c->tcp->net->counters, REASON_TCP_TIMEOUTS);
+    if (!conn_has(c, CONN_RTO_RECOVERY)) {
+        c->ssthresh = ssthresh_after_loss(c);
+        c->recover = c->snd_max;
+    }
+    c->flags |= CONN_RTO_RECOVERY;
+    c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_TIMING | CONN_RESEND_FIRST | CONN_CWND_LIMITED);
+    c->cwnd = conn_segment_max(c);
+    c->acked_in_ca = 0;
+    c->dupacks = 0;
+    c->snd_nxt = c->snd_una;
+    rto_back_off(c);
+    if (c->snd_wnd == 0) {
+        /* The peer shut its window behind what was in flight: probe it, do not flood it. */
+        uint32_t rto = c->rto_us;
+        conn_persist_start(c);
+        c->persist_us = rto;
+        c->flags |= CONN_PROBE;
+    } else {
+        c->flags |= CONN_FORCE;
+    }
+    conn_output_want(c);
+}
+
+/* RFC 9293 3.8.6.1: as long as the peer answers, probing goes on for ever. */
+static void persist_timeout(struct net_conn *c)
+{
+    if (conn_now(c) - c->last_rx_us >= TCP_GIVE_UP_US) {
+        give_up(c);
+        return;
+    }
+    c->persist_us = u32_min(2 * c->persist_us, TCP_RTO_MAX_US);
+    conn_timer_set(c, TIMER_PERSIST, conn_now(c) + c->persist_us);
+    c->flags |= c->snd_wnd == 0 ? CONN_PROBE : CONN_FORCE;
+    conn_output_want(c);
+}
+
+static void close_timeout(struct net_conn *c)
+{
+    struct counters *counters = c->tcp->net->counters;
+
+    if (c->state == TCP_TIME_WAIT) {
+        conn_end(c, NET_CAUSE_FINISHED);
+        return;
+    }
+    count(counters, REASON_TCP_ORPHAN_TIMEOUT);
+    conn_reset_send(c);
+    conn_end(c, NET_CAUSE_TIMED_OUT);
+}
+
+static void idle_timeout(struct net_conn *c)
+{
+    if (c->state == TCP_TIME_WAIT)
+        return;
+    count(c->tcp->net->counters, REASON_TCP_IDLE_CLOSED);
+    conn_reset_send(c);
+    conn_end(c, NET_CAUSE_TIMED_OUT);
+}
+
+static void timer_act(struct net_conn *c, enum conn_timer which)
+{
+    switch (which) {
+    case TIMER_REXMIT:
+        if (c->state == TCP_SYN_RCVD)
+            syn_ack_timeout(c);
+        else
+            retransmission_timeout(c);
+        break;
+    case TIMER_PERSIST:
+        persist_timeout(c);
+        break;
+    case TIMER_DELACK:
+        conn_ack_now(c);
+        break;
+    case TIMER_CLOSE:
+        close_timeout(c);
+        break;
+    case TIMER_IDLE:
+        idle_timeout(c);
+        break;
+    case TIMER_USER:
+        conn_event(c, NET_EVENT_DEADLINE);
+        break;
+    case TIMER_COUNT:
+        CHECK(false);
+    }
+}
+
+static enum conn_timer deadline_first(const struct net_conn *c)
+{
+    enum conn_timer first = TIMER_REXMIT;
+
+    for (int i = 1; i < TIMER_COUNT; i++)
+        if (c->deadline[i] < c->deadline[first])
+            first = (enum conn_timer)i;
+    return first;
+}
+
+void tcp_timers(struct net *n, uint32_t budget)
+{
+    struct tcp *t = n->tcp;
+    struct wheel_entry *e;
+
+    room_waiters_wake(t);
+    while (budget-- > 0 && (e = wheel_pop(&t->wheel, n->now_us / US_PER_TICK)) != NULL) {
+        struct net_conn *c = CONN_OF(e, timer);
+        enum conn_timer first = deadline_first(c);
+        uint64_t at_us = c->deadline[first];
+
+        if (at_us == TCP_NEVER)
+            continue;
+        if (at_us > n->now_us) {
+            wheel_arm(&t->wheel, e, tick_of(at_us));
+            continue;
+        }
+        /* One deadline at a time: armed again before it acts, since acting may end the connection. */
+        c->deadline[first] = TCP_NEVER;
+        wheel_arm(&t->wheel, e, n->now_us / US_PER_TICK);
+        timer_act(c, first);
+    }
+}
+
+uint64_t tcp_next_timer(const struct net *n)
+{
+    uint64_t tick;
+
+    if (!link_empty(&n->tcp->events))
+        return n->now_us;
+    tick = wheel_next(&n->tcp->wheel);
+    return tick == WHEEL_NEVER ? TCP_NEVER : tick * US_PER_TICK;
+}
