@@ -14,9 +14,9 @@ MAY_INCLUDE = [
     ("drivers/nic/bridge/", ("base/", "proto/", "drivers/nic/")),
     ("drivers/nic/", ("base/", "proto/", "drivers/nic/")),
     ("drivers/crypto/", ("base/", "proto/", "drivers/crypto/")),
-    ("drivers/seal/", ("base/", "proto/", "drivers/seal/")),
+    ("drivers/seal/", ("base/", "proto/", "drivers/seal/", "drivers/crypto/mbedtls/")),
     ("dataplane/", ("base/", "proto/", "drivers/nic/", "drivers/crypto/", "dataplane/")),
-    ("ctrl/", ("base/", "proto/", "drivers/seal/")),
+    ("ctrl/", ("base/", "proto/", "drivers/seal/", "drivers/crypto/mbedtls/", "ctrl/")),
 ]
 
 # The order in which a request meets the rooms of the dataplane; http is proto/http.

@@ -1,0 +1,84 @@
+/* The durable truth: sealed rows in one SQLite file, every change an epoch, every epoch chained to the one before.
+ *
+ * A row is (kind, id, sub) and a body that the store does not understand (ctrl/record.c).  Body and place are
+ * sealed by AES-256-GCM under a key derived from the shard root key; so is the change record that each epoch
+ * leaves: its epoch, the hash of the change before, and the hash of every row it wrote.  store_unlock walks the
+ * chain from the first change and compares: a row that was altered, swapped, dropped, added or rolled back by
+ * itself is found there.  A whole file set back to an older state is found by the sealed head that is kept beside
+ * it (<file>.head), and by the dataplane, which refuses an epoch below the one it holds.  Layouts: docs/WIRE.md,
+ * "Store".
+ *
+ * SQLite 3.40 has a race between two connections in WAL mode that can lose data: one process, one connection,
+ * locking_mode=EXCLUSIVE; a second holder is refused.  A change is one transaction; store_commit returns true
+ * after it was synced to the disk (synchronous=FULL).  Not thread safe. */
+#ifndef CTRL_STORE_H
+#define CTRL_STORE_H
+
+#include "base/limits.h"
+#include "base/span.h"
+#include "ctrl/refusal.h"
+#include "drivers/crypto/mbedtls/mbed.h"
+
+#define STORE_BODY_MAX  (24 * 1024) /* a policy of EKM_CALLERS_PER_KEY longest callers is 16.4 KB */
+#define STORE_SLOTS_MAX 16
+#define STORE_SLOT_MAX  512
+#define STORE_WRITES_MAX 8 /* rows in one change */
+
+enum store_kind {
+    STORE_CHANGE = 0, /* the store's own */
+    STORE_KEY = 1,
+    STORE_VERSION = 2, /* sub = its number */
+    STORE_POLICY = 3,
+    STORE_TRUST = 4, /* what was last read from the JWKS and certificate files */
+    STORE_HEAD = 5,  /* the store's own */
+};
+
+struct store;
+
+struct store_row {
+    uint8_t kind; /* enum store_kind */
+    uint8_t id[KEY_ID_LEN];
+    uint32_t sub;
+    uint64_t epoch; /* when it was last written */
+    struct span body;
+};
+
+/* A file that is not there yet is made only when `create`.  NULL: why says what is wrong.  Codes: store_absent,
+ * store_held, store_damaged, store_format, and those of store_commit. */
+struct store *MUST_USE store_open(const char *file, uint16_t shard, bool create, struct mbed_rng *rng,
+                                  struct refusal *why);
+void store_close(struct store *s);
+
+/* No change was ever committed, as far as the file says. */
+bool store_is_new(struct store *s);
+
+/* Slots are kept as they come (drivers/seal).  Before unlock. */
+bool MUST_USE store_slot_put(struct store *s, uint8_t number, struct span slot, struct refusal *why);
+/* 0 when there is none. */
+size_t store_slot_get(struct store *s, uint8_t number, uint8_t out[STORE_SLOT_MAX]);
+
+/* Derives the keys from srk, walks the chain, compares every row and hands each to visit (body dies with the
+ * call).  false: why.code is one of store_chain_broken, store_row_changed, store_row_missing, store_row_alien,
+ * store_rolled_back, store_wrong_root.  Cost: one AES-GCM pass over everything. */
+bool MUST_USE store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, const struct store_row *r),
+                           void *ctx, struct refusal *why);
+
+uint64_t store_epoch(const struct store *s);
+
+/* One change: begin, put rows, commit.  All of it or nothing: a commit that returns false has changed nothing.
+ * Codes: disk_full, read_only, store_io (with the file and errno).  After store_io the disk cannot be trusted: every
+ * later change is refused until ctrl is restarted. */
+void store_begin(struct store *s);
+void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LEN], uint32_t sub, struct span body);
+bool MUST_USE store_commit(struct store *s, struct refusal *why);
+void store_abandon(struct store *s);
+
+/* Moves the write-ahead log into the file when it has grown; called between changes. */
+void store_checkpoint(struct store *s, bool now);
+
+/* A key for a purpose, from the shard root key: HKDF(srk, label, shard). */
+void store_derive(const uint8_t *srk, const char *label, uint16_t shard, uint8_t out[MBED_KEY_LEN]);
+
+const char *store_sqlite_version(void);
+
+#endif
