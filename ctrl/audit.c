@@ -34,7 +34,7 @@ struct ring {
 struct audit {
     char dir[PATH_MAX];
     uint64_t segment_max;
-    uint64_t segment;  /* number of the open one */
+    uint64_t segment; /* number of the open one */
     int fd;
     uint64_t size;     /* of whole entries in it */
     bool tail_unclean; /* a failed write may have left part of an entry */
@@ -43,7 +43,7 @@ struct audit {
     struct position positions[POSITIONS_MAX];
     size_t ring_count;
     struct ring rings[AUDIT_RINGS_MAX];
-    size_t batch_len; /* bytes in batch */
+    size_t batch_len;                                 /* bytes in batch */
     uint8_t batch[(2 * BATCH + 2) * AUDIT_ENTRY_LEN]; /* a loss entry may go before every record */
     struct audit_status status;
 };
@@ -152,7 +152,8 @@ static void problem_over(struct audit *a)
 
 static struct audit_entry entry_at(const struct position *p, enum audit_kind kind)
 {
-    struct audit_entry e = {.kind = (uint8_t)kind, .worker = p->worker, .seq = p->seq, .time_unix_us = now_us()};
+    struct audit_entry e = {
+        .kind = (uint8_t)kind, .worker = p->worker, .seq = p->seq, .time_unix_us = now_us()};
 
     memcpy(e.boot_id, p->boot_id, sizeof e.boot_id);
     return e;
@@ -255,13 +256,14 @@ static bool segment_scan(struct audit *a, struct refusal *why)
     struct stat st;
 
     a->size = 0;
-    while (pread(a->fd, raw, sizeof raw, (off_t)a->size) == (ssize_t)sizeof raw && audit_entry_decode(raw, &e)) {
+    while (pread(a->fd, raw, sizeof raw, (off_t)a->size) == (ssize_t)sizeof raw &&
+           audit_entry_decode(raw, &e)) {
         note_entry(a, &e);
         a->size += sizeof raw;
     }
     if (fstat(a->fd, &st) != 0 || ((uint64_t)st.st_size > a->size && ftruncate(a->fd, (off_t)a->size) != 0))
-        return refuse(why, "audit_unwritable", "check the disk and its permissions", "%s: cannot cut a torn entry: %s",
-                      a->dir, strerror(errno));
+        return refuse(why, "audit_unwritable", "check the disk and its permissions",
+                      "%s: cannot cut a torn entry: %s", a->dir, strerror(errno));
     if ((uint64_t)st.st_size > a->size) {
         a->status.cut_bytes = (uint64_t)st.st_size - a->size;
         log_warn("audit segment ended in a torn entry, which was cut off", F("segment", a->segment),
@@ -300,8 +302,9 @@ static bool open_newest(struct audit *a, struct refusal *why)
     uint64_t newest = newest_segment(a->dir, &a->status.segments);
 
     if (newest == 0)
-        return segment_start(a, 1) || refuse(why, "audit_unwritable", "check ctrl.audit_dir and its permissions", "%s",
-                                             a->status.problem);
+        return segment_start(a, 1) ||
+               refuse(why, "audit_unwritable", "check ctrl.audit_dir and its permissions", "%s",
+                      a->status.problem);
     segment_path(a, newest, path);
     a->segment = newest;
     a->fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
@@ -348,7 +351,8 @@ static void put_loss(struct audit *a, const struct position *p, uint64_t from, u
     e.seq = from;
     e.count = count;
     batch_add(a, &e);
-    log_warn("audit records were lost: the ring was full", F("worker", p->worker), F("from", from), F("count", count));
+    log_warn("audit records were lost: the ring was full", F("worker", p->worker), F("from", from),
+             F("count", count));
 }
 
 static void put_record(struct audit *a, const struct position *p, const struct audit_record *r)
@@ -358,7 +362,8 @@ static void put_record(struct audit *a, const struct position *p, const struct a
     e.seq = r->seq;
     e.time_unix_us = r->time_unix_us;
     e.record = *r;
-    snprintf(e.verdict, sizeof e.verdict, "%.39s", r->verdict < REASON_COUNT ? reason_name(r->verdict) : "unknown");
+    snprintf(e.verdict, sizeof e.verdict, "%.39s",
+             r->verdict < REASON_COUNT ? reason_name(r->verdict) : "unknown");
     batch_add(a, &e);
 }
 
@@ -426,7 +431,8 @@ static void ring_remove(struct audit *a, size_t idx)
 
 static void ring_give_up(struct audit *a, size_t idx)
 {
-    log_error("an audit ring holds nonsense and is given up", F("worker", a->positions[a->rings[idx].position_idx].worker),
+    log_error("an audit ring holds nonsense and is given up",
+              F("worker", a->positions[a->rings[idx].position_idx].worker),
               F("after", a->positions[a->rings[idx].position_idx].seq));
     a->status.bad_rings++;
     ring_remove(a, idx);
@@ -567,8 +573,8 @@ static size_t segment_entries(const struct audit *a, uint64_t number, int *fd)
     return (size_t)st.st_size / AUDIT_ENTRY_LEN;
 }
 
-static size_t give_entries(int fd, size_t from, size_t to, void (*each)(void *ctx, const struct audit_entry *e),
-                           void *ctx)
+static size_t give_entries(int fd, size_t from, size_t to,
+                           void (*each)(void *ctx, const struct audit_entry *e), void *ctx)
 {
     uint8_t raw[AUDIT_ENTRY_LEN];
     struct audit_entry e;
@@ -584,7 +590,8 @@ static size_t give_entries(int fd, size_t from, size_t to, void (*each)(void *ct
     return given;
 }
 
-size_t audit_tail(struct audit *a, size_t count, void (*each)(void *ctx, const struct audit_entry *e), void *ctx)
+size_t audit_tail(struct audit *a, size_t count, void (*each)(void *ctx, const struct audit_entry *e),
+                  void *ctx)
 {
     int now_fd, before_fd;
     size_t now = segment_entries(a, a->segment, &now_fd);

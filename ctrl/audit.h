@@ -17,10 +17,10 @@
 #include "base/ctl_wire.h"
 #include "ctrl/refusal.h"
 
-#define AUDIT_ENTRY_LEN    192
-#define AUDIT_SEGMENT_MAX  (64u * 1024 * 1024)
-#define AUDIT_VERDICT_CAP  40
-#define AUDIT_RINGS_MAX    (2 * WORKERS_MAX) /* the dataplane's before and after a restart */
+#define AUDIT_ENTRY_LEN   192
+#define AUDIT_SEGMENT_MAX (64u * 1024 * 1024)
+#define AUDIT_VERDICT_CAP 40
+#define AUDIT_RINGS_MAX   (2 * WORKERS_MAX) /* the dataplane's before and after a restart */
 
 enum audit_kind {
     AUDIT_RECORD = 1,
@@ -67,7 +67,8 @@ void audit_status(const struct audit *a, struct audit_status *out);
 bool audit_counter(const struct audit *a, enum reason r, uint64_t *out);
 
 /* The last `count` entries, oldest first, from at most the last two segments.  Returns how many were given. */
-size_t audit_tail(struct audit *a, size_t count, void (*each)(void *ctx, const struct audit_entry *e), void *ctx);
+size_t audit_tail(struct audit *a, size_t count, void (*each)(void *ctx, const struct audit_entry *e),
+                  void *ctx);
 
 /* One entry and its AUDIT_ENTRY_LEN bytes. */
 void audit_entry_encode(const struct audit_entry *e, uint8_t out[AUDIT_ENTRY_LEN]);

@@ -10,8 +10,12 @@
 
 static int64_t unix_of(const mbedtls_x509_time *t)
 {
-    struct tm tm = {.tm_year = t->year - 1900, .tm_mon = t->mon - 1, .tm_mday = t->day, .tm_hour = t->hour,
-                    .tm_min = t->min, .tm_sec = t->sec};
+    struct tm tm = {.tm_year = t->year - 1900,
+                    .tm_mon = t->mon - 1,
+                    .tm_mday = t->day,
+                    .tm_hour = t->hour,
+                    .tm_min = t->min,
+                    .tm_sec = t->sec};
 
     return (int64_t)timegm(&tm);
 }
@@ -34,7 +38,8 @@ static void collect_names(const mbedtls_x509_crt *crt, char *out, size_t cap)
     for (const mbedtls_x509_sequence *s = &crt->subject_alt_names; s != NULL; s = s->next) {
         if (s->buf.p == NULL || s->buf.tag != (MBEDTLS_ASN1_CONTEXT_SPECIFIC | MBEDTLS_X509_SAN_DNS_NAME))
             continue;
-        int n = snprintf(out + len, cap - len, "%s%.*s", len == 0 ? "" : ",", (int)s->buf.len, (char *)s->buf.p);
+        int n =
+            snprintf(out + len, cap - len, "%s%.*s", len == 0 ? "" : ",", (int)s->buf.len, (char *)s->buf.p);
         if (n < 0 || (size_t)n >= cap - len)
             return;
         len += (size_t)n;
@@ -48,7 +53,8 @@ static void take_facts(const mbedtls_x509_crt *leaf, struct certificate_facts *o
     if (mbedtls_x509_dn_gets(out->subject, sizeof out->subject, &leaf->subject) < 0)
         out->subject[0] = '\0';
     collect_names(leaf, out->names, sizeof out->names);
-    snprintf(out->key, sizeof out->key, "%s %zu", mbedtls_pk_get_name(&leaf->pk), mbedtls_pk_get_bitlen(&leaf->pk));
+    snprintf(out->key, sizeof out->key, "%s %zu", mbedtls_pk_get_name(&leaf->pk),
+             mbedtls_pk_get_bitlen(&leaf->pk));
     time_text(&leaf->valid_from, out->not_before);
     time_text(&leaf->valid_to, out->not_after);
     out->not_after_unix_s = unix_of(&leaf->valid_to);
@@ -65,7 +71,8 @@ static bool check_parsed(const mbedtls_x509_crt *chain, const mbedtls_pk_context
 {
     take_facts(chain, out);
     if (mbedtls_pk_check_pair(&chain->pk, key) != 0)
-        return refuse(why, "bad_certificate", "put the private key of the first certificate into tls.key_file",
+        return refuse(why, "bad_certificate",
+                      "put the private key of the first certificate into tls.key_file",
                       "the private key does not belong to the certificate");
     if (out->not_after_unix_s <= now)
         return refuse(why, "bad_certificate", "renew the certificate and run wwctl reload",

@@ -11,8 +11,8 @@
 
 struct certificate_facts {
     char subject[256];
-    char names[512]; /* DNS names of the leaf, comma-separated */
-    char key[32];    /* "EC 256", "RSA 2048" */
+    char names[512];                    /* DNS names of the leaf, comma-separated */
+    char key[32];                       /* "EC 256", "RSA 2048" */
     char not_before[24], not_after[24]; /* 2026-01-02T03:04:05Z */
     int64_t not_after_unix_s;
     char sha256[2 * MBED_DIGEST_LEN + 1]; /* of the leaf's DER: what Cloud KMS pins */

@@ -56,7 +56,8 @@ static bool check_record(struct custody *c, const struct key_record *r, struct r
 {
     for (uint32_t i = 0; i < r->version_count; i++) {
         const struct key_version *v = &r->versions[i];
-        bool ok = v->state == KEY_STATE_DESTROYED || record_material_unwrap(c->kek, CTRL_SHARD, r->id, v, c->material);
+        bool ok = v->state == KEY_STATE_DESTROYED ||
+                  record_material_unwrap(c->kek, CTRL_SHARD, r->id, v, c->material);
 
         secret_wipe(c->material, KEY_MATERIAL_LEN);
         if (!ok)
@@ -64,7 +65,8 @@ static bool check_record(struct custody *c, const struct key_record *r, struct r
                           v->number);
     }
     if (r->primary > r->version_count)
-        return refuse(why, "store_format", "restore a backup", "key %s has no version %u", r->path, r->primary);
+        return refuse(why, "store_format", "restore a backup", "key %s has no version %u", r->path,
+                      r->primary);
     return true;
 }
 
@@ -113,7 +115,8 @@ struct custody *custody_open(struct store *s, struct mbed_rng *rng, const uint8_
     c->rng = rng;
     c->registry = registry_new();
     if (!derive_kek(c, srk)) {
-        refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for the key-encryption key");
+        refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+               "no locked memory for the key-encryption key");
         custody_close(c);
         return NULL;
     }
@@ -180,8 +183,8 @@ bool custody_path_ok(const char *path, struct refusal *why)
     const char *at = path;
 
     if (len == 0 || len > EKM_KEY_PATH_MAX)
-        return refuse(why, "bad_path", "choose a path such as v0/team/key", "a key path has 1..%d bytes, not %zu",
-                      EKM_KEY_PATH_MAX, len);
+        return refuse(why, "bad_path", "choose a path such as v0/team/key",
+                      "a key path has 1..%d bytes, not %zu", EKM_KEY_PATH_MAX, len);
     for (;;) {
         size_t segment = strcspn(at, "/");
 
@@ -434,7 +437,8 @@ bool custody_set_policy(struct custody *c, const char *path, const struct policy
     return commit_record(c, next, why);
 }
 
-bool custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN], bool force, struct refusal *why)
+bool custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN], bool force,
+                        struct refusal *why)
 {
     if (!force && c->trust_known && memcmp(c->trust_digest, digest, MBED_DIGEST_LEN) == 0)
         return true;

@@ -21,7 +21,8 @@ struct custody_listener {
 };
 
 /* srk: SEAL_SRK_LEN bytes, not needed after the call.  Takes over s, and closes it when it returns NULL. */
-struct custody *MUST_USE custody_open(struct store *s, struct mbed_rng *rng, const uint8_t *srk, struct refusal *why);
+struct custody *MUST_USE custody_open(struct store *s, struct mbed_rng *rng, const uint8_t *srk,
+                                      struct refusal *why);
 void custody_close(struct custody *c);
 void custody_listen(struct custody *c, struct custody_listener l);
 
@@ -34,9 +35,10 @@ bool MUST_USE custody_path_ok(const char *path, struct refusal *why);
 bool MUST_USE custody_create(struct custody *c, const char *path, struct refusal *why);
 bool MUST_USE custody_rotate(struct custody *c, const char *path, struct refusal *why);
 /* enable: else disable.  version 0 = the key as a whole.  *already: it was so; nothing was written. */
-bool MUST_USE custody_switch(struct custody *c, const char *path, uint32_t version, bool enable, bool *already,
-                             struct refusal *why);
-bool MUST_USE custody_set_policy(struct custody *c, const char *path, const struct policy *p, struct refusal *why);
+bool MUST_USE custody_switch(struct custody *c, const char *path, uint32_t version, bool enable,
+                             bool *already, struct refusal *why);
+bool MUST_USE custody_set_policy(struct custody *c, const char *path, const struct policy *p,
+                                 struct refusal *why);
 
 /* The trust material in effect has this digest: an epoch when it is another than before, or when force. */
 bool MUST_USE custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN], bool force,

@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <time.h>
 
-#define DAYS      825
-#define PEM_CAP   4096
-#define CA_NAME   "CN=Wirewrap development CA"
-#define HOST_MAX  200
+#define DAYS     825
+#define PEM_CAP  4096
+#define CA_NAME  "CN=Wirewrap development CA"
+#define HOST_MAX 200
 
 struct party {
     mbedtls_pk_context key;
@@ -59,7 +59,8 @@ static bool set_serial(mbedtls_x509write_cert *w, struct mbed_rng *rng)
  * at most HOST_MAX bytes; lengths of 128 and more take the long form. */
 static bool set_server_extensions(mbedtls_x509write_cert *w, const char *host)
 {
-    static const uint8_t server_auth[] = {0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
+    static const uint8_t server_auth[] = {0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06,
+                                          0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
     uint8_t san[HOST_MAX + 8];
     size_t host_len = strlen(host), inner = 0, len = 0;
     uint8_t name[HOST_MAX + 3];
@@ -77,14 +78,15 @@ static bool set_server_extensions(mbedtls_x509write_cert *w, const char *host)
     memcpy(san + len, name, inner);
     len += inner;
     return mbedtls_x509write_crt_set_extension(w, MBEDTLS_OID_SUBJECT_ALT_NAME,
-                                               MBEDTLS_OID_SIZE(MBEDTLS_OID_SUBJECT_ALT_NAME), 0, san, len) == 0 &&
+                                               MBEDTLS_OID_SIZE(MBEDTLS_OID_SUBJECT_ALT_NAME), 0, san,
+                                               len) == 0 &&
            mbedtls_x509write_crt_set_extension(w, MBEDTLS_OID_EXTENDED_KEY_USAGE,
-                                               MBEDTLS_OID_SIZE(MBEDTLS_OID_EXTENDED_KEY_USAGE), 0, server_auth,
-                                               sizeof server_auth) == 0;
+                                               MBEDTLS_OID_SIZE(MBEDTLS_OID_EXTENDED_KEY_USAGE), 0,
+                                               server_auth, sizeof server_auth) == 0;
 }
 
-static bool certificate_write(struct party *subject, struct party *issuer, const char *host, struct mbed_rng *rng,
-                              int64_t now, unsigned char pem[PEM_CAP])
+static bool certificate_write(struct party *subject, struct party *issuer, const char *host,
+                              struct mbed_rng *rng, int64_t now, unsigned char pem[PEM_CAP])
 {
     mbedtls_x509write_cert w;
     bool is_ca = host == NULL;
@@ -96,7 +98,8 @@ static bool certificate_write(struct party *subject, struct party *issuer, const
     mbedtls_x509write_crt_set_issuer_key(&w, &issuer->key);
     bool ok = mbedtls_x509write_crt_set_subject_name(&w, subject->name) == 0 &&
               mbedtls_x509write_crt_set_issuer_name(&w, issuer->name) == 0 && set_serial(&w, rng) &&
-              set_validity(&w, now) && mbedtls_x509write_crt_set_basic_constraints(&w, is_ca, is_ca ? 0 : -1) == 0 &&
+              set_validity(&w, now) &&
+              mbedtls_x509write_crt_set_basic_constraints(&w, is_ca, is_ca ? 0 : -1) == 0 &&
               mbedtls_x509write_crt_set_key_usage(&w, is_ca ? MBEDTLS_X509_KU_KEY_CERT_SIGN
                                                             : MBEDTLS_X509_KU_DIGITAL_SIGNATURE) == 0 &&
               mbedtls_x509write_crt_set_subject_key_identifier(&w) == 0 &&
@@ -107,22 +110,24 @@ static bool certificate_write(struct party *subject, struct party *issuer, const
     return ok;
 }
 
-static bool files_write(struct party *ca, struct party *server, const char *host, struct mbed_rng *rng, int64_t now,
-                        const char *const files[3], unsigned char *key_pem, struct refusal *why)
+static bool files_write(struct party *ca, struct party *server, const char *host, struct mbed_rng *rng,
+                        int64_t now, const char *const files[3], unsigned char *key_pem, struct refusal *why)
 {
     unsigned char ca_pem[PEM_CAP], server_pem[PEM_CAP];
 
-    if (!party_make(ca, rng) || !party_make(server, rng) || !certificate_write(ca, ca, NULL, rng, now, ca_pem) ||
+    if (!party_make(ca, rng) || !party_make(server, rng) ||
+        !certificate_write(ca, ca, NULL, rng, now, ca_pem) ||
         !certificate_write(server, ca, host, rng, now, server_pem) ||
         mbedtls_pk_write_key_pem(&server->key, key_pem, PEM_CAP) != 0)
-        return refuse(why, "bad_certificate", "bring your own certificate", "no certificate could be made for %s",
-                      host);
+        return refuse(why, "bad_certificate", "bring your own certificate",
+                      "no certificate could be made for %s", host);
     return file_write(files[0], span_str((char *)server_pem), why) &&
-           file_write(files[1], span_str((char *)key_pem), why) && file_write(files[2], span_str((char *)ca_pem), why);
+           file_write(files[1], span_str((char *)key_pem), why) &&
+           file_write(files[2], span_str((char *)ca_pem), why);
 }
 
-bool certificate_make_dev(struct mbed_rng *rng, const char *host, const char *certificate_file, const char *key_file,
-                          const char *ca_file, int64_t now, struct refusal *why)
+bool certificate_make_dev(struct mbed_rng *rng, const char *host, const char *certificate_file,
+                          const char *key_file, const char *ca_file, int64_t now, struct refusal *why)
 {
     char name[HOST_MAX + 8];
     struct party ca = {.name = CA_NAME}, server = {.name = name};
@@ -130,7 +135,8 @@ bool certificate_make_dev(struct mbed_rng *rng, const char *host, const char *ce
     const char *const files[3] = {certificate_file, key_file, ca_file};
 
     if (key_pem == NULL || strlen(host) > HOST_MAX)
-        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for a private key");
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                      "no locked memory for a private key");
     snprintf(name, sizeof name, "CN=%s", host);
     mbedtls_pk_init(&ca.key);
     mbedtls_pk_init(&server.key);

@@ -49,7 +49,8 @@ static bool key_load_or_make(struct dev_issuer *d, struct signer *s, const char 
         if (!file_read(file, pem, PEM_CAP, &len, why))
             return false;
         return mbedtls_pk_parse_key(&s->pk, pem, len + 1, NULL, 0) == 0 ||
-               refuse(why, "bad_key", "remove the file: a new key is made then", "%s is not a private key", file);
+               refuse(why, "bad_key", "remove the file: a new key is made then", "%s is not a private key",
+                      file);
     }
     if (!make(d, &s->pk) || mbedtls_pk_write_key_pem(&s->pk, pem, PEM_CAP) != 0)
         return refuse(why, "bad_key", "try again", "no key could be made for the development issuer");
@@ -102,16 +103,17 @@ static json_t *rsa_jwk(const struct signer *s)
 {
     const mbedtls_rsa_context *rsa = mbedtls_pk_rsa(s->pk);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "kty", "RSA", "use", "sig", "alg", "RS256", "kid", s->kid, "n",
-                     mpi_text(&rsa->N, mbedtls_mpi_size(&rsa->N)), "e", mpi_text(&rsa->E, mbedtls_mpi_size(&rsa->E)));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "kty", "RSA", "use", "sig", "alg", "RS256", "kid",
+                     s->kid, "n", mpi_text(&rsa->N, mbedtls_mpi_size(&rsa->N)), "e",
+                     mpi_text(&rsa->E, mbedtls_mpi_size(&rsa->E)));
 }
 
 static json_t *ec_jwk(const struct signer *s)
 {
     const mbedtls_ecp_keypair *ec = mbedtls_pk_ec(s->pk);
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "kty", "EC", "crv", "P-256", "use", "sig", "alg", "ES256",
-                     "kid", s->kid, "x", mpi_text(&ec->Q.X, 32), "y", mpi_text(&ec->Q.Y, 32));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "kty", "EC", "crv", "P-256", "use", "sig", "alg",
+                     "ES256", "kid", s->kid, "x", mpi_text(&ec->Q.X, 32), "y", mpi_text(&ec->Q.Y, 32));
 }
 
 static bool write_jwks(const struct dev_issuer *d, const char *file, struct refusal *why)
@@ -132,13 +134,15 @@ static bool open_keys(struct dev_issuer *d, const char *state_dir, struct refusa
     uint8_t *pem = secret_pages_alloc(PEM_CAP);
 
     if (pem == NULL)
-        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for a private key");
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                      "no locked memory for a private key");
     snprintf(rsa_file, sizeof rsa_file, "%s/dev-issuer-rs256.key", state_dir);
     snprintf(ec_file, sizeof ec_file, "%s/dev-issuer-es256.key", state_dir);
     bool ok = key_load_or_make(d, &d->rsa, rsa_file, pem, make_rsa, why) &&
               key_load_or_make(d, &d->ec, ec_file, pem, make_ec, why);
     secret_pages_free(pem, PEM_CAP);
-    if (ok && (!mbedtls_pk_can_do(&d->rsa.pk, MBEDTLS_PK_RSA) || !mbedtls_pk_can_do(&d->ec.pk, MBEDTLS_PK_ECDSA)))
+    if (ok &&
+        (!mbedtls_pk_can_do(&d->rsa.pk, MBEDTLS_PK_RSA) || !mbedtls_pk_can_do(&d->ec.pk, MBEDTLS_PK_ECDSA)))
         return refuse(why, "bad_key", "remove the files: new keys are made then",
                       "%s and %s must be an RSA and a P-256 key", rsa_file, ec_file);
     return ok;
@@ -181,9 +185,9 @@ static json_t *claims_of(const struct dev_token *t)
 {
     const char *name;
     json_t *value;
-    json_t *c = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "iss", DEV_ISSUER_NAME, "sub", t->email, "aud",
-                          t->audience, "email", t->email, "email_verified", 1, "iat", (json_int_t)t->now_unix_s, "exp",
-                          (json_int_t)(t->now_unix_s + t->expires_s));
+    json_t *c = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "iss", DEV_ISSUER_NAME, "sub", t->email,
+                          "aud", t->audience, "email", t->email, "email_verified", 1, "iat",
+                          (json_int_t)t->now_unix_s, "exp", (json_int_t)(t->now_unix_s + t->expires_s));
 
     json_object_foreach((json_t *)(uintptr_t)t->claims, name, value)
     {
@@ -214,8 +218,9 @@ static bool sign_ec(struct dev_issuer *d, const uint8_t hash[MBED_DIGEST_LEN], u
 
     mbedtls_mpi_init(&r);
     mbedtls_mpi_init(&s);
-    bool ok = mbedtls_ecdsa_sign(&ec->grp, &r, &s, &ec->d, hash, MBED_DIGEST_LEN, mbed_rng_callback, d->rng) == 0 &&
-              mbedtls_mpi_write_binary(&r, out, 32) == 0 && mbedtls_mpi_write_binary(&s, out + 32, 32) == 0;
+    bool ok =
+        mbedtls_ecdsa_sign(&ec->grp, &r, &s, &ec->d, hash, MBED_DIGEST_LEN, mbed_rng_callback, d->rng) == 0 &&
+        mbedtls_mpi_write_binary(&r, out, 32) == 0 && mbedtls_mpi_write_binary(&s, out + 32, 32) == 0;
     mbedtls_mpi_free(&r);
     mbedtls_mpi_free(&s);
     return ok;
@@ -230,7 +235,8 @@ static bool sign(struct dev_issuer *d, bool es256, struct span text, uint8_t *ou
         *len = 64;
         return sign_ec(d, hash, out);
     }
-    return mbedtls_pk_sign(&d->rsa.pk, MBEDTLS_MD_SHA256, hash, sizeof hash, out, len, mbed_rng_callback, d->rng) == 0;
+    return mbedtls_pk_sign(&d->rsa.pk, MBEDTLS_MD_SHA256, hash, sizeof hash, out, len, mbed_rng_callback,
+                           d->rng) == 0;
 }
 
 char *dev_issuer_mint(struct dev_issuer *d, const struct dev_token *t, struct refusal *why)
@@ -245,7 +251,8 @@ char *dev_issuer_mint(struct dev_issuer *d, const struct dev_token *t, struct re
         json_pack("{s:s, s:s, s:s}", "alg", t->es256 ? "ES256" : "RS256", "kid", s->kid, "typ", "JWT"));
     char *claims = json_base64url(claims_of(t));
     int len = snprintf(token, TOKEN_CAP, "%s.%s", header, claims);
-    bool ok = len > 0 && len < TOKEN_CAP - 512 && sign(d, t->es256, span_str(token), signature, &signature_len);
+    bool ok =
+        len > 0 && len < TOKEN_CAP - 512 && sign(d, t->es256, span_str(token), signature, &signature_len);
     if (ok) {
         char *tail = base64url(span_of(signature, signature_len));
 
@@ -256,7 +263,8 @@ char *dev_issuer_mint(struct dev_issuer *d, const struct dev_token *t, struct re
     free(claims);
     if (!ok) {
         free(token);
-        refuse(why, "bad_token", "use fewer or shorter claims", "the token could not be made: too long, or not signed");
+        refuse(why, "bad_token", "use fewer or shorter claims",
+               "the token could not be made: too long, or not signed");
         return NULL;
     }
     return token;

@@ -14,8 +14,8 @@
 struct dev_issuer;
 
 /* Makes keys and JWKS file when they are not there. */
-struct dev_issuer *MUST_USE dev_issuer_open(const char *state_dir, const char *jwks_file, struct mbed_rng *rng,
-                                            struct refusal *why);
+struct dev_issuer *MUST_USE dev_issuer_open(const char *state_dir, const char *jwks_file,
+                                            struct mbed_rng *rng, struct refusal *why);
 void dev_issuer_close(struct dev_issuer *d);
 
 struct dev_token {

@@ -22,7 +22,8 @@ static bool text_is_or_absent(const json_t *object, const char *name, const char
 
 static bool for_signatures(const json_t *jwk, const char *kty, const char *alg)
 {
-    return text_is(jwk, "kty", kty) && text_is_or_absent(jwk, "use", "sig") && text_is_or_absent(jwk, "alg", alg);
+    return text_is(jwk, "kty", kty) && text_is_or_absent(jwk, "use", "sig") &&
+           text_is_or_absent(jwk, "alg", alg);
 }
 
 static bool take_bytes(const json_t *jwk, const char *name, uint8_t *out, size_t cap, uint16_t *len)
@@ -32,7 +33,8 @@ static bool take_bytes(const json_t *jwk, const char *name, uint8_t *out, size_t
     size_t n;
 
     if (!json_is_string(v) || json_string_length(v) > 1024 ||
-        !base64url_decode(span_of(json_string_value(v), json_string_length(v)), room, &n) || n == 0 || n > cap)
+        !base64url_decode(span_of(json_string_value(v), json_string_length(v)), room, &n) || n == 0 ||
+        n > cap)
         return false;
     memcpy(out, room, n);
     *len = (uint16_t)n;
@@ -124,7 +126,8 @@ static bool jwk_add(const json_t *jwk, size_t at, struct jwks *out, struct refus
         return refuse(why, "bad_jwks", next_step, "key %zu has no kid of 1..%d bytes", at, JWT_KID_MAX);
     if (rsa && !rsa_take(jwk, &k))
         return refuse(why, "bad_jwks", next_step,
-                      "key %zu: an RSA key must have an odd modulus of 2048..4096 bits and an exponent of at least 65537",
+                      "key %zu: an RSA key must have an odd modulus of 2048..4096 bits and an exponent of at "
+                      "least 65537",
                       at);
     if (ec && !ec_take(jwk, &k))
         return refuse(why, "bad_jwks", next_step, "key %zu: x and y are not a point of P-256", at);

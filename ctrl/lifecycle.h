@@ -41,7 +41,8 @@ struct lifecycle {
 };
 
 /* version: for ENABLE and DISABLE; 0 = the key as a whole.  On anything but CHANGED *l is as it was. */
-enum lifecycle_status MUST_USE lifecycle_step(struct lifecycle *l, enum lifecycle_event event, uint32_t version);
+enum lifecycle_status MUST_USE lifecycle_step(struct lifecycle *l, enum lifecycle_event event,
+                                              uint32_t version);
 
 bool lifecycle_has_pending(const struct lifecycle *l);
 

@@ -23,8 +23,8 @@ static const char *const reason_names[ACCESS_REASON_LAST + 1] = {
 };
 
 enum { CALLERS, REASONS, MISSING, UNKNOWN, DENY, NAME_COUNT };
-static const char *const names[NAME_COUNT] = {"callers", "reasons", "allow_missing_reason", "allow_unknown_reason",
-                                              "deny_status"};
+static const char *const names[NAME_COUNT] = {"callers", "reasons", "allow_missing_reason",
+                                              "allow_unknown_reason", "deny_status"};
 
 const char *policy_reason_name(unsigned number)
 {
@@ -99,7 +99,8 @@ static bool bad(struct parse *p, const yaml_node_t *node, const char *what)
                   node->start_mark.column + 1, what);
 }
 
-static bool bad_word(struct parse *p, const yaml_node_t *node, const char *what, const char *const *words, size_t count)
+static bool bad_word(struct parse *p, const yaml_node_t *node, const char *what, const char *const *words,
+                     size_t count)
 {
     struct span w = {0};
     char text[256];
@@ -179,12 +180,13 @@ static bool take_reason(struct parse *p, const yaml_node_t *node)
     return bad_word(p, node, "unknown reason", reason_names, ACCESS_REASON_LAST + 1);
 }
 
-static bool take_list(struct parse *p, const yaml_node_t *node, bool (*take)(struct parse *, const yaml_node_t *),
-                      const char *what)
+static bool take_list(struct parse *p, const yaml_node_t *node,
+                      bool (*take)(struct parse *, const yaml_node_t *), const char *what)
 {
     if (node->type != YAML_SEQUENCE_NODE)
         return bad(p, node, what);
-    for (const yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
+    for (const yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top;
+         i++) {
         if (!take(p, yaml_document_get_node(&p->doc, *i)))
             return false;
     }

@@ -10,15 +10,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define IN_CAP       512 /* the longest message that a dataplane sends has 26 bytes of body */
-#define OUT_CAP      (8 * CTL_MESSAGE_MAX)
-#define DIRTY_MAX    4096 /* more changed keys than that go as a snapshot */
-#define READS_MAX    16   /* per readiness: a peer that floods gets its turn again */
-#define FDS_MAX      WORKERS_MAX
+#define IN_CAP    512 /* the longest message that a dataplane sends has 26 bytes of body */
+#define OUT_CAP   (8 * CTL_MESSAGE_MAX)
+#define DIRTY_MAX 4096 /* more changed keys than that go as a snapshot */
+#define READS_MAX 16   /* per readiness: a peer that floods gets its turn again */
+#define FDS_MAX   WORKERS_MAX
 
 /* One transaction being written: what it holds was fixed when it began. */
 struct txn {
-    bool active;    /* begun and not yet acked or refused */
+    bool active; /* begun and not yet acked or refused */
     bool full;
     bool generated; /* END is in the buffer */
     uint64_t base, epoch;
@@ -224,7 +224,8 @@ static void write_key(const struct txn *t, const struct key_record *r, struct wr
     ctl_write_key(w, CTRL_SHARD, t->epoch, &m);
 }
 
-static void write_version(struct push *p, const struct key_record *r, const struct key_version *v, struct writer *w)
+static void write_version(struct push *p, const struct key_record *r, const struct key_version *v,
+                          struct writer *w)
 {
     struct ctl_key_version m = {.version = v->number, .state = v->state};
     uint8_t *material = p->out + OUT_CAP - KEY_MATERIAL_LEN; /* the buffer's last bytes: never in use by w */
@@ -364,8 +365,9 @@ static bool on_hello(struct push *p, const struct ctl_head *h, struct span body)
     p->status.acked_epoch = 0;
     p->status.ahead = m.held_epoch > custody_epoch(p->custody);
     if (p->status.ahead)
-        log_error("the dataplane holds a newer epoch than this store: nothing is pushed", F("held", m.held_epoch),
-                  F("store", custody_epoch(p->custody)), F("next", "bring back the newest store"));
+        log_error("the dataplane holds a newer epoch than this store: nothing is pushed",
+                  F("held", m.held_epoch), F("store", custody_epoch(p->custody)),
+                  F("next", "bring back the newest store"));
     else
         log_info("dataplane attached", F("held", m.held_epoch), F("epoch", custody_epoch(p->custody)),
                  F("workers", m.worker_count));
@@ -396,8 +398,8 @@ static bool on_refuse(struct push *p, const struct ctl_head *h, struct span body
     /* The peer answers while we are still writing: the rest of the transaction would be out of order for it. */
     if (!p->txn.generated)
         return false;
-    log_error("the dataplane refused a transaction; it serves on what it holds", F("cause", ctl_refusal_name(m.cause)),
-              F("epoch", h->epoch), F("full", full));
+    log_error("the dataplane refused a transaction; it serves on what it holds",
+              F("cause", ctl_refusal_name(m.cause)), F("epoch", h->epoch), F("full", full));
     txn_end(&p->txn);
     p->status.last_refusal = m.cause;
     p->status.refused_epoch = h->epoch;
@@ -484,8 +486,10 @@ static ssize_t receive(struct push *p)
         struct cmsghdr align;
     } control;
     struct iovec iov = {p->in + p->in_len, IN_CAP - p->in_len};
-    struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.space,
+                         .msg_controllen = sizeof control.space};
     ssize_t n = recvmsg(p->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -39,7 +39,8 @@ struct push_status {
 
 /* c and trust (a pointer that the caller may point elsewhere, then call push_changed) outlive it. NULL: no locked
  * memory. */
-struct push *MUST_USE push_new(const struct custody *c, const struct trust *const *trust, struct push_listener l);
+struct push *MUST_USE push_new(const struct custody *c, const struct trust *const *trust,
+                               struct push_listener l);
 void push_free(struct push *p);
 
 /* Takes over a connected non-blocking socket; closes it when there is a living peer. */

@@ -151,8 +151,9 @@ bool record_version_decode(const struct store_row *row, struct key_record *r)
     v.created_unix_s = (int64_t)cursor_u64(&c);
     struct span tag = cursor_take(&c, sizeof v.tag);
     struct span wrapped = cursor_take(&c, sizeof v.wrapped);
-    if (!cursor_ok(&c) || c.left != 0 || algorithm != KEY_ALGORITHM_AES_256 || row->sub != r->version_count + 1 ||
-        v.state < KEY_STATE_PENDING_DURABLE || v.state > KEY_STATE_DESTROYED)
+    if (!cursor_ok(&c) || c.left != 0 || algorithm != KEY_ALGORITHM_AES_256 ||
+        row->sub != r->version_count + 1 || v.state < KEY_STATE_PENDING_DURABLE ||
+        v.state > KEY_STATE_DESTROYED)
         return false;
     memcpy(v.tag, tag.ptr, sizeof v.tag);
     memcpy(v.wrapped, wrapped.ptr, sizeof v.wrapped);
@@ -220,8 +221,8 @@ static struct span material_aad(uint16_t shard, const uint8_t id[KEY_ID_LEN], co
     return writer_span(&w);
 }
 
-void record_material_wrap(struct mbed_aead *kek, struct mbed_rng *rng, uint16_t shard, const uint8_t id[KEY_ID_LEN],
-                          struct key_version *v, const uint8_t *material)
+void record_material_wrap(struct mbed_aead *kek, struct mbed_rng *rng, uint16_t shard,
+                          const uint8_t id[KEY_ID_LEN], struct key_version *v, const uint8_t *material)
 {
     uint8_t room[MATERIAL_AAD_MAX];
 

@@ -65,8 +65,8 @@ bool MUST_USE record_version_decode(const struct store_row *row, struct key_reco
 bool MUST_USE record_policy_decode(const struct store_row *row, struct key_record *r);
 
 /* Wraps and unwraps key material under the KEK. material: KEY_MATERIAL_LEN bytes of locked pages. */
-void record_material_wrap(struct mbed_aead *kek, struct mbed_rng *rng, uint16_t shard, const uint8_t id[KEY_ID_LEN],
-                          struct key_version *v, const uint8_t *material);
+void record_material_wrap(struct mbed_aead *kek, struct mbed_rng *rng, uint16_t shard,
+                          const uint8_t id[KEY_ID_LEN], struct key_version *v, const uint8_t *material);
 bool MUST_USE record_material_unwrap(struct mbed_aead *kek, uint16_t shard, const uint8_t id[KEY_ID_LEN],
                                      const struct key_version *v, uint8_t *material);
 

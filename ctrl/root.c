@@ -11,30 +11,30 @@ static const char *passphrase_name(const struct root_options *o)
                                                                        : o->passphrase_file;
 }
 
-static bool slot_refuse(uint8_t number, enum seal_status status, const struct root_options *o, struct refusal *why)
+static bool slot_refuse(uint8_t number, enum seal_status status, const struct root_options *o,
+                        struct refusal *why)
 {
     static const char *const next[] = {
         [SEAL_CORRUPT] = "restore the store from a backup, or open it through another slot",
         [SEAL_UNKNOWN_KIND] = "start the version of ww-ctrl that made this slot",
         [SEAL_WRONG_SHARD] = "point ctrl.state_dir at this shard's store",
-        [SEAL_WRONG_PASSPHRASE] = "put the passphrase that this store was made with into that file; a passphrase cannot "
-                                  "be recovered",
+        [SEAL_WRONG_PASSPHRASE] =
+            "put the passphrase that this store was made with into that file; a passphrase cannot "
+            "be recovered",
         [SEAL_NO_MEMORY] = "give ww-ctrl as much memory as the slot's Argon2id asks for",
     };
     static const char *const codes[] = {
-        [SEAL_CORRUPT] = "slot_damaged",
-        [SEAL_UNKNOWN_KIND] = "slot_unknown",
-        [SEAL_WRONG_SHARD] = "slot_wrong_shard",
-        [SEAL_WRONG_PASSPHRASE] = "wrong_passphrase",
+        [SEAL_CORRUPT] = "slot_damaged",         [SEAL_UNKNOWN_KIND] = "slot_unknown",
+        [SEAL_WRONG_SHARD] = "slot_wrong_shard", [SEAL_WRONG_PASSPHRASE] = "wrong_passphrase",
         [SEAL_NO_MEMORY] = "no_memory",
     };
 
-    return refuse(why, codes[status], next[status], "slot %u (passphrase, from %s): %s", number, passphrase_name(o),
-                  seal_status_text(status));
+    return refuse(why, codes[status], next[status], "slot %u (passphrase, from %s): %s", number,
+                  passphrase_name(o), seal_status_text(status));
 }
 
-static bool make_first_slot(struct store *s, struct mbed_rng *rng, const struct root_options *o, struct span passphrase,
-                            uint8_t *srk, struct refusal *why)
+static bool make_first_slot(struct store *s, struct mbed_rng *rng, const struct root_options *o,
+                            struct span passphrase, uint8_t *srk, struct refusal *why)
 {
     struct seal_cost cost = o->cost;
     uint8_t slot[SEAL_SLOT_LEN];
@@ -47,8 +47,8 @@ static bool make_first_slot(struct store *s, struct mbed_rng *rng, const struct 
     enum seal_status status = seal_passphrase_create(rng, 0, o->shard, cost, passphrase, srk, slot);
     if (status == SEAL_CORRUPT)
         return refuse(why, "bad_config", "see docs/OPERATIONS.md, \"seal\"",
-                      "seal.argon2_memory_kib must be %u..%u and seal.argon2_passes 1..%u", SEAL_MEMORY_KIB_MIN,
-                      SEAL_MEMORY_KIB_MAX, SEAL_PASSES_MAX);
+                      "seal.argon2_memory_kib must be %u..%u and seal.argon2_passes 1..%u",
+                      SEAL_MEMORY_KIB_MIN, SEAL_MEMORY_KIB_MAX, SEAL_PASSES_MAX);
     if (status != SEAL_OK)
         return slot_refuse(0, status, o, why);
     log_info("root key made", F("slot", 0), F("kind", "passphrase"), F("argon2_memory_kib", cost.memory_kib),
@@ -78,8 +78,8 @@ static bool open_any_slot(struct store *s, const struct root_options *o, struct 
     return false;
 }
 
-static bool open_or_make(struct store *s, struct mbed_rng *rng, const struct root_options *o, struct span passphrase,
-                         uint8_t *srk, struct refusal *why)
+static bool open_or_make(struct store *s, struct mbed_rng *rng, const struct root_options *o,
+                         struct span passphrase, uint8_t *srk, struct refusal *why)
 {
     size_t slots;
 
@@ -93,14 +93,16 @@ static bool open_or_make(struct store *s, struct mbed_rng *rng, const struct roo
     return make_first_slot(s, rng, o, passphrase, srk, why);
 }
 
-bool root_open(struct store *s, struct mbed_rng *rng, const struct root_options *o, uint8_t *srk, struct refusal *why)
+bool root_open(struct store *s, struct mbed_rng *rng, const struct root_options *o, uint8_t *srk,
+               struct refusal *why)
 {
     uint8_t *passphrase = secret_pages_alloc(SEAL_PASSPHRASE_MAX);
     char err[512];
     size_t len;
 
     if (passphrase == NULL)
-        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for the passphrase");
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                      "no locked memory for the passphrase");
     bool ok = seal_passphrase_read(passphrase_name(o), passphrase, &len, err, sizeof err);
     if (ok)
         ok = open_or_make(s, rng, o, span_of(passphrase, len), srk, why);

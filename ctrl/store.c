@@ -27,11 +27,12 @@
 #define CHECKPOINT_COMMITS 256
 #define FORMAT             "1"
 
-static const char schema[] = "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
-                             "CREATE TABLE slot(number INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;"
-                             "CREATE TABLE sealed_row(kind INTEGER, id BLOB, sub INTEGER, record BLOB NOT NULL,"
-                             " PRIMARY KEY(kind, id, sub)) STRICT, WITHOUT ROWID;"
-                             "CREATE TABLE sealed_change(epoch INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;";
+static const char schema[] =
+    "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE slot(number INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;"
+    "CREATE TABLE sealed_row(kind INTEGER, id BLOB, sub INTEGER, record BLOB NOT NULL,"
+    " PRIMARY KEY(kind, id, sub)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE sealed_change(epoch INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;";
 
 struct place {
     uint8_t kind;
@@ -104,8 +105,8 @@ static bool db_refuse(struct store *s, const char *doing, int rc, struct refusal
         return refuse(why, "store_held", "stop the other ww-ctrl first: a store has exactly one holder",
                       "%s is held by another process", s->file);
     if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)
-        return refuse(why, "store_damaged", "keep the file as it is and restore a backup",
-                      "%s: %s: %s", s->file, doing, sqlite3_errstr(rc));
+        return refuse(why, "store_damaged", "keep the file as it is and restore a backup", "%s: %s: %s",
+                      s->file, doing, sqlite3_errstr(rc));
     s->failed = true;
     return refuse(why, "store_io", "check the disk, then restart ww-ctrl: until then no change is accepted",
                   "%s: %s: %s (errno %d)", s->file, doing, cause, os);
@@ -197,9 +198,15 @@ static void sync_dir_of(const char *file)
 static int db_configure(struct store *s)
 {
     static const char *const pragmas[] = {
-        "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA trusted_schema=OFF",   "PRAGMA cell_size_check=ON",
-        "PRAGMA mmap_size=0",            "PRAGMA journal_mode=WAL",     "PRAGMA synchronous=FULL",
-        "PRAGMA wal_autocheckpoint=0",   "PRAGMA temp_store=MEMORY",    "BEGIN EXCLUSIVE",
+        "PRAGMA locking_mode=EXCLUSIVE",
+        "PRAGMA trusted_schema=OFF",
+        "PRAGMA cell_size_check=ON",
+        "PRAGMA mmap_size=0",
+        "PRAGMA journal_mode=WAL",
+        "PRAGMA synchronous=FULL",
+        "PRAGMA wal_autocheckpoint=0",
+        "PRAGMA temp_store=MEMORY",
+        "BEGIN EXCLUSIVE",
         "COMMIT",
     };
 
@@ -262,7 +269,8 @@ static bool check_format(struct store *s, struct refusal *why)
                       "%s is not a store of format %s", s->file, FORMAT);
     if (((unsigned)shard[0] << 8 | shard[1]) != s->shard)
         return refuse(why, "store_format", "point ctrl.state_dir at this shard's store",
-                      "%s belongs to shard %u, not to %u", s->file, (unsigned)shard[0] << 8 | shard[1], s->shard);
+                      "%s belongs to shard %u, not to %u", s->file, (unsigned)shard[0] << 8 | shard[1],
+                      s->shard);
     return true;
 }
 
@@ -286,13 +294,15 @@ static bool store_attach(struct store *s, bool create, struct refusal *why)
     return check_format(s, why);
 }
 
-struct store *store_open(const char *file, uint16_t shard, bool create, struct mbed_rng *rng, struct refusal *why)
+struct store *store_open(const char *file, uint16_t shard, bool create, struct mbed_rng *rng,
+                         struct refusal *why)
 {
     struct stat st;
 
     if (!create && stat(file, &st) != 0 && errno == ENOENT) {
         refuse(why, "store_absent",
-               "if this is a new installation run ww-ctrl --init once; otherwise point ctrl.state_dir at the store",
+               "if this is a new installation run ww-ctrl --init once; otherwise point ctrl.state_dir at the "
+               "store",
                "there is no store at %s", file);
         return NULL;
     }
@@ -583,11 +593,12 @@ static bool head_read(struct store *s, struct head *out, struct refusal *why)
 
 static bool rolled_back(const struct store *s, const struct head *head, struct refusal *why)
 {
-    return refuse(why, "store_rolled_back",
-                  "bring back the newest store or backup; to accept the loss of everything after it, remove the .head "
-                  "file and start again",
-                  "%s ends at epoch %llu, but epoch %llu was committed before: it was set back to an older state",
-                  s->file, (unsigned long long)s->epoch, (unsigned long long)head->epoch);
+    return refuse(
+        why, "store_rolled_back",
+        "bring back the newest store or backup; to accept the loss of everything after it, remove the .head "
+        "file and start again",
+        "%s ends at epoch %llu, but epoch %llu was committed before: it was set back to an older state",
+        s->file, (unsigned long long)s->epoch, (unsigned long long)head->epoch);
 }
 
 /* ---- unlocking ---- */
@@ -595,8 +606,8 @@ static bool rolled_back(const struct store *s, const struct head *head, struct r
 static bool chain_broken(const struct store *s, uint64_t epoch, struct refusal *why)
 {
     return refuse(why, "store_chain_broken", "keep the file as it is and restore a backup",
-                  "%s: the change of epoch %llu is missing, altered or does not follow the one before", s->file,
-                  (unsigned long long)epoch);
+                  "%s: the change of epoch %llu is missing, altered or does not follow the one before",
+                  s->file, (unsigned long long)epoch);
 }
 
 static bool walk_changes(struct store *s, sqlite3_stmt *st, struct expected_table *t, const struct head *head,
@@ -626,7 +637,8 @@ static bool walk_changes(struct store *s, sqlite3_stmt *st, struct expected_tabl
     return true;
 }
 
-static bool load_chain(struct store *s, struct expected_table *t, const struct head *head, struct refusal *why)
+static bool load_chain(struct store *s, struct expected_table *t, const struct head *head,
+                       struct refusal *why)
 {
     sqlite3_stmt *st = NULL;
     int rc = db_prepare(s, "SELECT epoch, record FROM sealed_change ORDER BY epoch", &st);
@@ -654,8 +666,8 @@ static bool row_refuse(const struct store *s, const char *code, const char *what
 
     for (size_t i = 0; i < KEY_ID_LEN; i++)
         snprintf(id + 2 * i, 3, "%02x", p->id[i]);
-    return refuse(why, code, "keep the file as it is and restore a backup", "%s: the row %s %s %u %s", s->file,
-                  kind_name(p->kind), id, p->sub, what);
+    return refuse(why, code, "keep the file as it is and restore a backup", "%s: the row %s %s %u %s",
+                  s->file, kind_name(p->kind), id, p->sub, what);
 }
 
 static bool place_of_columns(sqlite3_stmt *st, struct place *out)
@@ -682,10 +694,10 @@ static bool row_verify(struct store *s, sqlite3_stmt *st, struct expected_table 
     if (e == NULL)
         return row_refuse(s, "store_row_alien", "was written by no change of this store", &p, why);
     mbed_sha256(raw, hash);
-    if (raw.len > RECORD_MAX || memcmp(hash, e->hash, MBED_DIGEST_LEN) != 0 || !record_open(s, raw, room, &r) ||
-        !place_equal(&r.place, &p) || r.epoch != e->epoch)
-        return row_refuse(s, "store_row_changed", "is not what its last change wrote: altered, swapped or rolled back",
-                          &p, why);
+    if (raw.len > RECORD_MAX || memcmp(hash, e->hash, MBED_DIGEST_LEN) != 0 ||
+        !record_open(s, raw, room, &r) || !place_equal(&r.place, &p) || r.epoch != e->epoch)
+        return row_refuse(s, "store_row_changed",
+                          "is not what its last change wrote: altered, swapped or rolled back", &p, why);
     e->seen = true;
     *out = (struct store_row){.kind = p.kind, .sub = p.sub, .epoch = r.epoch, .body = r.body};
     memcpy(out->id, p.id, KEY_ID_LEN);
@@ -759,8 +771,8 @@ static bool set_aead(struct store *s, const uint8_t *srk)
     return s->aead != NULL;
 }
 
-bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, const struct store_row *r), void *ctx,
-                  struct refusal *why)
+bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, const struct store_row *r),
+                  void *ctx, struct refusal *why)
 {
     struct expected_table t = {0};
     struct head head = {0};
@@ -769,7 +781,8 @@ bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, 
     if (!check_root(s, srk, why))
         return false;
     if (!set_aead(s, srk))
-        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for the store's key");
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                      "no locked memory for the store's key");
     bool ok = head_read(s, &head, why) && load_chain(s, &t, &head, why) && load_rows(s, &t, visit, ctx, why);
     free(t.slots);
     if (!ok)
@@ -804,7 +817,8 @@ void store_abandon(struct store *s)
     s->open_change = false;
 }
 
-void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LEN], uint32_t sub, struct span body)
+void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LEN], uint32_t sub,
+               struct span body)
 {
     CHECK(s->open_change && s->write_count < STORE_WRITES_MAX && body.len <= STORE_BODY_MAX);
     struct write *w = &s->writes[s->write_count++];
@@ -837,7 +851,8 @@ static size_t change_seal(struct store *s, uint8_t *out, size_t cap)
 static int db_write_row(struct store *s, const struct write *w)
 {
     sqlite3_stmt *st = NULL;
-    int rc = db_prepare(s, "INSERT OR REPLACE INTO sealed_row(kind, id, sub, record) VALUES(?, ?, ?, ?)", &st);
+    int rc =
+        db_prepare(s, "INSERT OR REPLACE INTO sealed_row(kind, id, sub, record) VALUES(?, ?, ?, ?)", &st);
 
     if (rc != SQLITE_OK)
         return rc;

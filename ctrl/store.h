@@ -19,9 +19,9 @@
 #include "ctrl/refusal.h"
 #include "drivers/crypto/mbedtls/mbed.h"
 
-#define STORE_BODY_MAX  (24 * 1024) /* a policy of EKM_CALLERS_PER_KEY longest callers is 16.4 KB */
-#define STORE_SLOTS_MAX 16
-#define STORE_SLOT_MAX  512
+#define STORE_BODY_MAX   (24 * 1024) /* a policy of EKM_CALLERS_PER_KEY longest callers is 16.4 KB */
+#define STORE_SLOTS_MAX  16
+#define STORE_SLOT_MAX   512
 #define STORE_WRITES_MAX 8 /* rows in one change */
 
 enum store_kind {
@@ -60,8 +60,9 @@ size_t store_slot_get(struct store *s, uint8_t number, uint8_t out[STORE_SLOT_MA
 /* Derives the keys from srk, walks the chain, compares every row and hands each to visit (body dies with the
  * call).  false: why.code is one of store_chain_broken, store_row_changed, store_row_missing, store_row_alien,
  * store_rolled_back, store_wrong_root.  Cost: one AES-GCM pass over everything. */
-bool MUST_USE store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, const struct store_row *r),
-                           void *ctx, struct refusal *why);
+bool MUST_USE store_unlock(struct store *s, const uint8_t *srk,
+                           bool (*visit)(void *ctx, const struct store_row *r), void *ctx,
+                           struct refusal *why);
 
 uint64_t store_epoch(const struct store *s);
 
@@ -69,7 +70,8 @@ uint64_t store_epoch(const struct store *s);
  * Codes: disk_full, read_only, store_io (with the file and errno).  After store_io the disk cannot be trusted: every
  * later change is refused until ctrl is restarted. */
 void store_begin(struct store *s);
-void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LEN], uint32_t sub, struct span body);
+void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LEN], uint32_t sub,
+               struct span body);
 bool MUST_USE store_commit(struct store *s, struct refusal *why);
 void store_abandon(struct store *s);
 

@@ -59,8 +59,8 @@ static bool read_certificate(const struct config *c, int64_t now, struct trust *
         !file_read(c->tls.key_file, out->key_pem, CERTIFICATE_KEY_MAX, &out->key_len, why))
         return false;
     /* mbedTLS wants the NUL counted; the dataplane gets the PEM without it. */
-    return certificate_check(span_of(out->chain_pem, out->chain_len + 1), span_of(out->key_pem, out->key_len + 1), now,
-                             &out->certificate, why);
+    return certificate_check(span_of(out->chain_pem, out->chain_len + 1),
+                             span_of(out->key_pem, out->key_len + 1), now, &out->certificate, why);
 }
 
 static void certificate_from(const struct trust *before, struct trust *out)
@@ -77,7 +77,8 @@ static void certificate_from(const struct trust *before, struct trust *out)
     memcpy(out->key_pem, before->key_pem, before->key_len);
 }
 
-static void load_certificate(const struct config *c, const struct trust *before, int64_t now, struct trust *out)
+static void load_certificate(const struct config *c, const struct trust *before, int64_t now,
+                             struct trust *out)
 {
     struct refusal why;
 
@@ -170,7 +171,8 @@ static void write_issuer(const struct trust_issuer *issuer, struct writer *w, ui
 
 static void write_jwk(const struct jwk *k, struct writer *w, uint16_t shard, uint64_t epoch)
 {
-    struct ctl_jwk m = {k->alg, span_of(k->kid, k->kid_len), span_of(k->a, k->a_len), span_of(k->b, k->b_len)};
+    struct ctl_jwk m = {k->alg, span_of(k->kid, k->kid_len), span_of(k->a, k->a_len),
+                        span_of(k->b, k->b_len)};
 
     ctl_write_jwk(w, shard, epoch, &m);
 }

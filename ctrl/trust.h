@@ -29,12 +29,13 @@ struct trust {
     size_t key_len;
     uint8_t *key_pem; /* locked pages, CERTIFICATE_KEY_MAX */
     struct certificate_facts certificate;
-    char certificate_problem[512]; /* of the last read; empty = good */
+    char certificate_problem[512];   /* of the last read; empty = good */
     uint8_t digest[MBED_DIGEST_LEN]; /* of all that is pushed, times of loading left out */
 };
 
 /* before: what is in effect, or NULL.  Never NULL: what could not be read is taken from before. */
-const struct trust *MUST_USE trust_load(const struct config *c, const struct trust *before, int64_t now_unix_s);
+const struct trust *MUST_USE trust_load(const struct config *c, const struct trust *before,
+                                        int64_t now_unix_s);
 const struct trust *trust_ref(const struct trust *t);
 void trust_unref(const struct trust *t);
 
