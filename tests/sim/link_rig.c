@@ -555,7 +555,7 @@ bool mac_used_for(struct rig *r, const struct net_addr *dst, uint8_t mac[6])
     t->send_len = 40;
     rig_run(r);
     t->send_len = 0;
-    while (!found && rig_take(r, &p))
+    while (t->last_hop == IP_HOP_READY && !found && rig_take(r, &p))
         found = is_tcp(&p);
     if (found)
         memcpy(mac, p.bytes, 6);
