@@ -86,9 +86,7 @@ uint16_t net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16
 {
     n->now_us = now_us;
     uint16_t done = replies_output(n, frames, cap);
-    done = (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
-    /* Once more: TCP may just have asked for a next hop. */
-    return (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
+    return (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
 }
 
 bool net_has_output(const struct net *n)

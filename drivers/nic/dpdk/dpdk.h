@@ -1,10 +1,10 @@
 /* Network devices through DPDK's ethdev: the ports behind drivers/nic/nic.h, and how the EAL is brought up.
  *
  * Device texts, as in wirewrap.yaml nic.device:
- *     tap:IFNAME          an existing TAP made multi-queue and persistent by the caller (ip tuntap add dev
- *                         IFNAME mode tap multi_queue).  The kernel's end keeps its MAC; ours differs from
- * it. virtio-user:SOCKET  vhost-user in another process, which owns the socket (is its server) and must be
- *                         there first.  That process can read all our DPDK memory: one that is trusted.
+ *     tap:IFNAME          an existing TAP, multi-queue and persistent (ip tuntap add dev IFNAME mode tap
+ *                         multi_queue).  The kernel's end keeps its MAC; ours differs from that one.
+ *     virtio-user:SOCKET  vhost-user in another process, which made the socket and is there first.  That
+ *                         process can read all our DPDK memory: one that is trusted.
  *     vhost:SOCKET        the other end of virtio-user: makes the socket, takes a new peer after each loss of
  *                         the old one.
  *     af_packet:IFNAME    a kernel interface without an IP address of its own

@@ -30,8 +30,9 @@ static uint32_t rx_pool_size(uint16_t desc)
 
 static uint32_t tx_pool_size(uint16_t desc)
 {
-    return (uint32_t)desc      /* given to the device, not yet taken back */
-           + 2 * NIC_BURST_MAX /* being filled, and the tail that did not fit the turn before */
+    return (uint32_t)desc  /* given to the device, not yet taken back */
+           + PLAN_TX_HELD  /* filled, and waiting for the device to take them */
+           + NIC_BURST_MAX /* being filled */
            + caches(2);
 }
 

@@ -13,7 +13,8 @@
 
 #define PLAN_RX_DESC_WANTED 512
 #define PLAN_TX_DESC_WANTED 512
-#define PLAN_CACHE          128 /* buffers a thread keeps at hand per pool */
+#define PLAN_TX_HELD        (2 * NIC_BURST_MAX) /* what a worker keeps for its next turn (worker.c) */
+#define PLAN_CACHE          128                 /* buffers a thread keeps at hand per pool */
 
 /* The limits of one ring of descriptors. */
 struct plan_ring {

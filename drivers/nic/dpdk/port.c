@@ -72,19 +72,23 @@ static bool macs_choose(const struct nic_dpdk_port *w, const struct spec *s, uin
     return true;
 }
 
-/* Binding fails where a socket file exists, so one whose server has died is removed; one that somebody still
- * listens on is left alone, and the driver then says that it is taken. */
-static void dead_socket_remove(const char *path)
+/* A driver cannot bind where a socket file exists, and does not always say so: one whose server has died is
+ * removed, one that somebody listens on is refused. */
+static bool socket_make_free(const char *path, char *err, size_t err_cap)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
-        return;
+        return true;
     memcpy(a.sun_path, path, strnlen(path, sizeof a.sun_path - 1));
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) != 0 && errno == ECONNREFUSED)
+    int rc = connect(fd, (struct sockaddr *)&a, sizeof a);
+    if (rc == 0)
+        snprintf(err, err_cap, "somebody already serves %s", path);
+    else if (errno == ECONNREFUSED)
         (void)unlink(path);
     close(fd);
+    return rc != 0;
 }
 
 /* ---- the device ---- */
@@ -103,8 +107,9 @@ static bool device_make(struct port *p, const uint8_t device_mac[6], uint16_t qu
         return p->opened;
     }
     p->is_vdev = true;
-    if (p->spec.kind == SPEC_VHOST || p->spec.kind == SPEC_MEMIF_SERVER)
-        dead_socket_remove(p->spec.target);
+    bool serves = p->spec.kind == SPEC_VHOST || p->spec.kind == SPEC_MEMIF_SERVER;
+    if (serves && !socket_make_free(p->spec.target, err, err_cap))
+        return false;
     snprintf(p->name, sizeof p->name, "%s%u", spec_driver(p->spec.kind), made++);
     if (!spec_vdev_args(&p->spec, device_mac, queue_count, args, sizeof args)) {
         snprintf(err, err_cap, "device name is too long");

@@ -1,0 +1,225 @@
+"""A program on a TAP, the Linux kernel as its peer, in network namespaces that the test makes and removes.
+
+    far  198.51.100.2, 2001:db8:58::2
+     |   veth
+    peer 192.0.2.1/24, 2001:db8:57::1/64 on the TAP ww0; routes between far and the wire
+     |   TAP, or TAP - ww-bridge - vhost-user
+    ours 192.0.2.2, 2001:db8:57::2; default gateway: the peer
+
+The test's own thread enters peer: sockets and commands are there unless inside(FAR) says otherwise.  Every wait is a bounded
+poll for an outcome; every process is ended by its pid.
+"""
+import argparse
+import contextlib
+import ctypes
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, f"{ROOT}/tests/lib")
+import tap
+
+CLONE_NEWNET = 0x40000000
+TAP = "ww0"
+OURS4, OURS6 = "192.0.2.2", "2001:db8:57::2"
+PEER4, PEER6 = "192.0.2.1", "2001:db8:57::1"
+FAR4, FAR6 = "198.51.100.2", "2001:db8:58::2"
+BOUND = 60  # seconds; ends a wait that would never end, decides nothing else
+
+
+def wait_for(condition, what, seconds=BOUND):
+    """What condition() returns, once that is true."""
+    until = time.monotonic() + seconds
+    while True:
+        got = condition()
+        if got:
+            return got
+        if time.monotonic() > until:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+
+
+def run(*command, ok=True, timeout=BOUND):
+    """stdout and stderr of a command that must succeed (ok=None: may do as it likes)."""
+    done = subprocess.run([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, timeout=timeout)
+    if ok is not None and (done.returncode == 0) != ok:
+        raise AssertionError(f"{' '.join(map(str, command))} exited with {done.returncode}: {done.stdout}")
+    return done.stdout
+
+
+def setns(descriptor):
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Program:
+    """A process of ours; what it prints goes to a file that is polled for the line which says that it is ready."""
+
+    def __init__(self, folder, ready, *command):
+        self.name = os.path.basename(command[0])
+        self.log = tempfile.NamedTemporaryFile("w+", dir=folder, prefix=f"{self.name}.", delete=False)
+        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:abort_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env)
+        wait_for(lambda: ready in self.said() or self.process.poll() is not None, f"{self.name} is ready")
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.name} ended at once with {self.process.returncode}: {self.said()}")
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def said(self):
+        with open(self.log.name, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, sig=signal.SIGTERM):
+        """Ends it as an operator would; everything it said."""
+        if self.alive():
+            self.process.send_signal(sig)
+            try:
+                self.process.wait(BOUND)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"{self.name} does not end: {self.said()[-2000:]}")
+        if self.process.returncode != 0:
+            raise AssertionError(f"{self.name} ended with {self.process.returncode}: {self.said()[-4000:]}")
+        return self.said()
+
+
+def built(name):
+    """The newest program of that name under the build folders."""
+    found = glob.glob(f"{ROOT}/build*/**/{name}", recursive=True)
+    return max((f for f in found if os.path.isfile(f)), key=os.path.getmtime, default=None)
+
+
+def options():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--echo", default=built("ww-echo"), help="ww-echo; what was built last")
+    parser.add_argument("--bridge", default=built("ww-bridge"), help="ww-bridge; what was built last")
+    parser.add_argument("--no-offload", action="store_true", help="checksums by us, not by the device")
+    return parser.parse_args()
+
+
+class Wire:
+    def __init__(self):
+        chosen = options()
+        self.echo_program, self.bridge_program, self.offload = chosen.echo, chosen.bridge, not chosen.no_offload
+        self.folder = tempfile.mkdtemp(prefix="wirewrap-wire.")
+        self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        self.peer, self.far = f"ww-wire-{os.getpid()}", f"ww-far-{os.getpid()}"
+        self.made, self.programs, self.echo, self.bridge = [], [], None, None
+
+    # ---- namespaces ----
+
+    def make_peer(self):
+        run("ip", "netns", "add", self.peer)
+        self.made.append(self.peer)
+        self.enter(self.peer)
+        for key in ("conf.all.accept_dad", "conf.default.accept_dad", "conf.all.accept_ra", "conf.default.router_solicitations"):
+            run("sysctl", "-qw", f"net.ipv6.{key}=0")
+        run("ip", "link", "set", "lo", "up")
+        run("ip", "tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue")
+        run("ip", "addr", "add", f"{PEER4}/24", "dev", TAP)
+        run("ip", "addr", "add", f"{PEER6}/64", "dev", TAP, "nodad")
+        run("ip", "link", "set", TAP, "up")
+
+    def make_far(self):
+        """A network behind the peer, which routes."""
+        run("ip", "netns", "add", self.far)
+        self.made.append(self.far)
+        run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "far0", "netns", self.far)
+        run("ip", "addr", "add", "198.51.100.1/24", "dev", "up0")
+        run("ip", "addr", "add", "2001:db8:58::1/64", "dev", "up0", "nodad")
+        run("ip", "link", "set", "up0", "up")
+        run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        with self.inside(self.far):
+            run("ip", "link", "set", "lo", "up")
+            run("ip", "addr", "add", f"{FAR4}/24", "dev", "far0")
+            run("ip", "addr", "add", f"{FAR6}/64", "dev", "far0", "nodad")
+            run("ip", "link", "set", "far0", "up")
+            run("ip", "route", "add", "default", "via", "198.51.100.1")
+            run("ip", "-6", "route", "add", "default", "via", "2001:db8:58::1")
+
+    def enter(self, name):
+        descriptor = os.open(f"/run/netns/{name}", os.O_RDONLY)
+        setns(descriptor)
+        os.close(descriptor)
+
+    @contextlib.contextmanager
+    def inside(self, name):
+        self.enter(name)
+        try:
+            yield
+        finally:
+            self.enter(self.peer)
+
+    # ---- programs ----
+
+    def program(self, ready, *command):
+        p = Program(self.folder, ready, *command)
+        self.programs.append(p)
+        return p
+
+    def start_echo(self, *more):
+        """Ours.  Over the bridge if there is one."""
+        device = f"virtio-user:{self.socket}" if self.bridge else f"tap:{TAP}"
+        self.echo = self.program("ww-echo ready", self.echo_program, "--device", device, "--addr", f"{OURS4}/24", "--addr",
+                                 f"{OURS6}/64", "--gateway", PEER4, "--gateway", PEER6, "--offload", "on" if self.offload else "off", *more)
+        return self.echo
+
+    @property
+    def socket(self):
+        return f"{self.folder}/vhost.sock"
+
+    def start_bridge(self):
+        self.bridge = self.program("bridge ready", self.bridge_program, "--vhost", self.socket, "--tap", TAP)
+        return self.bridge
+
+    @property
+    def mac(self):
+        """Ours, as the program says it."""
+        return re.search(r'nic agreed .*mac="([0-9a-f:]+)"', self.echo.said())[1]
+
+    def stop_echo(self):
+        """Its last words: {"counter": {...}, "gauge": {...}}."""
+        said = {"counter": {}, "gauge": {}}
+        for kind, name, value in re.findall(r"^(counter|gauge) (\w+) (\d+)$", self.echo.stop(), re.M):
+            said[kind][name] = int(value)
+        return said
+
+    # ---- capture ----
+
+    def capture_start(self):
+        self.capture_file = f"{self.folder}/wire.pcap"
+        self.capture = self.program("listening on", "tcpdump", "-i", TAP, "-U", "-w", self.capture_file, "-s", "0", "-B", "65536",
+                                    "--immediate-mode")
+
+    def capture_stop(self):
+        said = self.capture.stop(signal.SIGINT)
+        tap.check("0 packets dropped by kernel" in said, f"the capture has holes: {said}")
+
+    # ---- end ----
+
+    def end(self):
+        for p in self.programs:
+            if p.alive():
+                p.kill()
+        setns(self.home)
+        for name in self.made:
+            run("ip", "netns", "del", name, ok=None)
+        shutil.rmtree(self.folder, ignore_errors=True)
