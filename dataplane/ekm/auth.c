@@ -362,8 +362,8 @@ static struct ekm_decision token_check(struct ekm_worker *w, struct secret_span 
     return d;
 }
 
-struct ekm_decision auth_check(struct ekm_worker *w, struct secret_span authorization, uint64_t now_unix_us,
-                               struct span *caller)
+struct ekm_decision ekm_auth_check(struct ekm_worker *w, struct secret_span authorization,
+                                   uint64_t now_unix_us, struct span *caller)
 {
     /* Before the set: a verdict made of an old set is then never kept under a new epoch. */
     uint64_t epoch = atomic_load_explicit(&w->auth->epoch, memory_order_acquire);

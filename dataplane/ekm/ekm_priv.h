@@ -109,13 +109,13 @@ struct ekm_worker {
 
 /* Who asks.  On ANSWER_OK *caller is a proven e-mail, valid until the next request of this worker.  On
  * anything else it is what the token claims, or empty. */
-struct ekm_decision auth_check(struct ekm_worker *w, struct secret_span authorization, uint64_t now_unix_us,
-                               struct span *caller);
+struct ekm_decision ekm_auth_check(struct ekm_worker *w, struct secret_span authorization,
+                                   uint64_t now_unix_us, struct span *caller);
 
 /* May they, for this reason. */
-struct ekm_decision policy_caller(const struct key *k, struct span caller);
-struct ekm_decision policy_reason(const struct key *k, uint32_t reason_bit);
-struct ekm_decision policy_state(const struct key *k);
+struct ekm_decision ekm_policy_caller(const struct key *k, struct span caller);
+struct ekm_decision ekm_policy_reason(const struct key *k, uint32_t reason_bit);
+struct ekm_decision ekm_policy_state(const struct key *k);
 
 /* ---- one request on its way through the room ---- */
 
@@ -135,19 +135,19 @@ struct ekm_decision ekm_unwrap(struct ekm_call *c);
 
 /* What both do with a parsed body: its key path must be the URL's, its context goes to the audit record, its
  * reason must be allowed. */
-struct ekm_decision call_check_context(struct ekm_call *c, const struct request_context *context,
-                                       struct span key_path, struct span key_uri_prefix);
+struct ekm_decision ekm_call_check_context(struct ekm_call *c, const struct request_context *context,
+                                           struct span key_path, struct span key_uri_prefix);
 /* What keys_wrap or keys_unwrap said. */
-struct ekm_decision call_keys_status(enum keys_status s, enum reason done);
+struct ekm_decision ekm_call_keys_status(enum keys_status s, enum reason done);
 
 /* A 200 with {"<name>":"<base64 of raw_len bytes>"}.  Writes the head and all of the body but the base64;
- * returns where the raw bytes go: at the tail of their own base64, which reply_bytes_encode then spreads over
+ * returns where the raw bytes go: at the tail of their own base64, which ekm_reply_bytes_encode then spreads over
  * its whole place. */
-uint8_t *reply_bytes_begin(struct ekm_call *c, const char *name, size_t raw_len);
-void reply_bytes_encode(struct ekm_call *c, uint8_t *raw, size_t raw_len);
+uint8_t *ekm_reply_bytes_begin(struct ekm_call *c, const char *name, size_t raw_len);
+void ekm_reply_bytes_encode(struct ekm_call *c, uint8_t *raw, size_t raw_len);
 
 /* errors.c */
-void reply_error(struct ekm_call *c, struct ekm_decision d);
-struct http_reply_head reply_head(struct ekm_worker *w, uint16_t status, uint64_t now_unix_us);
+void ekm_reply_error(struct ekm_call *c, struct ekm_decision d);
+struct http_reply_head ekm_reply_head(struct ekm_worker *w, uint16_t status, uint64_t now_unix_us);
 
 #endif

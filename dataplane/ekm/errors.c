@@ -86,7 +86,7 @@ static void reply_write(struct ekm_reply *reply, struct http_reply_head *h, uint
     CHECK(http_write_head(&reply->out, h) && buf_put(&reply->out, span_of(body, h->content_length)));
 }
 
-struct http_reply_head reply_head(struct ekm_worker *w, uint16_t status, uint64_t now_unix_us)
+struct http_reply_head ekm_reply_head(struct ekm_worker *w, uint16_t status, uint64_t now_unix_us)
 {
     uint64_t now_s = now_unix_us / 1000000;
 
@@ -103,11 +103,11 @@ struct http_reply_head reply_head(struct ekm_worker *w, uint16_t status, uint64_
     };
 }
 
-void reply_error(struct ekm_call *c, struct ekm_decision d)
+void ekm_reply_error(struct ekm_call *c, struct ekm_decision d)
 {
     const struct row *row = &rows[d.answer];
     const struct http_request *rq = &c->rq->head;
-    struct http_reply_head h = reply_head(c->w, row->status, c->rq->now_unix_us);
+    struct http_reply_head h = ekm_reply_head(c->w, row->status, c->rq->now_unix_us);
 
     /* The body of an answer to HEAD would be taken for the next reply. */
     h.close = !rq->keep_alive || rq->method == HTTP_METHOD_OTHER;
@@ -119,7 +119,7 @@ void ekm_refuse(struct ekm_worker *w, uint16_t status, enum reason why, uint64_t
                 struct ekm_reply *reply, struct audit_record *audit)
 {
     static const struct field_violation none = {NULL, NULL};
-    struct http_reply_head h = reply_head(w, status, now_unix_us);
+    struct http_reply_head h = ekm_reply_head(w, status, now_unix_us);
 
     h.close = true;
     count(w->counters, why);

@@ -154,8 +154,8 @@ static bool key_path_agrees(const struct ekm_call *c, struct span key_path, stru
     return joined_is(c->path, uri, key_path);
 }
 
-struct ekm_decision call_check_context(struct ekm_call *c, const struct request_context *context,
-                                       struct span key_path, struct span key_uri_prefix)
+struct ekm_decision ekm_call_check_context(struct ekm_call *c, const struct request_context *context,
+                                           struct span key_path, struct span key_uri_prefix)
 {
     struct ekm_decision d = decide(ANSWER_INVALID, REASON_EKM_OTHER_KEY_PATH);
 
@@ -166,12 +166,12 @@ struct ekm_decision call_check_context(struct ekm_call *c, const struct request_
         d.bad = (struct field_violation){"keyPath", "is not the key path of the URL"};
         return d;
     }
-    return policy_reason(c->key, context->reason);
+    return ekm_policy_reason(c->key, context->reason);
 }
 
 /* ---- the reply ---- */
 
-struct ekm_decision call_keys_status(enum keys_status s, enum reason done)
+struct ekm_decision ekm_call_keys_status(enum keys_status s, enum reason done)
 {
     switch (s) {
     case KEYS_OK:
@@ -195,11 +195,11 @@ static void put(struct buf *out, const char *text)
     CHECK(buf_put(out, span_str(text)));
 }
 
-uint8_t *reply_bytes_begin(struct ekm_call *c, const char *name, size_t raw_len)
+uint8_t *ekm_reply_bytes_begin(struct ekm_call *c, const char *name, size_t raw_len)
 {
     const struct http_request *rq = &c->rq->head;
     const size_t encoded_len = BASE64_ENCODED_LEN(raw_len);
-    struct http_reply_head h = reply_head(c->w, 200, c->rq->now_unix_us);
+    struct http_reply_head h = ekm_reply_head(c->w, 200, c->rq->now_unix_us);
     struct buf *out = &c->reply->out;
     uint8_t *place;
 
@@ -222,7 +222,7 @@ uint8_t *reply_bytes_begin(struct ekm_call *c, const char *name, size_t raw_len)
 
 /* Each group of bytes is read before its characters are written over earlier ones: base64 grows by a third
  * and the raw bytes lie at the end of its place, so writing never overtakes reading. */
-void reply_bytes_encode(struct ekm_call *c, uint8_t *raw, size_t raw_len)
+void ekm_reply_bytes_encode(struct ekm_call *c, uint8_t *raw, size_t raw_len)
 {
     uint8_t *place = raw + raw_len - BASE64_ENCODED_LEN(raw_len);
 
@@ -241,7 +241,8 @@ static void audit_caller(struct audit_record *r, struct span caller, bool proven
     if (proven)
         r->flags |= AUDIT_FLAG_CALLER_PROVEN;
     r->caller_len = (uint8_t)len;
-    memcpy(r->caller, caller.ptr, len);
+    if (len != 0)
+        memcpy(r->caller, caller.ptr, len);
 }
 
 /* Steps 4 to 9 of ekm.h. */
@@ -253,10 +254,10 @@ static struct ekm_decision on_key(struct ekm_call *c, struct span caller)
     if (c->key == NULL)
         return decide(ANSWER_NOT_FOUND, REASON_EKM_UNKNOWN_KEY);
     memcpy(c->audit->key_id, key_id(c->key), KEY_ID_LEN);
-    state = policy_state(c->key);
+    state = ekm_policy_state(c->key);
     if (state.answer == ANSWER_NOT_FOUND)
         return state;
-    d = policy_caller(c->key, caller);
+    d = ekm_policy_caller(c->key, caller);
     if (d.answer != ANSWER_OK)
         return d;
     if (state.answer != ANSWER_OK)
@@ -271,7 +272,7 @@ static struct ekm_decision judge(struct ekm_call *c)
 {
     struct ekm_decision routed = route(c); /* its answer waits until the caller is known */
     struct span caller;
-    struct ekm_decision d = auth_check(c->w, c->rq->head.authorization, c->rq->now_unix_us, &caller);
+    struct ekm_decision d = ekm_auth_check(c->w, c->rq->head.authorization, c->rq->now_unix_us, &caller);
 
     c->audit->op = (uint8_t)c->op;
     audit_caller(c->audit, caller, d.answer == ANSWER_OK);
@@ -291,7 +292,7 @@ void ekm_handle(struct ekm_worker *w, struct ekm_request *rq, struct ekm_reply *
     *audit = (struct audit_record){.time_unix_us = rq->now_unix_us};
     d = judge(&c);
     if (d.answer != ANSWER_OK)
-        reply_error(&c, d);
+        ekm_reply_error(&c, d);
     count(w->counters, d.why);
     audit->status = reply->status;
     audit->verdict = (uint16_t)d.why;

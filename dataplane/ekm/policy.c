@@ -8,7 +8,7 @@ static enum ekm_answer denial_of(const struct key *k)
     return key_deny_status(k) == 400 ? ANSWER_DENIED_MILDLY : ANSWER_DENIED;
 }
 
-struct ekm_decision policy_caller(const struct key *k, struct span caller)
+struct ekm_decision ekm_policy_caller(const struct key *k, struct span caller)
 {
     if (caller.len == 0 || !key_allows_caller(k, caller))
         return decide(denial_of(k), REASON_EKM_CALLER_DENIED);
@@ -16,7 +16,7 @@ struct ekm_decision policy_caller(const struct key *k, struct span caller)
 }
 
 /* An absent reason and an unknown one are bits of their own: allowed only where the key's list says so. */
-struct ekm_decision policy_reason(const struct key *k, uint32_t reason_bit)
+struct ekm_decision ekm_policy_reason(const struct key *k, uint32_t reason_bit)
 {
     struct ekm_decision d = decide(denial_of(k), REASON_EKM_REASON_DENIED);
 
@@ -26,7 +26,7 @@ struct ekm_decision policy_reason(const struct key *k, uint32_t reason_bit)
     return d;
 }
 
-struct ekm_decision policy_state(const struct key *k)
+struct ekm_decision ekm_policy_state(const struct key *k)
 {
     switch (key_lifecycle(k)) {
     case KEY_STATE_ENABLED:

@@ -11,19 +11,19 @@ struct ekm_decision ekm_unwrap(struct ekm_call *c)
 
     if (!protojson_unwrap_request((uint8_t *)(uintptr_t)body.ptr, body.len, &m, &d.bad))
         return d;
-    d = call_check_context(c, &m.context, m.key_path, m.key_uri_prefix);
+    d = ekm_call_check_context(c, &m.context, m.key_path, m.key_uri_prefix);
     if (d.answer != ANSWER_OK)
         return d;
     if (m.wrapped_blob.len < BLOB_OVERHEAD)
-        return call_keys_status(KEYS_BAD_BLOB, REASON_EKM_UNWRAP_OK);
+        return ekm_call_keys_status(KEYS_BAD_BLOB, REASON_EKM_UNWRAP_OK);
     const size_t plaintext_len = m.wrapped_blob.len - BLOB_OVERHEAD;
-    uint8_t *plaintext = reply_bytes_begin(c, "plaintext", plaintext_len);
+    uint8_t *plaintext = ekm_reply_bytes_begin(c, "plaintext", plaintext_len);
     enum keys_status s =
         keys_unwrap(c->w->keys, c->key, m.wrapped_blob, m.aad, plaintext, &len, &c->audit->version);
 
     if (s == KEYS_OK) {
         CHECK(len == plaintext_len);
-        reply_bytes_encode(c, plaintext, plaintext_len);
+        ekm_reply_bytes_encode(c, plaintext, plaintext_len);
     }
-    return call_keys_status(s, REASON_EKM_UNWRAP_OK);
+    return ekm_call_keys_status(s, REASON_EKM_UNWRAP_OK);
 }

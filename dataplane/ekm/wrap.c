@@ -9,14 +9,14 @@ struct ekm_decision ekm_wrap(struct ekm_call *c)
 
     if (!protojson_wrap_request((uint8_t *)(uintptr_t)body.ptr, body.len, &m, &d.bad))
         return d;
-    d = call_check_context(c, &m.context, m.key_path, m.key_uri_prefix);
+    d = ekm_call_check_context(c, &m.context, m.key_path, m.key_uri_prefix);
     if (d.answer != ANSWER_OK)
         return d;
     const size_t blob_len = m.plaintext.len + BLOB_OVERHEAD;
-    uint8_t *blob = reply_bytes_begin(c, "wrappedBlob", blob_len);
+    uint8_t *blob = ekm_reply_bytes_begin(c, "wrappedBlob", blob_len);
     enum keys_status s = keys_wrap(c->w->keys, c->key, m.plaintext, m.aad, blob, &c->audit->version);
 
     if (s == KEYS_OK)
-        reply_bytes_encode(c, blob, blob_len);
-    return call_keys_status(s, REASON_EKM_WRAP_OK);
+        ekm_reply_bytes_encode(c, blob, blob_len);
+    return ekm_call_keys_status(s, REASON_EKM_WRAP_OK);
 }
