@@ -217,6 +217,7 @@ static int begin(struct ctl *c, const struct ctl_head *h, const struct ctl_begin
     c->txn_expected = m->record_count;
     c->txn_seen = 0;
     ekm_auth_begin(c->config.auth, m->full);
+    ekm_auth_begin(c->config.auth, m->full);
     if (h->shard != c->config.shard)
         return CTL_REFUSE_SHARD;
     return keys_begin(c->config.keys, m->full, m->base_epoch, h->epoch);

@@ -2,14 +2,18 @@
  *
  * Pure: text in, struct config out.  An unknown key is an error with its line and the nearest known name; so
  * are a wrong type, a value out of range, a duplicate, a missing requirement.  Strings are copied into the
- * struct; durations carry units (150ms, 30s, 1h).  Schema: docs/OPERATIONS.md. */
+ * struct; durations carry units (30s, 1h), sizes too (64MiB).  Anchors, aliases, tags and a second document
+ * are refused.  Every setting with its default and range: docs/wirewrap.yaml.example. */
 #ifndef PROTO_CONFIG_H
 #define PROTO_CONFIG_H
 
 #include "base/limits.h"
 #include "base/span.h"
 
-#define CONFIG_TEXT_CAP 256
+#define CONFIG_TEXT_CAP      256
+#define CONFIG_LEN_MAX       (256 * 1024)
+#define CONFIG_ADDRESSES_MAX 16
+#define CONFIG_ROUTES_MAX    32
 
 struct config_issuer {
     char iss[CONFIG_TEXT_CAP];
@@ -24,8 +28,8 @@ struct config_route {
 
 struct config {
     struct {
-        char device[CONFIG_TEXT_CAP]; /* "tap:ww0", "virtio-user:/path", "af_packet:eth1", "memif:/path",
-                                         "pci:0000:01:00.0" */
+        char device[CONFIG_TEXT_CAP]; /* KIND:NAME, as drivers/nic/dpdk knows them: "tap:ww0",
+                                         "virtio-user:/path", "af_packet:eth1", "pci:0000:01:00.0" */
         char mac[18];                 /* empty = the device's */
         uint16_t mtu;
         uint16_t queues;
@@ -34,9 +38,9 @@ struct config {
     } nic;
     struct {
         uint16_t address_count;
-        char addresses[16][64]; /* prefixes */
+        char addresses[CONFIG_ADDRESSES_MAX][64]; /* prefixes */
         uint16_t route_count;
-        struct config_route routes[32];
+        struct config_route routes[CONFIG_ROUTES_MAX];
         uint16_t port;
         uint32_t connections_max;
     } net;
@@ -75,6 +79,8 @@ struct config_error {
     char text[512]; /* names the key, what is wrong and the nearest right thing */
 };
 
+/* false: *err says what is wrong, *out is not to be used.  Texts in *out are what their setting asks for:
+ * addresses and prefixes parse, paths are absolute. */
 bool MUST_USE config_parse(struct span yaml, struct config *out, struct config_error *err);
 
 #endif

@@ -86,7 +86,9 @@ uint16_t net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16
 {
     n->now_us = now_us;
     uint16_t done = replies_output(n, frames, cap);
-    return (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
+    done = (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
+    /* Once more: TCP may just have asked for a next hop. */
+    return (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
 }
 
 bool net_has_output(const struct net *n)

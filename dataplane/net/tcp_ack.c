@@ -184,10 +184,19 @@ static bool ack_is_duplicate(const struct net_conn *c, const struct tcp_segment 
            c->snd_una != c->snd_max && !conn_has(c, CONN_PERSIST);
 }
 
+/* RFC 9293 3.10.7.4, and one thing more: a window that comes with a new ACK holds even if the segment repeats
+ * old data (seq below wl1); kept relative to the new snd_una, the old window would reach too far. */
+static bool window_is_newer(const struct net_conn *c, const struct tcp_segment *s)
+{
+    if (seq_lt(s->ack, c->snd_una))
+        return false;
+    return seq_lt(c->snd_wl2, s->ack) || seq_lt(c->snd_wl1, s->seq) ||
+           (s->seq == c->snd_wl1 && s->ack == c->snd_wl2);
+}
+
 static void send_window_update(struct net_conn *c, const struct tcp_segment *s, uint32_t wnd)
 {
-    if (seq_lt(s->ack, c->snd_una) || seq_lt(s->seq, c->snd_wl1) ||
-        (s->seq == c->snd_wl1 && seq_lt(s->ack, c->snd_wl2)))
+    if (!window_is_newer(c, s))
         return;
     if (wnd != c->snd_wnd)
         conn_output_want(c);

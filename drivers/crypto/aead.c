@@ -7,11 +7,17 @@
 #include "base/secret.h"
 
 #include <limits.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 
 #define BLOCK 16
+
+struct aead_key {
+    EVP_CIPHER_CTX *ecb; /* keyed with K */
+    uint8_t k1[BLOCK];   /* SP 800-38B 6.1 */
+};
 
 struct aead_worker {
     OSSL_LIB_CTX *lib;
@@ -19,22 +25,19 @@ struct aead_worker {
     EVP_CIPHER *gcm;
     EVP_CIPHER_CTX *seal;
     EVP_CIPHER_CTX *open;
+    struct aead_key *fresh; /* keyed anew by every xaes_derive_fresh */
 };
 
-struct aead_key {
-    EVP_CIPHER_CTX *ecb; /* keyed with K */
-    uint8_t k1[BLOCK];   /* SP 800-38B 6.1 */
-};
+static const uint8_t zeros[XAES_KEY_LEN];
 
 _Static_assert(sizeof(struct xaes_derived) == 4 * BLOCK,
                "derivation writes Kx and the commitment in one pass");
 
 static EVP_CIPHER_CTX *gcm_context(const EVP_CIPHER *gcm, int encrypt)
 {
-    static const uint8_t zero_key[32];
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 
-    if (ctx != NULL && EVP_CipherInit_ex2(ctx, gcm, zero_key, zero_key, encrypt, NULL) == 1)
+    if (ctx != NULL && EVP_CipherInit_ex2(ctx, gcm, zeros, zeros, encrypt, NULL) == 1)
         return ctx;
     EVP_CIPHER_CTX_free(ctx);
     return NULL;
@@ -55,7 +58,9 @@ struct aead_worker *aead_worker_new(void)
         w->seal = gcm_context(w->gcm, 1);
         w->open = gcm_context(w->gcm, 0);
     }
-    if (w->ecb == NULL || w->seal == NULL || w->open == NULL) {
+    if (w->ecb != NULL)
+        w->fresh = aead_key_new(w, zeros);
+    if (w->fresh == NULL || w->seal == NULL || w->open == NULL) {
         aead_worker_free(w);
         return NULL;
     }
@@ -66,6 +71,7 @@ void aead_worker_free(struct aead_worker *w)
 {
     if (w == NULL)
         return;
+    aead_key_free(w->fresh);
     EVP_CIPHER_CTX_free(w->seal);
     EVP_CIPHER_CTX_free(w->open);
     EVP_CIPHER_free(w->ecb);
@@ -76,10 +82,10 @@ void aead_worker_free(struct aead_worker *w)
 
 void aead_worker_forget(struct aead_worker *w)
 {
-    static const uint8_t zero_key[32];
-
-    CHECK(EVP_CipherInit_ex2(w->seal, NULL, zero_key, zero_key, 1, NULL) == 1);
-    CHECK(EVP_CipherInit_ex2(w->open, NULL, zero_key, zero_key, 0, NULL) == 1);
+    CHECK(EVP_CipherInit_ex2(w->seal, NULL, zeros, zeros, 1, NULL) == 1);
+    CHECK(EVP_CipherInit_ex2(w->open, NULL, zeros, zeros, 0, NULL) == 1);
+    CHECK(EVP_EncryptInit_ex2(w->fresh->ecb, NULL, zeros, NULL, NULL) == 1);
+    secret_wipe(w->fresh->k1, BLOCK);
 }
 
 static bool ecb_encrypt(EVP_CIPHER_CTX *ctx, const uint8_t *in, size_t len, uint8_t *out)
@@ -92,10 +98,9 @@ static bool ecb_encrypt(EVP_CIPHER_CTX *ctx, const uint8_t *in, size_t len, uint
 /* SP 800-38B 6.1: L = AES(K, 0), K1 = L << 1, and 0x87 into the last byte when a one fell out. */
 static bool derive_k1(struct aead_key *k)
 {
-    static const uint8_t zero[BLOCK];
     uint8_t l[BLOCK];
 
-    if (!ecb_encrypt(k->ecb, zero, BLOCK, l))
+    if (!ecb_encrypt(k->ecb, zeros, BLOCK, l))
         return false;
     uint8_t carry = l[0] >> 7;
     for (size_t i = 0; i < BLOCK; i++)
@@ -107,7 +112,7 @@ static bool derive_k1(struct aead_key *k)
 
 struct aead_key *aead_key_new(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN])
 {
-    struct aead_key *k = calloc(1, sizeof *k);
+    struct aead_key *k = OPENSSL_zalloc(sizeof *k);
 
     if (k == NULL)
         return NULL;
@@ -126,8 +131,7 @@ void aead_key_free(struct aead_key *k)
     if (k == NULL)
         return;
     EVP_CIPHER_CTX_free(k->ecb); /* the provider cleanses the schedule */
-    secret_wipe(k, sizeof *k);
-    free(k);
+    OPENSSL_clear_free(k, sizeof *k);
 }
 
 /* SP 800-108r1 4.1 with CMAC over the one block counter || label 'X' || 00 || N[0..11], its K1 already in. */
@@ -157,6 +161,16 @@ bool xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool w
         secret_wipe(out, sizeof *out);
     }
     return ok;
+}
+
+bool xaes_derive_fresh(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN],
+                       const uint8_t nonce[XAES_NONCE_LEN], struct xaes_derived *out)
+{
+    if (EVP_EncryptInit_ex2(w->fresh->ecb, NULL, key, NULL, NULL) == 1 && derive_k1(w->fresh))
+        return xaes_derive(w->fresh, nonce, true, out);
+    ERR_clear_error();
+    secret_wipe(out, sizeof *out);
+    return false;
 }
 
 static bool update_all(EVP_CIPHER_CTX *ctx, const struct span *aad, size_t aad_parts, struct span in,

@@ -20,7 +20,7 @@ struct aead_key;
 
 struct aead_worker *MUST_USE aead_worker_new(void);
 void aead_worker_free(struct aead_worker *w);
-/* Overwrites what the last message left in the worker's GCM contexts (its Kx). */
+/* Overwrites what the last message left in the worker's own contexts (its Kx, or its K). */
 void aead_worker_forget(struct aead_worker *w);
 
 struct aead_key *MUST_USE aead_key_new(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN]);
@@ -34,6 +34,11 @@ struct xaes_derived {
 };
 bool MUST_USE xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool with_commitment,
                           struct xaes_derived *out);
+
+/* The same with commitment, from the key's bytes and nothing cached: the key schedule and K1 are made anew.
+ * Cost: about twice a derivation, no allocation. */
+bool MUST_USE xaes_derive_fresh(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN],
+                                const uint8_t nonce[XAES_NONCE_LEN], struct xaes_derived *out);
 
 /* AES-256-GCM under d->kx and nonce[12..23].  AAD is the concatenation of its parts.  out:
  * in.len bytes; may be in place.  false on a fault of the library only. */

@@ -293,6 +293,22 @@ static void a_worker_that_forgot_still_seals(void **state)
     assert_memory_equal(a.out, b.out, sizeof a.out);
 }
 
+static void a_fresh_derivation_is_the_cached_one(void **state)
+{
+    struct vector v;
+    struct xaes_derived cached, fresh;
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        vector_load(i == 0 ? "vector_1" : "vector_2", &v);
+        struct aead_key *k = aead_key_new(worker, v.key);
+        assert_true(xaes_derive(k, v.nonce, true, &cached));
+        assert_true(xaes_derive_fresh(worker, v.key, v.nonce, &fresh));
+        assert_memory_equal(&cached, &fresh, sizeof cached);
+        aead_key_free(k);
+    }
+}
+
 static void derivation_without_commitment_leaves_it_zero(void **state)
 {
     static const uint8_t key[32] = {1}, nonce[24], zeros[32];
@@ -323,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_refusal_leaves_no_error_in_the_threads_queue),
         cmocka_unit_test(sealing_and_opening_may_be_in_place),
         cmocka_unit_test(a_worker_that_forgot_still_seals),
+        cmocka_unit_test(a_fresh_derivation_is_the_cached_one),
         cmocka_unit_test(derivation_without_commitment_leaves_it_zero),
     };
     return cmocka_run_group_tests_name("aead", tests, setup, teardown);

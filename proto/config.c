@@ -1,0 +1,836 @@
+#include "proto/config.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <yaml.h>
+
+/* ---- tables: what may stand in the file ---- */
+
+enum kind {
+    KIND_SECTION,  /* a mapping, its settings in the same struct */
+    KIND_TEXT,     /* char[cap] */
+    KIND_BOOL,     /* bool */
+    KIND_U16,      /* uint16_t */
+    KIND_U32,      /* uint32_t */
+    KIND_DURATION, /* uint32_t seconds */
+    KIND_SIZE_MIB, /* uint32_t */
+    KIND_SIZE_KIB, /* uint32_t */
+    KIND_TEXTS,    /* a list: char[count_max][cap] and a uint16_t count */
+    KIND_U16S,     /* a list: uint16_t[count_max] and a uint16_t count */
+    KIND_ITEMS,    /* a list of mappings: struct[count_max], cap bytes each, and a uint16_t count */
+};
+
+struct section;
+
+struct setting {
+    const char *name;
+    enum kind kind;
+    bool required;
+    size_t offset;
+    size_t cap;                          /* bytes of a text or an item */
+    uint64_t min, max;                   /* of a number, in the unit it is stored in */
+    size_t count_offset;                 /* of a list */
+    uint16_t count_max;                  /* of a list */
+    const char *(*wrong)(const char *s); /* of a text: what it must be, NULL when it is that */
+    const struct section *section;       /* of a section or an item */
+};
+
+struct section {
+    const struct setting *settings;
+    size_t count;
+    const char *(*wrong)(
+        const void *base); /* looks at all settings together: what is wrong, NULL = nothing */
+};
+
+#define SECTION(settings_, wrong_)                                                                           \
+    {                                                                                                        \
+        .settings = (settings_), .count = sizeof(settings_) / sizeof((settings_)[0]), .wrong = (wrong_)      \
+    }
+
+/* ---- what texts must be ---- */
+
+static const char *wrong_path(const char *s)
+{
+    return s[0] == '/' && s[1] != 0 ? NULL : "must be an absolute path";
+}
+
+static const char *wrong_empty(const char *s)
+{
+    return s[0] != 0 ? NULL : "must not be empty";
+}
+
+static const char *wrong_device(const char *s)
+{
+    static const char *const kinds[] = {
+        "tap:", "virtio-user:", "vhost:", "af_packet:", "memif:", "memif-server:", "pci:", "loop:"};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strncmp(s, kinds[i], strlen(kinds[i])) == 0 && s[strlen(kinds[i])] != 0)
+            return NULL;
+    return "must be tap:NAME, virtio-user:PATH, af_packet:NAME, memif:PATH or pci:ADDRESS";
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static const char *wrong_mac(const char *s)
+{
+    static const char why[] = "must be six hexadecimal pairs with colons between, the address of one station";
+    int seen = 0;
+
+    if (s[0] == 0)
+        return NULL;
+    if (strlen(s) != 17 || (hex_value(s[1]) & 1) != 0)
+        return why;
+    for (size_t i = 0; i < 17; i++) {
+        int v = hex_value(s[i]);
+
+        if (i % 3 == 2 ? s[i] != ':' : v < 0)
+            return why;
+        seen |= i % 3 == 2 ? 0 : v;
+    }
+    return seen != 0 ? NULL : why;
+}
+
+/* The family of an address, 0 when it is none. */
+static int address_family(const char *s)
+{
+    uint8_t bytes[16];
+
+    return inet_pton(AF_INET, s, bytes) == 1 ? AF_INET : inet_pton(AF_INET6, s, bytes) == 1 ? AF_INET6 : 0;
+}
+
+static const char *wrong_address(const char *s)
+{
+    return s[0] == 0 || address_family(s) != 0 ? NULL : "must be an IPv4 or IPv6 address";
+}
+
+/* The family of ADDRESS/LENGTH, 0 when it is no prefix. */
+static int prefix_family(const char *s)
+{
+    char address[64];
+    const char *slash = strchr(s, '/');
+    unsigned bits = 0;
+
+    if (slash == NULL || (size_t)(slash - s) >= sizeof address || slash[1] == 0 || strlen(slash) > 4)
+        return 0;
+    if (slash[1] == '0' && slash[2] != 0)
+        return 0;
+    for (const char *p = slash + 1; *p != 0; p++) {
+        if (*p < '0' || *p > '9')
+            return 0;
+        bits = bits * 10 + (unsigned)(*p - '0');
+    }
+    memcpy(address, s, (size_t)(slash - s));
+    address[slash - s] = 0;
+    int family = address_family(address);
+    return bits <= (family == AF_INET ? 32u : 128u) ? family : 0;
+}
+
+static const char *wrong_prefix(const char *s)
+{
+    return prefix_family(s) != 0 ? NULL : "must be an address and its prefix length, like 192.0.2.2/24";
+}
+
+static const char *wrong_idle(const char *s)
+{
+    return strcmp(s, "spin") == 0 || strcmp(s, "pause") == 0 || strcmp(s, "sleep") == 0
+               ? NULL
+               : "must be spin, pause or sleep";
+}
+
+/* ---- what settings must be together ---- */
+
+static const char *wrong_route(const void *base)
+{
+    const struct config_route *r = base;
+
+    return r->via[0] == 0 || address_family(r->via) == prefix_family(r->dst)
+               ? NULL
+               : "dst and via must be of one address family";
+}
+
+static const char *wrong_dataplane(const void *base)
+{
+    const struct config *c = base;
+
+    if (c->dataplane.core_count != 0 && c->dataplane.core_count != c->dataplane.workers)
+        return "cores must name one core for each of the workers, or none";
+    if ((c->dataplane.audit_records & (c->dataplane.audit_records - 1)) != 0)
+        return "audit_records must be a power of two";
+    return c->dataplane.versions_max >= c->dataplane.keys_max
+               ? NULL
+               : "versions_max must not be below keys_max: each key has a version";
+}
+
+static const char *wrong_auth(const void *base)
+{
+    const struct config *c = base;
+
+    for (uint16_t i = 0; i < c->auth.issuer_count; i++)
+        for (uint16_t j = 0; j < i; j++)
+            if (strcmp(c->auth.issuers[i].iss, c->auth.issuers[j].iss) == 0)
+                return "two issuers have the same iss";
+    return NULL;
+}
+
+static const char *wrong_all(const void *base)
+{
+    const struct config *c = base;
+
+    return c->nic.queues >= c->dataplane.workers
+               ? NULL
+               : "nic.queues must not be below dataplane.workers: each worker "
+                 "polls its own queue";
+}
+
+/* ---- the file ---- */
+
+#define OFFSET(member) offsetof(struct config, member)
+#define SIZE(member)   sizeof(((struct config *)0)->member)
+
+static const struct setting nic_settings[] = {
+    {.name = "device",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = OFFSET(nic.device),
+     .cap = SIZE(nic.device),
+     .wrong = wrong_device},
+    {.name = "mac", .kind = KIND_TEXT, .offset = OFFSET(nic.mac), .cap = SIZE(nic.mac), .wrong = wrong_mac},
+    {.name = "mtu", .kind = KIND_U16, .offset = OFFSET(nic.mtu), .min = 1280, .max = 9000},
+    {.name = "queues", .kind = KIND_U16, .offset = OFFSET(nic.queues), .min = 1, .max = WORKERS_MAX},
+    {.name = "hugepages", .kind = KIND_BOOL, .offset = OFFSET(nic.hugepages)},
+    {.name = "memory", .kind = KIND_SIZE_MIB, .offset = OFFSET(nic.memory_mb), .min = 64, .max = 65536},
+};
+
+static const struct setting route_settings[] = {
+    {.name = "dst",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = offsetof(struct config_route, dst),
+     .cap = sizeof(((struct config_route *)0)->dst),
+     .wrong = wrong_prefix},
+    {.name = "via",
+     .kind = KIND_TEXT,
+     .offset = offsetof(struct config_route, via),
+     .cap = sizeof(((struct config_route *)0)->via),
+     .wrong = wrong_address},
+};
+static const struct section route_section = SECTION(route_settings, wrong_route);
+
+static const struct setting net_settings[] = {
+    {.name = "addresses",
+     .kind = KIND_TEXTS,
+     .required = true,
+     .offset = OFFSET(net.addresses),
+     .cap = SIZE(net.addresses[0]),
+     .count_offset = OFFSET(net.address_count),
+     .count_max = CONFIG_ADDRESSES_MAX,
+     .wrong = wrong_prefix},
+    {.name = "routes",
+     .kind = KIND_ITEMS,
+     .offset = OFFSET(net.routes),
+     .cap = SIZE(net.routes[0]),
+     .count_offset = OFFSET(net.route_count),
+     .count_max = CONFIG_ROUTES_MAX,
+     .section = &route_section},
+    {.name = "port", .kind = KIND_U16, .offset = OFFSET(net.port), .min = 1, .max = 65535},
+    {.name = "connections_max",
+     .kind = KIND_U32,
+     .offset = OFFSET(net.connections_max),
+     .min = 16,
+     .max = 1048576},
+};
+
+static const struct setting dataplane_settings[] = {
+    {.name = "workers", .kind = KIND_U16, .offset = OFFSET(dataplane.workers), .min = 1, .max = WORKERS_MAX},
+    {.name = "cores",
+     .kind = KIND_U16S,
+     .offset = OFFSET(dataplane.cores),
+     .count_offset = OFFSET(dataplane.core_count),
+     .count_max = WORKERS_MAX,
+     .max = 1023},
+    {.name = "idle",
+     .kind = KIND_TEXT,
+     .offset = OFFSET(dataplane.idle),
+     .cap = SIZE(dataplane.idle),
+     .wrong = wrong_idle},
+    {.name = "keys_max", .kind = KIND_U32, .offset = OFFSET(dataplane.keys_max), .min = 16, .max = 4194304},
+    {.name = "versions_max",
+     .kind = KIND_U32,
+     .offset = OFFSET(dataplane.versions_max),
+     .min = 16,
+     .max = 4194304},
+    {.name = "audit_records",
+     .kind = KIND_U32,
+     .offset = OFFSET(dataplane.audit_records),
+     .min = 1024,
+     .max = 16777216},
+};
+
+#define PATH_SETTING(name_, member, required_)                                                               \
+    {                                                                                                        \
+        .name = (name_), .kind = KIND_TEXT, .required = (required_), .offset = OFFSET(member),               \
+        .cap = SIZE(member), .wrong = wrong_path                                                             \
+    }
+
+static const struct setting ctrl_settings[] = {
+    PATH_SETTING("state_dir", ctrl.state_dir, false),
+    PATH_SETTING("ctl_socket", ctrl.ctl_socket, false),
+    PATH_SETTING("admin_socket", ctrl.admin_socket, false),
+    PATH_SETTING("audit_dir", ctrl.audit_dir, false),
+};
+
+/* The range of Argon2's parameters: RFC 9106 4, from what a small machine can spare to what a start can wait
+ * for. */
+static const struct setting seal_settings[] = {
+    PATH_SETTING("passphrase_file", seal.passphrase_file, true),
+    {.name = "argon2_memory",
+     .kind = KIND_SIZE_KIB,
+     .offset = OFFSET(seal.argon2_memory_kib),
+     .min = 8192,
+     .max = 4194304},
+    {.name = "argon2_passes", .kind = KIND_U32, .offset = OFFSET(seal.argon2_passes), .min = 1, .max = 64},
+};
+
+static const struct setting tls_settings[] = {
+    PATH_SETTING("certificate_file", tls.certificate_file, true),
+    PATH_SETTING("key_file", tls.key_file, true),
+};
+
+static const struct setting issuer_settings[] = {
+    {.name = "iss",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = offsetof(struct config_issuer, iss),
+     .cap = CONFIG_TEXT_CAP,
+     .wrong = wrong_empty},
+    {.name = "jwks_file",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = offsetof(struct config_issuer, jwks_file),
+     .cap = CONFIG_TEXT_CAP,
+     .wrong = wrong_path},
+    {.name = "jwks_fresh",
+     .kind = KIND_DURATION,
+     .offset = offsetof(struct config_issuer, jwks_fresh_s),
+     .min = 60,
+     .max = 30 * 86400},
+};
+static const struct section issuer_section = SECTION(issuer_settings, NULL);
+
+static const struct setting auth_settings[] = {
+    {.name = "issuers",
+     .kind = KIND_ITEMS,
+     .offset = OFFSET(auth.issuers),
+     .cap = SIZE(auth.issuers[0]),
+     .count_offset = OFFSET(auth.issuer_count),
+     .count_max = ISSUERS_MAX,
+     .section = &issuer_section},
+    {.name = "audiences",
+     .kind = KIND_TEXTS,
+     .required = true,
+     .offset = OFFSET(auth.audiences),
+     .cap = SIZE(auth.audiences[0]),
+     .count_offset = OFFSET(auth.audience_count),
+     .count_max = AUDIENCES_MAX,
+     .wrong = wrong_empty},
+};
+
+static const struct section nic_section = SECTION(nic_settings, NULL);
+static const struct section net_section = SECTION(net_settings, NULL);
+static const struct section dataplane_section = SECTION(dataplane_settings, wrong_dataplane);
+static const struct section ctrl_section = SECTION(ctrl_settings, NULL);
+static const struct section seal_section = SECTION(seal_settings, NULL);
+static const struct section tls_section = SECTION(tls_settings, NULL);
+static const struct section auth_section = SECTION(auth_settings, wrong_auth);
+
+static const struct setting all_settings[] = {
+    {.name = "nic", .kind = KIND_SECTION, .section = &nic_section},
+    {.name = "net", .kind = KIND_SECTION, .section = &net_section},
+    {.name = "dataplane", .kind = KIND_SECTION, .section = &dataplane_section},
+    {.name = "ctrl", .kind = KIND_SECTION, .section = &ctrl_section},
+    {.name = "seal", .kind = KIND_SECTION, .section = &seal_section},
+    {.name = "tls", .kind = KIND_SECTION, .section = &tls_section},
+    {.name = "auth", .kind = KIND_SECTION, .section = &auth_section},
+};
+static const struct section whole_file = SECTION(all_settings, wrong_all);
+
+static void set_text(char *out, size_t cap, const char *text)
+{
+    snprintf(out, cap, "%s", text);
+}
+
+static void set_defaults(struct config *c)
+{
+    memset(c, 0, sizeof *c);
+    c->nic.mtu = 1500;
+    c->nic.queues = 1;
+    c->nic.memory_mb = 256;
+    c->net.port = 443;
+    c->net.connections_max = 4096;
+    c->dataplane.workers = 1;
+    set_text(c->dataplane.idle, sizeof c->dataplane.idle, "pause");
+    c->dataplane.keys_max = 131072;
+    c->dataplane.versions_max = 262144;
+    c->dataplane.audit_records = 1048576;
+    set_text(c->ctrl.state_dir, CONFIG_TEXT_CAP, "/var/lib/wirewrap");
+    set_text(c->ctrl.ctl_socket, CONFIG_TEXT_CAP, "/run/wirewrap/ctl.sock");
+    set_text(c->ctrl.admin_socket, CONFIG_TEXT_CAP, "/run/wirewrap/admin.sock");
+    set_text(c->ctrl.audit_dir, CONFIG_TEXT_CAP, "/var/log/wirewrap");
+    c->seal.argon2_memory_kib = 65536;
+    c->seal.argon2_passes = 3;
+    for (size_t i = 0; i < ISSUERS_MAX; i++)
+        c->auth.issuers[i].jwks_fresh_s = 3600;
+}
+
+/* ---- reading ---- */
+
+#define NAME_CAP  96
+#define QUOTE_CAP 64
+
+struct parser {
+    yaml_parser_t yaml;
+    yaml_event_t event; /* the current one; empty before the first */
+    size_t name_line;   /* where the value being read was named */
+    struct config_error *err;
+};
+
+__attribute__((format(printf, 3, 4))) static bool fail(struct parser *p, size_t line, const char *format, ...)
+{
+    va_list args;
+
+    p->err->line = (uint32_t)line;
+    va_start(args, format);
+    vsnprintf(p->err->text, sizeof p->err->text, format, args);
+    va_end(args);
+    return false;
+}
+
+/* The 1-based line that the current event begins on. */
+static size_t line_of(const struct parser *p)
+{
+    return p->event.start_mark.line + 1;
+}
+
+/* What the file says, fit for an error text: shortened, without bytes that a terminal would obey. */
+static const char *quote(const char *s, char out[QUOTE_CAP])
+{
+    size_t len = 0;
+
+    for (; s[len] != 0 && len < QUOTE_CAP - 4; len++)
+        out[len] = (uint8_t)s[len] < 0x20 || s[len] == 0x7f ? '?' : s[len];
+    set_text(out + len, QUOTE_CAP - len, s[len] != 0 ? "..." : "");
+    return out;
+}
+
+/* Anchors, aliases and tags let a file mean what it does not show. */
+static bool check_plain(struct parser *p)
+{
+    const yaml_event_t *e = &p->event;
+    const yaml_char_t *anchor = NULL, *tag = NULL;
+
+    if (e->type == YAML_ALIAS_EVENT)
+        return fail(p, line_of(p), "an alias (*%s) is not allowed here", (const char *)e->data.alias.anchor);
+    if (e->type == YAML_SCALAR_EVENT) {
+        anchor = e->data.scalar.anchor;
+        tag = e->data.scalar.tag;
+    } else if (e->type == YAML_SEQUENCE_START_EVENT) {
+        anchor = e->data.sequence_start.anchor;
+        tag = e->data.sequence_start.tag;
+    } else if (e->type == YAML_MAPPING_START_EVENT) {
+        anchor = e->data.mapping_start.anchor;
+        tag = e->data.mapping_start.tag;
+    }
+    if (anchor != NULL)
+        return fail(p, line_of(p), "an anchor (&%s) is not allowed here", (const char *)anchor);
+    if (tag != NULL)
+        return fail(p, line_of(p), "a tag (%s) is not allowed here", (const char *)tag);
+    return true;
+}
+
+/* Makes the next event the current one. */
+static bool step(struct parser *p)
+{
+    yaml_event_delete(&p->event);
+    memset(&p->event, 0, sizeof p->event);
+    if (yaml_parser_parse(&p->yaml, &p->event) != 1)
+        return fail(p, p->yaml.problem_mark.line + 1, "not YAML: %s",
+                    p->yaml.problem != NULL ? p->yaml.problem : "out of memory");
+    return check_plain(p);
+}
+
+static bool is_plain_scalar(const struct parser *p)
+{
+    return p->event.type == YAML_SCALAR_EVENT && p->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
+
+static const char *scalar(const struct parser *p)
+{
+    return (const char *)p->event.data.scalar.value;
+}
+
+/* ---- values ---- */
+
+/* Digits at the front of s, saturating far above every maximum; where they end. */
+static const char *read_digits(const char *s, uint64_t *out)
+{
+    *out = 0;
+    for (; *s >= '0' && *s <= '9'; s++)
+        *out = *out < UINT64_C(1) << 50 ? *out * 10 + (uint64_t)(*s - '0') : *out;
+    return s;
+}
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+static const struct unit time_units[] = {{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0}};
+static const struct unit size_units[] = {{"KiB", 1}, {"MiB", 1024}, {"GiB", 1024 * 1024}, {NULL, 0}};
+
+/* v of the smallest unit, in the largest that says it exactly. */
+static const char *with_unit(uint64_t v, const struct unit *units, char out[32])
+{
+    const struct unit *best = units;
+
+    for (const struct unit *u = units; u->name != NULL; u++)
+        if (v % u->factor == 0)
+            best = u;
+    snprintf(out, 32, "%" PRIu64 "%s", v / best->factor, best->name);
+    return out;
+}
+
+static bool read_number(struct parser *p, const char *name, uint64_t min, uint64_t max, uint64_t *out)
+{
+    char quoted[QUOTE_CAP];
+
+    if (!is_plain_scalar(p) || scalar(p)[0] == 0 || *read_digits(scalar(p), out) != 0)
+        return fail(p, line_of(p), "%s: must be a whole number", name);
+    if (*out < min || *out > max)
+        return fail(p, line_of(p), "%s: must be between %" PRIu64 " and %" PRIu64 ", not %s", name, min, max,
+                    quote(scalar(p), quoted));
+    return true;
+}
+
+/* A number with its unit; min, max and *out count the first unit times scale. */
+static bool read_quantity(struct parser *p, const char *name, const struct setting *s,
+                          const struct unit *units, uint64_t scale, uint64_t *out)
+{
+    char low[32], high[32], quoted[QUOTE_CAP];
+    bool is_time = units == time_units;
+    uint64_t v;
+
+    if (!is_plain_scalar(p) || scalar(p)[0] < '0' || scalar(p)[0] > '9')
+        return fail(p, line_of(p), "%s: must be %s", name,
+                    is_time ? "a duration, like 30s or 1h" : "a size, like 64MiB");
+    const char *unit = read_digits(scalar(p), &v);
+    while (units->name != NULL && strcmp(units->name, unit) != 0)
+        units++;
+    if (units->name == NULL)
+        return fail(p, line_of(p), "%s: %s has %s; the units are %s", name, quote(scalar(p), quoted),
+                    unit[0] == 0 ? "no unit" : "an unknown unit",
+                    is_time ? "s, m, h and d" : "KiB, MiB and GiB");
+    v *= units->factor;
+    if (v < s->min * scale || v > s->max * scale || v % scale != 0)
+        return fail(p, line_of(p), "%s: must be between %s and %s%s, not %s", name,
+                    with_unit(s->min * scale, is_time ? time_units : size_units, low),
+                    with_unit(s->max * scale, is_time ? time_units : size_units, high),
+                    scale != 1 ? " in whole MiB" : "", quote(scalar(p), quoted));
+    *out = v / scale;
+    return true;
+}
+
+static bool read_bool(struct parser *p, const char *name, bool *out)
+{
+    if (!is_plain_scalar(p) || (strcmp(scalar(p), "true") != 0 && strcmp(scalar(p), "false") != 0))
+        return fail(p, line_of(p), "%s: must be true or false", name);
+    *out = scalar(p)[0] == 't';
+    return true;
+}
+
+static bool is_null(const struct parser *p)
+{
+    const char *s = scalar(p);
+
+    return is_plain_scalar(p) && (s[0] == 0 || strcmp(s, "~") == 0 || strcmp(s, "null") == 0);
+}
+
+/* A text, plain or in quotes; an empty one only in quotes, since a name without a value is a slip. */
+static bool read_text(struct parser *p, const char *name, const struct setting *s, char *out)
+{
+    char quoted[QUOTE_CAP];
+
+    if (p->event.type != YAML_SCALAR_EVENT || is_null(p))
+        return fail(p, line_of(p), "%s: must be a text", name);
+    size_t len = p->event.data.scalar.length;
+    for (size_t i = 0; i < len; i++)
+        if ((uint8_t)scalar(p)[i] < 0x20 || scalar(p)[i] == 0x7f)
+            return fail(p, line_of(p), "%s: must not hold a control character", name);
+    if (len >= s->cap)
+        return fail(p, line_of(p), "%s: must not be longer than %zu bytes", name, s->cap - 1);
+    const char *wrong = s->wrong != NULL ? s->wrong(scalar(p)) : NULL;
+    if (wrong != NULL)
+        return fail(p, line_of(p), "%s: %s, not '%s'", name, wrong, quote(scalar(p), quoted));
+    memcpy(out, scalar(p), len + 1);
+    return true;
+}
+
+static bool read_mapping(struct parser *p, const char *name, const struct section *section, uint8_t *base);
+
+/* One element of a list, at its place. */
+static bool read_element(struct parser *p, const char *name, const struct setting *s, uint8_t *base,
+                         uint16_t i)
+{
+    uint8_t *list = base + s->offset;
+    uint64_t number;
+
+    switch (s->kind) {
+    case KIND_TEXTS:
+        return read_text(p, name, s, (char *)list + i * s->cap);
+    case KIND_U16S:
+        if (!read_number(p, name, s->min, s->max, &number))
+            return false;
+        ((uint16_t *)list)[i] = (uint16_t)number;
+        return true;
+    default:
+        p->name_line = line_of(p);
+        return read_mapping(p, name, s->section, list + i * s->cap);
+    }
+}
+
+static bool read_list(struct parser *p, const char *name, const struct setting *s, uint8_t *base)
+{
+    uint16_t *count = (uint16_t *)(base + s->count_offset);
+    size_t line = line_of(p);
+    char element[NAME_CAP];
+
+    if (p->event.type != YAML_SEQUENCE_START_EVENT)
+        return fail(p, line, "%s: must be a list", name);
+    for (;;) {
+        if (!step(p))
+            return false;
+        if (p->event.type == YAML_SEQUENCE_END_EVENT)
+            break;
+        if (*count == s->count_max)
+            return fail(p, line_of(p), "%s: must not have more than %u elements", name, s->count_max);
+        snprintf(element, sizeof element, "%.80s[%u]", name, *count);
+        if (!read_element(p, element, s, base, *count))
+            return false;
+        ++*count;
+    }
+    return (s->required && *count == 0) ? fail(p, line, "%s: must not be empty", name) : true;
+}
+
+static bool read_value(struct parser *p, const char *name, const struct setting *s, uint8_t *base)
+{
+    uint8_t *place = base + s->offset;
+    uint64_t number = 0;
+    bool ok = false;
+
+    switch (s->kind) {
+    case KIND_SECTION:
+        return read_mapping(p, name, s->section, base);
+    case KIND_TEXT:
+        return read_text(p, name, s, (char *)place);
+    case KIND_BOOL:
+        return read_bool(p, name, (bool *)place);
+    case KIND_TEXTS:
+    case KIND_U16S:
+    case KIND_ITEMS:
+        return read_list(p, name, s, base);
+    case KIND_U16:
+        if (!read_number(p, name, s->min, s->max, &number))
+            return false;
+        *(uint16_t *)place = (uint16_t)number;
+        return true;
+    case KIND_U32:
+        ok = read_number(p, name, s->min, s->max, &number);
+        break;
+    case KIND_DURATION:
+        ok = read_quantity(p, name, s, time_units, 1, &number);
+        break;
+    case KIND_SIZE_KIB:
+        ok = read_quantity(p, name, s, size_units, 1, &number);
+        break;
+    case KIND_SIZE_MIB:
+        ok = read_quantity(p, name, s, size_units, 1024, &number);
+        break;
+    }
+    if (ok)
+        *(uint32_t *)place = (uint32_t)number;
+    return ok;
+}
+
+/* ---- names ---- */
+
+#define DISTANCE_CAP 48
+
+/* How many insertions, deletions and replacements make b of a; both cut to DISTANCE_CAP. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[DISTANCE_CAP + 1], a_len = strnlen(a, DISTANCE_CAP), b_len = strnlen(b, DISTANCE_CAP);
+
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t replace = diagonal + (a[i - 1] != b[j - 1]);
+            size_t shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+
+            diagonal = row[j];
+            row[j] = replace < shift ? replace : shift;
+        }
+    }
+    return row[b_len];
+}
+
+/* "net." for a setting of the section net, "" at the top. */
+static void join_names(char out[NAME_CAP], const char *section, const char *name)
+{
+    snprintf(out, NAME_CAP, "%s%s%s", section, section[0] != 0 ? "." : "", name);
+}
+
+/* The nearest known name: of this section, or the same name in the section where it belongs. */
+static void nearest_name(const char *key, const char *where, const struct section *section,
+                         char out[NAME_CAP])
+{
+    const struct setting *best = &section->settings[0];
+
+    for (size_t i = 0; i < whole_file.count; i++) {
+        const struct section *other = all_settings[i].section;
+
+        for (size_t j = 0; j < other->count; j++) {
+            if (other != section && strcmp(other->settings[j].name, key) == 0) {
+                join_names(out, all_settings[i].name, key);
+                return;
+            }
+        }
+    }
+    for (size_t i = 1; i < section->count; i++)
+        if (edit_distance(key, section->settings[i].name) < edit_distance(key, best->name))
+            best = &section->settings[i];
+    join_names(out, where, best->name);
+}
+
+static bool fail_unknown(struct parser *p, const char *where, const struct section *section)
+{
+    char near[NAME_CAP], full[NAME_CAP], quoted[QUOTE_CAP];
+
+    join_names(full, where, quote(scalar(p), quoted));
+    nearest_name(scalar(p), where, section, near);
+    return fail(p, line_of(p), "unknown key %s; did you mean %s?", full, near);
+}
+
+/* What is required and was not given, in a section that begins on this line or is not there at all. */
+static bool check_missing(struct parser *p, size_t line, const char *where, const struct section *section,
+                          uint32_t seen)
+{
+    char name[NAME_CAP];
+
+    for (size_t i = 0; i < section->count; i++) {
+        const struct setting *s = &section->settings[i];
+
+        if (seen & UINT32_C(1) << i)
+            continue;
+        join_names(name, where, s->name);
+        if (s->required)
+            return fail(p, line, "%s is missing", name);
+        if (s->kind == KIND_SECTION && !check_missing(p, line, name, s->section, 0))
+            return false;
+    }
+    return true;
+}
+
+/* One key and its value; the key is the current event.  seen: the settings that came before. */
+static bool read_setting(struct parser *p, const char *where, const struct section *section, uint8_t *base,
+                         uint32_t *seen)
+{
+    char name[NAME_CAP];
+    size_t i = 0;
+
+    if (p->event.type != YAML_SCALAR_EVENT)
+        return fail(p, line_of(p), "a key must be a name");
+    while (i < section->count && strcmp(section->settings[i].name, scalar(p)) != 0)
+        i++;
+    if (i == section->count)
+        return fail_unknown(p, where, section);
+    join_names(name, where, section->settings[i].name);
+    if (*seen & UINT32_C(1) << i)
+        return fail(p, line_of(p), "%s is given twice", name);
+    *seen |= UINT32_C(1) << i;
+    p->name_line = line_of(p);
+    return step(p) && read_value(p, name, &section->settings[i], base);
+}
+
+/* Nothing at all stands for an empty section: all of its lines may be comments. */
+static bool section_begins(const struct parser *p, bool *empty)
+{
+    *empty = p->event.type == YAML_SCALAR_EVENT && is_plain_scalar(p) && scalar(p)[0] == 0;
+    return *empty || p->event.type == YAML_MAPPING_START_EVENT;
+}
+
+/* Recurses as deep as the tables do, whatever the file holds. */
+static bool read_mapping(struct parser *p, const char *name, const struct section *section, uint8_t *base)
+{
+    size_t line = p->name_line;
+    uint32_t seen = 0;
+    bool ended;
+
+    if (!section_begins(p, &ended))
+        return fail(p, line_of(p), "%s: must be a mapping of names to values",
+                    name[0] != 0 ? name : "the file");
+    while (!ended) {
+        if (!step(p))
+            return false;
+        ended = p->event.type == YAML_MAPPING_END_EVENT;
+        if (!ended && !read_setting(p, name, section, base, &seen))
+            return false;
+    }
+    if (!check_missing(p, line, name, section, seen))
+        return false;
+    const char *wrong = section->wrong != NULL ? section->wrong(base) : NULL;
+    return wrong == NULL || fail(p, line, "%s%s%s", name, name[0] != 0 ? ": " : "", wrong);
+}
+
+static bool read_file(struct parser *p, struct config *out)
+{
+    if (!step(p) || !step(p)) /* the stream begins; then a document, or nothing */
+        return false;
+    if (p->event.type == YAML_STREAM_END_EVENT)
+        return fail(p, 1, "the file is empty");
+    if (!step(p) || !read_mapping(p, "", &whole_file, (uint8_t *)out))
+        return false;
+    if (!step(p) || !step(p)) /* the document ends, and the stream with it */
+        return false;
+    return p->event.type == YAML_STREAM_END_EVENT || fail(p, line_of(p), "a second document is not allowed");
+}
+
+bool config_parse(struct span yaml, struct config *out, struct config_error *err)
+{
+    struct parser p = {.err = err, .name_line = 1};
+
+    set_defaults(out);
+    if (yaml.len > CONFIG_LEN_MAX)
+        return fail(&p, 1, "the file is longer than %d bytes", CONFIG_LEN_MAX);
+    if (yaml_parser_initialize(&p.yaml) != 1)
+        return fail(&p, 1, "out of memory");
+    yaml_parser_set_encoding(&p.yaml, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&p.yaml, yaml.ptr, yaml.len);
+    bool ok = read_file(&p, out);
+    yaml_event_delete(&p.event);
+    yaml_parser_delete(&p.yaml);
+    return ok;
+}
