@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_KEYS_FIXTURE_H
 #define TESTS_UNIT_KEYS_FIXTURE_H
 
+#include "base/secret.h"
 #include "base/secret_priv.h"
 #include "dataplane/keys/keys.h"
 #include "tests/unit/test.h"
@@ -102,7 +103,7 @@ static inline int stage_version(struct keys *k, uint32_t n, uint32_t v, uint8_t 
     fixture_material(n, v, material);
     m.material = secret_of(material, state == KEY_STATE_DESTROYED ? 0 : sizeof material);
     int refusal = keys_stage_version(k, &m);
-    memset(material, 0, sizeof material);
+    secret_wipe(material, sizeof material);
     return refusal;
 }
 
