@@ -46,6 +46,14 @@ static void collect_names(const mbedtls_x509_crt *crt, char *out, size_t cap)
     }
 }
 
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text < 0x20 || *text > 0x7e)
+            *text = '?';
+    }
+}
+
 static void take_facts(const mbedtls_x509_crt *leaf, struct certificate_facts *out)
 {
     uint8_t digest[MBED_DIGEST_LEN];
@@ -53,6 +61,8 @@ static void take_facts(const mbedtls_x509_crt *leaf, struct certificate_facts *o
     if (mbedtls_x509_dn_gets(out->subject, sizeof out->subject, &leaf->subject) < 0)
         out->subject[0] = '\0';
     collect_names(leaf, out->names, sizeof out->names);
+    make_printable(out->subject);
+    make_printable(out->names);
     snprintf(out->key, sizeof out->key, "%s %zu", mbedtls_pk_get_name(&leaf->pk),
              mbedtls_pk_get_bitlen(&leaf->pk));
     time_text(&leaf->valid_from, out->not_before);

@@ -2,6 +2,7 @@
 #include "ctrl/policy.h"
 
 #include "base/check.h"
+#include "ctrl/nearest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,55 +33,6 @@ const char *policy_reason_name(unsigned number)
     return reason_names[number];
 }
 
-/* ---- did you mean ---- */
-
-#define WORD_MAX 64
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t distance(struct span a, struct span b)
-{
-    size_t row[WORD_MAX + 1];
-
-    for (size_t j = 0; j <= b.len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t above = row[j];
-
-            row[j] = least(least(row[j], row[j - 1]) + 1, diagonal + (a.ptr[i - 1] == b.ptr[j - 1] ? 0 : 1));
-            diagonal = above;
-        }
-    }
-    return row[b.len];
-}
-
-const char *policy_nearest(struct span word, const char *const *words, size_t count)
-{
-    const char *best = words[0];
-    size_t best_distance = SIZE_MAX;
-
-    if (word.len > WORD_MAX)
-        word.len = WORD_MAX;
-    for (size_t i = 0; i < count; i++) {
-        struct span w = span_str(words[i]);
-
-        w.len = least(w.len, WORD_MAX);
-        size_t d = distance(word, w);
-        if (d < best_distance) {
-            best_distance = d;
-            best = words[i];
-        }
-    }
-    return best;
-}
-
 /* ---- parsing ---- */
 
 struct parse {
@@ -107,8 +59,8 @@ static bool bad_word(struct parse *p, const yaml_node_t *node, const char *what,
 
     if (node->type == YAML_SCALAR_NODE)
         w = span_of(node->data.scalar.value, node->data.scalar.length);
-    snprintf(text, sizeof text, "%s \"%.*s\"; did you mean \"%s\"?", what, (int)least(w.len, WORD_MAX),
-             w.len == 0 ? "" : (const char *)w.ptr, policy_nearest(w, words, count));
+    snprintf(text, sizeof text, "%s \"%.*s\"; did you mean \"%s\"?", what, (int)(w.len < 64 ? w.len : 64),
+             w.len == 0 ? "" : (const char *)w.ptr, nearest_word(w, words, count));
     return bad(p, node, text);
 }
 
@@ -195,7 +147,7 @@ static bool take_list(struct parse *p, const yaml_node_t *node,
 
 static bool take_reasons(struct parse *p, const yaml_node_t *node)
 {
-    p->reasons_are_all = span_is(scalar(node), "all");
+    p->reasons_are_all = span_is(scalar(node), "all") || span_is(scalar(node), "any");
     p->policy.reasons = 0;
     if (p->reasons_are_all) {
         p->policy.reasons = ACCESS_REASONS_ALL & ~ACCESS_REASON_ABSENT_BIT;

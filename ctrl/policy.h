@@ -1,7 +1,7 @@
 /* The policy file of a key: who may use it, for which reasons, and how a refusal is answered.
  *
  *     callers: [service-1@gcp-sa-ekms.iam.gserviceaccount.com]
- *     reasons: all                  # or a list of names, e.g. [CUSTOMER_INITIATED_ACCESS]
+ *     reasons: all                  # or any, which says the same, or a list such as [CUSTOMER_INITIATED_ACCESS]
  *     allow_missing_reason: true    # default: true with "all", else false
  *     allow_unknown_reason: false   # default: false
  *     deny_status: 403              # or 400
@@ -20,8 +20,5 @@ bool MUST_USE policy_parse(struct span text, struct policy *out, struct refusal 
 
 /* Number 0..ACCESS_REASON_LAST as in AccessReasonContext.Reason. */
 const char *policy_reason_name(unsigned number);
-
-/* Edit distance, for "did you mean": small words only. */
-const char *policy_nearest(struct span word, const char *const *words, size_t count);
 
 #endif

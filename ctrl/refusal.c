@@ -3,6 +3,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* A text may quote what somebody sent: it goes into logs and JSON as printable ASCII. */
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text < 0x20 || *text > 0x7e)
+            *text = '?';
+    }
+}
+
 bool refuse(struct refusal *r, const char *code, const char *next, const char *fmt, ...)
 {
     va_list ap;
@@ -14,5 +23,6 @@ bool refuse(struct refusal *r, const char *code, const char *next, const char *f
     va_start(ap, fmt);
     vsnprintf(r->text, sizeof r->text, fmt, ap);
     va_end(ap);
+    make_printable(r->text);
     return false;
 }

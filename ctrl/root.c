@@ -36,23 +36,18 @@ static bool slot_refuse(uint8_t number, enum seal_status status, const struct ro
 static bool make_first_slot(struct store *s, struct mbed_rng *rng, const struct root_options *o,
                             struct span passphrase, uint8_t *srk, struct refusal *why)
 {
-    struct seal_cost cost = o->cost;
     uint8_t slot[SEAL_SLOT_LEN];
 
-    if (cost.memory_kib == 0)
-        cost.memory_kib = ROOT_MEMORY_KIB_DEFAULT;
-    if (cost.passes == 0)
-        cost.passes = ROOT_PASSES_DEFAULT;
     mbed_random(rng, srk, SEAL_SRK_LEN);
-    enum seal_status status = seal_passphrase_create(rng, 0, o->shard, cost, passphrase, srk, slot);
+    enum seal_status status = seal_passphrase_create(rng, 0, o->shard, o->cost, passphrase, srk, slot);
     if (status == SEAL_CORRUPT)
         return refuse(why, "bad_config", "see docs/OPERATIONS.md, \"seal\"",
-                      "seal.argon2_memory_kib must be %u..%u and seal.argon2_passes 1..%u",
+                      "seal.argon2_memory must be %u..%u KiB and seal.argon2_passes 1..%u",
                       SEAL_MEMORY_KIB_MIN, SEAL_MEMORY_KIB_MAX, SEAL_PASSES_MAX);
     if (status != SEAL_OK)
         return slot_refuse(0, status, o, why);
-    log_info("root key made", F("slot", 0), F("kind", "passphrase"), F("argon2_memory_kib", cost.memory_kib),
-             F("argon2_passes", cost.passes));
+    log_info("root key made", F("slot", 0), F("kind", "passphrase"),
+             F("argon2_memory_kib", o->cost.memory_kib), F("argon2_passes", o->cost.passes));
     return store_slot_put(s, 0, span_of(slot, sizeof slot), why);
 }
 

@@ -8,14 +8,9 @@
 struct root_options {
     uint16_t shard;
     const char *passphrase_file; /* see seal_passphrase_read; empty = "credential:wirewrap-passphrase" */
-    struct seal_cost cost;       /* of a slot made now; 0 = the default */
+    struct seal_cost cost;       /* of a slot made now */
     bool may_create;             /* a store without slots gets its first */
 };
-
-/* Argon2id for a slot that unlocks everything and is opened once per start: RFC 9106 section 4's second choice is
- * 64 MiB and 3 passes; a server can give more. */
-#define ROOT_MEMORY_KIB_DEFAULT (256u * 1024)
-#define ROOT_PASSES_DEFAULT     4
 
 /* srk: SEAL_SRK_LEN bytes of locked pages of the caller's.  Any slot that opens will do. */
 bool MUST_USE root_open(struct store *s, struct mbed_rng *rng, const struct root_options *o, uint8_t *srk,

@@ -1,0 +1,614 @@
+#include "ctrl/admin.h"
+
+#include "base/check.h"
+#include "ctrl/policy.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* One command: what it needs of the request, what it puts into the reply. */
+struct call {
+    struct daemon *d;
+    const json_t *request;
+    json_t *reply;
+    struct refusal why;
+    bool changed;       /* committed: wait for the dataplane */
+    bool must_be_acked; /* it took something away */
+};
+
+/* ---- requests ---- */
+
+static const char *text_of(struct call *c, const char *name)
+{
+    const json_t *v = json_object_get(c->request, name);
+
+    if (json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v))
+        return json_string_value(v);
+    refuse(&c->why, "bad_request", "wwctl and ww-ctrl must be of one version",
+           "\"%s\" must be given, as text", name);
+    return NULL;
+}
+
+static bool number_of(struct call *c, const char *name, int64_t fallback, int64_t min, int64_t max,
+                      int64_t *out)
+{
+    const json_t *v = json_object_get(c->request, name);
+
+    *out = fallback;
+    if (v == NULL)
+        return true;
+    *out = (int64_t)json_integer_value(v);
+    if (!json_is_integer(v) || *out < min || *out > max)
+        return refuse(&c->why, "bad_request", "give a number in that range", "\"%s\" must be %lld..%lld",
+                      name, (long long)min, (long long)max);
+    return true;
+}
+
+/* ---- telling ---- */
+
+static json_t *time_json(int64_t unix_s)
+{
+    char text[32];
+    time_t t = (time_t)unix_s;
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return json_string(text);
+}
+
+static json_t *hex_json(const uint8_t *p, size_t len)
+{
+    char text[2 * 32 + 1];
+
+    CHECK(len <= 32);
+    for (size_t i = 0; i < len; i++)
+        snprintf(text + 2 * i, 3, "%02x", p[i]);
+    return json_string(text);
+}
+
+static json_t *version_json(const struct key_record *r, const struct key_version *v)
+{
+    return json_pack("{s:i, s:s, s:b, s:o, s:o}", "version", (int)v->number, "state",
+                     key_state_name(v->state), "primary", v->number == r->primary, "created",
+                     time_json(v->created_unix_s), "tag", hex_json(v->tag, sizeof v->tag));
+}
+
+static json_t *key_head_json(const struct key_record *r)
+{
+    return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o}", "path", r->path, "id",
+                     hex_json(r->id, KEY_ID_LEN), "state", key_state_name(r->state), "algorithm", "symmetric",
+                     "primary", (int)r->primary, "version_count", (int)r->version_count, "created",
+                     time_json(r->created_unix_s));
+}
+
+static json_t *key_json(const struct key_record *r)
+{
+    json_t *key = key_head_json(r);
+    json_t *versions = json_array();
+
+    for (uint32_t i = 0; i < r->version_count; i++)
+        json_array_append_new(versions, version_json(r, &r->versions[i]));
+    json_object_set_new(key, "versions", versions);
+    return key;
+}
+
+static json_t *reasons_json(uint32_t reasons)
+{
+    uint32_t known = (1u << (ACCESS_REASON_LAST + 1)) - 1;
+
+    if ((reasons & known) == known)
+        return json_string("all");
+    json_t *list = json_array();
+    for (unsigned i = 0; i <= ACCESS_REASON_LAST; i++) {
+        if ((reasons & 1u << i) != 0)
+            json_array_append_new(list, json_string(policy_reason_name(i)));
+    }
+    return list;
+}
+
+static json_t *policy_json(const struct policy *p)
+{
+    json_t *callers = json_array();
+
+    for (uint8_t i = 0; i < p->caller_count; i++)
+        json_array_append_new(callers, json_string(p->callers[i]));
+    return json_pack("{s:o, s:o, s:b, s:b, s:i}", "callers", callers, "reasons", reasons_json(p->reasons),
+                     "allow_missing_reason", (p->reasons & ACCESS_REASON_ABSENT_BIT) != 0,
+                     "allow_unknown_reason", (p->reasons & ACCESS_REASON_UNKNOWN_BIT) != 0, "deny_status",
+                     (int)p->deny_status);
+}
+
+/* ---- keys ---- */
+
+static const struct key_record *key_of(struct call *c)
+{
+    const char *path = text_of(c, "path");
+
+    if (path == NULL)
+        return NULL;
+    const struct key_record *r = registry_by_path(custody_registry(c->d->custody), span_str(path));
+    if (r == NULL)
+        refuse(&c->why, "no_such_key", "see wwctl key list, or make it: wwctl key create PATH",
+               "%.300s: no such key", path);
+    return r;
+}
+
+/* Changes are refused while the dataplane holds a later epoch: this store is not the newest. */
+static bool may_change(struct call *c)
+{
+    struct push_status s;
+
+    push_status(c->d->push, &s);
+    return !s.ahead ||
+           refuse(&c->why, "dataplane_ahead",
+                  "bring back the newest store; to go on with this one, restart the dataplane",
+                  "the dataplane holds epoch %llu, this store ends at %llu: it is an old one",
+                  (unsigned long long)s.held_epoch, (unsigned long long)custody_epoch(c->d->custody));
+}
+
+static bool tell_change(struct call *c, bool already)
+{
+    c->changed = true;
+    json_object_set_new(c->reply, "already", json_boolean(already));
+    json_object_set_new(c->reply, "key", key_json(key_of(c)));
+    return true;
+}
+
+static bool do_key_create(struct call *c)
+{
+    const char *path = text_of(c, "path");
+    const json_t *algorithm = json_object_get(c->request, "algorithm");
+
+    if (path == NULL || !may_change(c))
+        return false;
+    if (algorithm != NULL &&
+        (!json_is_string(algorithm) || strcmp(json_string_value(algorithm), "symmetric") != 0))
+        return refuse(&c->why, "bad_algorithm", "leave --algorithm away",
+                      "the only algorithm is \"symmetric\"");
+    return custody_create(c->d->custody, path, &c->why) && tell_change(c, false);
+}
+
+static bool do_key_rotate(struct call *c)
+{
+    const char *path = text_of(c, "path");
+
+    return path != NULL && may_change(c) && custody_rotate(c->d->custody, path, &c->why) &&
+           tell_change(c, false);
+}
+
+static bool key_switch(struct call *c, bool enable)
+{
+    const char *path = text_of(c, "path");
+    int64_t version;
+    bool already;
+
+    if (path == NULL || !number_of(c, "version", 0, 1, KEY_VERSIONS_PER_KEY, &version) || !may_change(c))
+        return false;
+    c->must_be_acked = !enable;
+    return custody_switch(c->d->custody, path, (uint32_t)version, enable, &already, &c->why) &&
+           tell_change(c, already);
+}
+
+static bool do_key_enable(struct call *c)
+{
+    return key_switch(c, true);
+}
+
+static bool do_key_disable(struct call *c)
+{
+    return key_switch(c, false);
+}
+
+static bool do_key_show(struct call *c)
+{
+    const struct key_record *r = key_of(c);
+
+    if (r == NULL)
+        return false;
+    json_object_set_new(c->reply, "key", key_json(r));
+    return true;
+}
+
+static bool do_key_list(struct call *c)
+{
+    const struct registry *g = custody_registry(c->d->custody);
+    json_t *keys = json_array();
+
+    for (size_t i = 0; i < registry_count(g); i++)
+        json_array_append_new(keys, key_head_json(registry_at(g, i)));
+    json_object_set_new(c->reply, "keys", keys);
+    return true;
+}
+
+/* ---- policy ---- */
+
+static bool do_policy_show(struct call *c)
+{
+    const struct key_record *r = key_of(c);
+
+    if (r == NULL)
+        return false;
+    json_object_set_new(c->reply, "path", json_string(r->path));
+    json_object_set_new(c->reply, "policy", policy_json(&r->policy));
+    return true;
+}
+
+static bool has_caller(const struct policy *p, const char *caller)
+{
+    for (uint8_t i = 0; i < p->caller_count; i++) {
+        if (strcmp(p->callers[i], caller) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool takes_away(const struct policy *from, const struct policy *to)
+{
+    for (uint8_t i = 0; i < from->caller_count; i++) {
+        if (!has_caller(to, from->callers[i]))
+            return true;
+    }
+    return from->caller_count != 0 && (from->reasons & ~to->reasons) != 0;
+}
+
+static bool do_policy_set(struct call *c)
+{
+    const struct key_record *r = key_of(c);
+    const char *text = r == NULL ? NULL : text_of(c, "text");
+    struct policy p;
+
+    if (text == NULL || !may_change(c) || !policy_parse(span_str(text), &p, &c->why))
+        return false;
+    c->must_be_acked = takes_away(&r->policy, &p);
+    bool ok = custody_set_policy(c->d->custody, r->path, &p, &c->why);
+    policy_free(&p);
+    if (!ok)
+        return false;
+    c->changed = true;
+    return do_policy_show(c);
+}
+
+/* ---- looking around ---- */
+
+static json_t *dataplane_json(const struct daemon *d)
+{
+    struct push_status s;
+
+    push_status(d->push, &s);
+    return json_pack("{s:b, s:b, s:b, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "attached", s.attached, "in_sync",
+                     s.attached && s.acked_epoch == custody_epoch(d->custody), "ahead", s.ahead,
+                     "acked_epoch", (json_int_t)s.acked_epoch, "held_epoch_at_hello",
+                     (json_int_t)s.held_epoch, "last_refusal",
+                     s.last_refusal == 0 ? "" : ctl_refusal_name(s.last_refusal), "connections",
+                     (json_int_t)s.connections, "turned_away", (json_int_t)s.turned_away, "dropped_garbage",
+                     (json_int_t)s.dropped_garbage, "dropped_hung", (json_int_t)s.dropped_hung);
+}
+
+static json_t *audit_json(const struct daemon *d)
+{
+    struct audit_status s;
+
+    audit_status(d->audit, &s);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "problem", s.problem, "written",
+                     (json_int_t)s.written, "lost", (json_int_t)s.lost, "duplicates_skipped",
+                     (json_int_t)s.duplicates_skipped, "bad_rings", (json_int_t)s.bad_rings, "segments",
+                     (json_int_t)s.segments, "torn_bytes_cut", (json_int_t)s.cut_bytes, "rings",
+                     (int)s.rings);
+}
+
+static json_t *issuers_json(const struct trust *t)
+{
+    json_t *list = json_array();
+
+    for (uint16_t i = 0; i < t->issuer_count; i++) {
+        const struct trust_issuer *s = &t->issuers[i];
+
+        json_array_append_new(
+            list, json_pack("{s:s, s:i, s:o, s:s}", "issuer", s->iss, "keys", (int)s->jwks.count, "loaded",
+                            s->loaded_unix_s == 0 ? json_null() : time_json((int64_t)s->loaded_unix_s),
+                            "problem", s->problem));
+    }
+    return list;
+}
+
+static json_t *certificate_json(const struct trust *t)
+{
+    const struct certificate_facts *f = &t->certificate;
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:i}", "subject", f->subject, "names", f->names,
+                     "key", f->key, "not_before", f->not_before, "not_after", f->not_after, "days_left",
+                     (json_int_t)((f->not_after_unix_s - (int64_t)time(NULL)) / 86400), "sha256", f->sha256,
+                     "chain", (int)f->chain_count);
+}
+
+static bool is_degraded(const struct daemon *d)
+{
+    struct push_status p;
+    struct audit_status a;
+    bool problem = d->trust->certificate_problem[0] != '\0';
+
+    push_status(d->push, &p);
+    audit_status(d->audit, &a);
+    for (uint16_t i = 0; i < d->trust->issuer_count; i++)
+        problem |= d->trust->issuers[i].problem[0] != '\0';
+    return problem || !p.attached || p.ahead || p.last_refusal != 0 || a.problem[0] != '\0';
+}
+
+static bool do_status(struct call *c)
+{
+    const struct daemon *d = c->d;
+    const struct registry *g = custody_registry(d->custody);
+    size_t versions = 0;
+
+    for (size_t i = 0; i < registry_count(g); i++)
+        versions += registry_at(g, i)->version_count;
+    json_t *all =
+        json_pack("{s:s, s:s, s:i, s:b, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:s}", "state",
+                  is_degraded(d) ? "degraded" : "ok", "version", CTRL_VERSION, "pid", (int)getpid(), "dev",
+                  d->options.dev, "started", time_json(d->started_unix_s), "shard", CTRL_SHARD, "epoch",
+                  (json_int_t)custody_epoch(d->custody), "keys", (json_int_t)registry_count(g), "versions",
+                  (json_int_t)versions, "sqlite", store_sqlite_version(), "dataplane", dataplane_json(d),
+                  "audit", audit_json(d), "issuers", issuers_json(d->trust), "certificate_problem",
+                  d->trust->certificate_problem);
+    json_object_update(c->reply, all);
+    json_decref(all);
+    return true;
+}
+
+static bool do_dataplane_stats(struct call *c)
+{
+    json_t *counters = json_object();
+    bool any = false;
+
+    for (unsigned r = 0; r < REASON_COUNT; r++) {
+        uint64_t value;
+
+        any |= audit_counter(c->d->audit, (enum reason)r, &value);
+        json_object_set_new(counters, reason_name((enum reason)r), json_integer((json_int_t)value));
+    }
+    json_object_set_new(c->reply, "counters", counters);
+    json_object_set_new(c->reply, "dataplane", dataplane_json(c->d));
+    return any || refuse(&c->why, "no_dataplane", "start ww-dataplane with the same configuration",
+                         "no dataplane has connected since ww-ctrl started");
+}
+
+static bool do_cert_list(struct call *c)
+{
+    json_t *list = json_array();
+
+    if (c->d->trust->chain_len != 0)
+        json_array_append_new(list, certificate_json(c->d->trust));
+    json_object_set_new(c->reply, "certificates", list);
+    json_object_set_new(c->reply, "problem", json_string(c->d->trust->certificate_problem));
+    return true;
+}
+
+static const char *entry_kind_name(uint8_t kind)
+{
+    static const char *const names[] = {"", "record", "loss", "position", "closed", "unknown"};
+
+    return names[kind <= AUDIT_UNKNOWN ? kind : 0];
+}
+
+static const char *access_reason_name(uint32_t bit)
+{
+    if (bit == ACCESS_REASON_ABSENT_BIT)
+        return "absent";
+    for (unsigned i = 0; i <= ACCESS_REASON_LAST; i++) {
+        if (bit == 1u << i)
+            return policy_reason_name(i);
+    }
+    return bit == 0 ? "" : "unknown";
+}
+
+/* A caller is what a stranger claimed: bytes that are not ASCII text must not break the JSON. */
+static json_t *caller_json(const struct audit_record *r)
+{
+    char text[AUDIT_CALLER_CAP + 1];
+
+    for (size_t i = 0; i < r->caller_len; i++)
+        text[i] = r->caller[i] >= 0x20 && r->caller[i] < 0x7f ? r->caller[i] : '?';
+    text[r->caller_len] = '\0';
+    return json_string(text);
+}
+
+static void record_into(json_t *j, const struct daemon *d, const struct audit_entry *e)
+{
+    static const char *const ops[] = {"unknown", "wrap", "unwrap"};
+    const struct audit_record *r = &e->record;
+    const struct key_record *key = registry_by_id(custody_registry(d->custody), r->key_id);
+    json_t *more = json_pack(
+        "{s:s, s:s, s:i, s:o, s:b, s:s, s:s, s:i, s:I, s:b}", "op", ops[r->op <= AUDIT_OP_UNWRAP ? r->op : 0],
+        "key", key == NULL ? "" : key->path, "version", (int)r->version, "caller", caller_json(r),
+        "caller_proven", (r->flags & AUDIT_FLAG_CALLER_PROVEN) != 0, "access_reason",
+        access_reason_name(r->access_reason), "verdict", e->verdict, "status", (int)r->status, "latency_ns",
+        (json_int_t)r->latency_ns, "health_check", (r->flags & AUDIT_FLAG_HEALTH_CHECK) != 0);
+
+    json_object_update(j, more);
+    json_decref(more);
+}
+
+struct tail {
+    const struct daemon *d;
+    json_t *list;
+};
+
+static void tail_entry(void *ctx, const struct audit_entry *e)
+{
+    struct tail *t = ctx;
+    char when[40];
+    time_t s = (time_t)(e->time_unix_us / 1000000);
+    struct tm tm;
+
+    gmtime_r(&s, &tm);
+    size_t n = strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(when + n, sizeof when - n, ".%06uZ", (unsigned)(e->time_unix_us % 1000000));
+    json_t *j = json_pack("{s:s, s:s, s:o, s:i, s:I}", "kind", entry_kind_name(e->kind), "time", when, "boot",
+                          hex_json(e->boot_id, sizeof e->boot_id), "worker", (int)e->worker, "seq",
+                          (json_int_t)e->seq);
+    if (e->kind == AUDIT_RECORD)
+        record_into(j, t->d, e);
+    if (e->kind == AUDIT_LOSS)
+        json_object_set_new(j, "count", json_integer((json_int_t)e->count));
+    json_array_append_new(t->list, j);
+}
+
+static bool do_audit_tail(struct call *c)
+{
+    struct tail t = {c->d, json_array()};
+    int64_t count;
+
+    json_object_set_new(c->reply, "entries", t.list);
+    if (!number_of(c, "count", 20, 1, 100000, &count))
+        return false;
+    while (audit_drain(c->d->audit, 1024))
+        continue;
+    audit_tail(c->d->audit, (size_t)count, tail_entry, &t);
+    return true;
+}
+
+/* ---- the rest ---- */
+
+static bool do_reload(struct call *c)
+{
+    if (!daemon_reload(c->d, false, &c->why))
+        return false;
+    c->changed = true;
+    json_object_set_new(c->reply, "issuers", issuers_json(c->d->trust));
+    json_object_set_new(c->reply, "certificate_problem", json_string(c->d->trust->certificate_problem));
+    return true;
+}
+
+static bool do_dev_token(struct call *c)
+{
+    struct dev_token t = {.email = text_of(c, "email"),
+                          .audience = text_of(c, "audience"),
+                          .now_unix_s = (int64_t)time(NULL),
+                          .claims = json_object_get(c->request, "claims"),
+                          .es256 = json_is_true(json_object_get(c->request, "es256"))};
+
+    if (c->d->dev_issuer == NULL)
+        return refuse(&c->why, "not_dev", "start ww-ctrl with --dev on a development machine",
+                      "the development issuer exists only where ww-ctrl runs with --dev");
+    if (t.email == NULL || t.audience == NULL ||
+        !number_of(c, "expires_s", 3600, -86400, 86400 * 30, &t.expires_s))
+        return false;
+    char *token = dev_issuer_mint(c->d->dev_issuer, &t, &c->why);
+    if (token == NULL)
+        return false;
+    json_object_set_new(c->reply, "token", json_string(token));
+    free(token);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*run)(struct call *c);
+} commands[] = {
+    {"status", do_status},           {"key create", do_key_create},
+    {"key list", do_key_list},       {"key show", do_key_show},
+    {"key rotate", do_key_rotate},   {"key enable", do_key_enable},
+    {"key disable", do_key_disable}, {"policy show", do_policy_show},
+    {"policy set", do_policy_set},   {"dataplane stats", do_dataplane_stats},
+    {"audit tail", do_audit_tail},   {"cert list", do_cert_list},
+    {"reload", do_reload},           {"dev token", do_dev_token},
+};
+
+/* ---- one line ---- */
+
+static json_t *refusal_json(const struct refusal *why, enum admin_exit code)
+{
+    return json_pack("{s:b, s:i, s:{s:s, s:s, s:s}}", "ok", 0, "exit", (int)code, "error", "code", why->code,
+                     "message", why->text, "next", why->next);
+}
+
+static bool run(struct call *c)
+{
+    const char *name = text_of(c, "command");
+
+    if (name == NULL)
+        return false;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run(c);
+    }
+    return refuse(&c->why, "bad_request", "wwctl and ww-ctrl must be of one version",
+                  "unknown command \"%.60s\"", name);
+}
+
+json_t *admin_handle(struct daemon *d, struct span line, uint64_t now_ms, struct admin_wait *wait)
+{
+    struct call c = {.d = d, .reply = json_pack("{s:b}", "ok", 1)};
+    json_error_t err;
+    json_t *request = json_loadb((const char *)line.ptr, line.len, JSON_REJECT_DUPLICATES, &err);
+
+    *wait = (struct admin_wait){0};
+    c.request = request;
+    bool ok = request != NULL ? run(&c)
+                              : refuse(&c.why, "bad_request", "send one JSON object per line",
+                                       "not JSON: %.200s", err.text);
+    json_decref(request);
+    if (!ok) {
+        json_decref(c.reply);
+        return refusal_json(&c.why, ADMIN_REFUSED);
+    }
+    if (!c.changed)
+        return c.reply;
+    *wait = (struct admin_wait){c.reply, custody_epoch(d->custody), now_ms + ADMIN_WAIT_MS, c.must_be_acked};
+    return admin_wait_over(d, wait, now_ms);
+}
+
+/* ---- waiting for the dataplane ---- */
+
+static const char *outcome(const struct push_status *s, const struct admin_wait *w, bool timed_out)
+{
+    if (s->acked_epoch >= w->epoch)
+        return "acked";
+    if (s->attached && s->last_refusal != 0 && s->refused_epoch >= w->epoch)
+        return "refused";
+    if (!s->attached && (timed_out || !w->must_be_acked))
+        return "not attached";
+    return timed_out ? "not yet acked" : NULL;
+}
+
+static json_t *not_acked_json(const struct admin_wait *w, const char *how, const struct push_status *s)
+{
+    struct refusal why;
+
+    refuse(&why, "not_acked",
+           "see wwctl status; the change takes effect when the dataplane acks it, or when the dataplane is "
+           "stopped",
+           "committed as epoch %llu, but not acked by the dataplane (%s%s%s): it may still serve what was "
+           "before",
+           (unsigned long long)w->epoch, how, s->last_refusal == 0 ? "" : ": ",
+           s->last_refusal == 0 ? "" : ctl_refusal_name(s->last_refusal));
+    return refusal_json(&why, ADMIN_UNREACHABLE);
+}
+
+json_t *admin_wait_over(struct daemon *d, struct admin_wait *w, uint64_t now_ms)
+{
+    struct push_status s;
+
+    push_status(d->push, &s);
+    const char *how = outcome(&s, w, now_ms >= w->until_ms);
+    if (how == NULL)
+        return NULL;
+    bool acked = strcmp(how, "acked") == 0;
+    json_t *reply = w->reply;
+    if (!acked && w->must_be_acked) {
+        json_t *failed = not_acked_json(w, how, &s);
+
+        json_object_update_missing(failed, reply);
+        json_decref(reply);
+        reply = failed;
+    }
+    json_object_set_new(reply, "epoch", json_integer((json_int_t)w->epoch));
+    json_object_set_new(reply, "committed", json_true());
+    json_object_set_new(reply, "acked", json_boolean(acked));
+    json_object_set_new(reply, "dataplane", json_string(how));
+    w->reply = NULL;
+    return reply;
+}

@@ -1,0 +1,33 @@
+/* The operator's door: one JSON object per line in, one out.  Who may come here is decided by the socket
+ * (admin_server.c); what is said here is the schema of docs/OPERATIONS.md, "wwctl --json".
+ *
+ * Request: {"command": "key create", "path": "v0/a/b", ...}.  Reply: {"ok": true, ...} or {"ok": false, "exit": N,
+ * "error": {"code", "message", "next"}}.  A change is answered after its commit and, when a dataplane is connected,
+ * after its ack, or when ADMIN_WAIT_MS have passed. */
+#ifndef CTRL_ADMIN_H
+#define CTRL_ADMIN_H
+
+#include "ctrl/daemon.h"
+
+#include <jansson.h>
+
+#define ADMIN_REQUEST_MAX (512 * 1024)
+#define ADMIN_WAIT_MS     3000
+
+enum admin_exit { ADMIN_OK = 0, ADMIN_REFUSED = 1, ADMIN_USAGE = 2, ADMIN_UNREACHABLE = 3 };
+
+/* A change that is committed and waits for the dataplane. */
+struct admin_wait {
+    json_t *reply; /* NULL = nothing waits */
+    uint64_t epoch;
+    uint64_t until_ms;
+    bool must_be_acked; /* it takes something away: not acked is a failure */
+};
+
+/* Handles one request line.  The reply, owned by the caller; or NULL, and *wait holds what to wait for. */
+json_t *MUST_USE admin_handle(struct daemon *d, struct span line, uint64_t now_ms, struct admin_wait *wait);
+
+/* The reply once it is due, NULL before; takes wait->reply. */
+json_t *MUST_USE admin_wait_over(struct daemon *d, struct admin_wait *wait, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,47 @@
+#include "ctrl/cli/wwctl.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const struct option_spec path_only[] = {
+    {"PATH", "path", OPTION_TEXT, true, "the key's path, e.g. v0/team/key"}};
+static const struct option_spec key_create[] = {
+    {"PATH", "path", OPTION_TEXT, true, "the new key's path: what Cloud KMS will call after the host name"},
+    {"--algorithm", "algorithm", OPTION_TEXT, false, "symmetric (the default, and the only one)"}};
+static const struct option_spec key_switch[] = {
+    {"PATH", "path", OPTION_TEXT, true, "the key's path"},
+    {"--version", "version", OPTION_NUMBER, false, "this version only; without it, the key as a whole"}};
+static const struct option_spec policy_set[] = {
+    {"PATH", "path", OPTION_TEXT, true, "the key's path"},
+    {"--file", "text", OPTION_FILE, true, "policy file, YAML or JSON; - reads standard input"}};
+static const struct option_spec dev_token[] = {
+    {"--email", "email", OPTION_TEXT, true, "the caller's address"},
+    {"--audience", "audience", OPTION_TEXT, true, "as in auth.audiences of the configuration"},
+    {"--expires", "expires_s", OPTION_DURATION, false,
+     "how long it is valid: 90s, 15m, 1h (the default), 7d; -1h has expired"},
+    {"--claim", "claims", OPTION_CLAIM, false,
+     "k=v: adds or replaces a claim (v is JSON or text; null takes it away); repeatable"},
+    {"--algorithm", "es256", OPTION_ALGORITHM, false, "RS256 (the default, as Google signs) or ES256"}};
+static const struct option_spec audit_tail[] = {
+    {"--count", "count", OPTION_NUMBER, false, "how many entries, 20 without it"}};
+
+const struct command commands[] = {
+    {"status", "what ww-ctrl and the dataplane are doing", NULL, 0, show_status},
+    {"key create", "make a key with its first version", key_create, COUNT(key_create), show_key},
+    {"key list", "all keys", NULL, 0, show_key_list},
+    {"key show", "one key and its versions", path_only, COUNT(path_only), show_key},
+    {"key rotate", "add a version, which wraps from now on; older ones still unwrap", path_only,
+     COUNT(path_only), show_key},
+    {"key enable", "let a key, or one version, serve again", key_switch, COUNT(key_switch), show_key},
+    {"key disable", "stop a key, or one version, from serving; returns once no worker can still use it",
+     key_switch, COUNT(key_switch), show_key},
+    {"policy show", "who may use a key, and for which reasons", path_only, COUNT(path_only), show_policy},
+    {"policy set", "replace a key's policy by a file", policy_set, COUNT(policy_set), show_policy},
+    {"dataplane stats", "the dataplane's counters", NULL, 0, show_counters},
+    {"audit tail", "the last audit records", audit_tail, COUNT(audit_tail), show_audit},
+    {"cert list", "the server certificate in effect", NULL, 0, show_certificates},
+    {"reload", "read JWKS files, certificate and the auth and tls parts of the configuration again", NULL, 0,
+     show_reload},
+    {"dev token", "mint an ID token (only where ww-ctrl runs with --dev)", dev_token, COUNT(dev_token),
+     show_token},
+};
+const size_t command_count = COUNT(commands);

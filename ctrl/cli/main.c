@@ -1,0 +1,355 @@
+/* wwctl NOUN VERB [ARGUMENT...] */
+#include "ctrl/cli/wwctl.h"
+#include "ctrl/nearest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_MAX (128 * 1024)
+
+struct line {
+    const char *socket;
+    bool json, help;
+    int word_count; /* what is neither an option nor its value */
+    char *words[8];
+    int option_count;
+    char *options[64]; /* name, value, name, value ... */
+};
+
+static bool starts(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+/* ---- help ---- */
+
+static void help_all(FILE *to)
+{
+    fprintf(to, "usage: wwctl [--admin SOCKET] [--json] COMMAND\n\n");
+    for (size_t i = 0; i < command_count; i++)
+        fprintf(to, "  %-16s  %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\n"
+                "  --admin SOCKET  ww-ctrl's admin socket; without it $WW_ADMIN, then " SOCKET_DEFAULT "\n"
+                "  --json          one JSON object on standard output (docs/OPERATIONS.md)\n"
+                "  --help          after a command: its options\n\n"
+                "exit: 0 done, 1 refused, 2 wrong usage, 3 ww-ctrl or the dataplane did not answer\n");
+}
+
+static void help_one(FILE *to, const struct command *c)
+{
+    fprintf(to, "usage: wwctl %s", c->name);
+    for (size_t i = 0; i < c->option_count; i++) {
+        const struct option_spec *o = &c->options[i];
+
+        if (o->name[0] != '-')
+            fprintf(to, " %s", o->name);
+        else
+            fprintf(to, o->needed ? " %s VALUE" : " [%s VALUE]", o->name);
+    }
+    fprintf(to, "\n\n%s\n", c->help);
+    for (size_t i = 0; i < c->option_count; i++)
+        fprintf(to, "  %-12s  %s\n", c->options[i].name, c->options[i].help);
+}
+
+static int wrong(const char *what, const char *more)
+{
+    fprintf(stderr, "wwctl: %s%s\n", what, more);
+    return EXIT_USAGE;
+}
+
+/* ---- the line ---- */
+
+static int split(int argc, char **argv, struct line *out)
+{
+    for (int i = 1; i < argc; i++) {
+        char *a = argv[i];
+
+        if (strcmp(a, "--json") == 0) {
+            out->json = true;
+        } else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
+            out->help = true;
+        } else if (!starts(a, "--")) {
+            if (out->word_count == 8)
+                return wrong("too many arguments, beginning with ", a);
+            out->words[out->word_count++] = a;
+        } else if (i + 1 == argc) {
+            return wrong("a value is missing after ", a);
+        } else if (strcmp(a, "--admin") == 0 || strcmp(a, "--socket") == 0) {
+            out->socket = argv[++i];
+        } else if (out->option_count == 64) {
+            return wrong("too many options, beginning with ", a);
+        } else {
+            out->options[out->option_count++] = a;
+            out->options[out->option_count++] = argv[++i];
+        }
+    }
+    return EXIT_OK;
+}
+
+/* The command whose words the line begins with; *used of them. */
+static const struct command *find_command(const struct line *l, int *used)
+{
+    for (size_t i = 0; i < command_count; i++) {
+        const char *space = strchr(commands[i].name, ' ');
+        size_t noun = space == NULL ? strlen(commands[i].name) : (size_t)(space - commands[i].name);
+
+        if (l->word_count == 0 || strlen(l->words[0]) != noun || !starts(commands[i].name, l->words[0]))
+            continue;
+        if (space == NULL || (l->word_count > 1 && strcmp(l->words[1], space + 1) == 0)) {
+            *used = space == NULL ? 1 : 2;
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown_command(const struct line *l)
+{
+    const char *names[64];
+    char said[256];
+
+    for (size_t i = 0; i < command_count; i++)
+        names[i] = commands[i].name;
+    snprintf(said, sizeof said, "%s%s%s", l->words[0], l->word_count > 1 ? " " : "",
+             l->word_count > 1 ? l->words[1] : "");
+    fprintf(stderr,
+            "wwctl: there is no command \"%s\"; did you mean \"wwctl %s\"?\n  all of them: wwctl --help\n",
+            said, nearest_word(span_str(said), names, command_count));
+    return EXIT_USAGE;
+}
+
+/* ---- values ---- */
+
+static bool duration_value(const char *text, long long *seconds)
+{
+    static const struct {
+        char unit;
+        long long seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    char *end;
+
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (end != text && errno == 0 && end[0] == units[i].unit && end[1] == '\0' && n > -100000000 &&
+            n < 100000000) {
+            *seconds = n * units[i].seconds;
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *file_value(const char *name)
+{
+    static char text[FILE_MAX + 1];
+    FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "r");
+    size_t len = f == NULL ? 0 : fread(text, 1, sizeof text, f);
+
+    if (f == NULL || ferror(f) != 0) {
+        fprintf(stderr, "wwctl: cannot read %s: %s\n", name, strerror(errno));
+        return NULL;
+    }
+    if (f != stdin)
+        fclose(f);
+    if (len > FILE_MAX)
+        fprintf(stderr, "wwctl: %s is longer than %d bytes\n", name, FILE_MAX);
+    json_t *value = len > FILE_MAX ? NULL : json_stringn(text, len);
+    if (value == NULL && len <= FILE_MAX)
+        fprintf(stderr, "wwctl: %s is not UTF-8 text\n", name);
+    return value;
+}
+
+/* k=v into the claims so far; v that is JSON is taken as such, else as text. */
+static json_t *claim_value(json_t *claims, const char *text)
+{
+    const char *equals = strchr(text, '=');
+
+    if (equals == NULL || equals == text) {
+        wrong("--claim wants name=value, not ", text);
+        return NULL;
+    }
+    json_t *value = json_loads(equals + 1, JSON_DECODE_ANY, NULL);
+    char name[128];
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    json_t *all = claims == NULL ? json_object() : json_incref(claims);
+    json_object_set_new(all, name, value != NULL ? value : json_string(equals + 1));
+    return all;
+}
+
+/* NULL: stderr has said what is wrong. */
+static json_t *value_of(const struct option_spec *o, const char *text, json_t *before)
+{
+    long long n;
+    char *end;
+
+    switch (o->kind) {
+    case OPTION_TEXT:
+        break;
+    case OPTION_NUMBER:
+        errno = 0;
+        n = strtoll(text, &end, 10);
+        if (errno == 0 && end != text && *end == '\0')
+            return json_integer(n);
+        fprintf(stderr, "wwctl: %s wants a number, not \"%s\"\n", o->name, text);
+        return NULL;
+    case OPTION_DURATION:
+        if (duration_value(text, &n))
+            return json_integer(n);
+        fprintf(stderr, "wwctl: %s wants a duration such as 90s, 15m, 1h or 7d, not \"%s\"\n", o->name, text);
+        return NULL;
+    case OPTION_FILE:
+        return file_value(text);
+    case OPTION_CLAIM:
+        return claim_value(before, text);
+    case OPTION_ALGORITHM:
+        if (strcmp(text, "RS256") == 0 || strcmp(text, "ES256") == 0)
+            return json_boolean(text[0] == 'E');
+        fprintf(stderr, "wwctl: %s is RS256 or ES256, not \"%s\"\n", o->name, text);
+        return NULL;
+    }
+    json_t *s = json_string(text);
+    if (s == NULL)
+        fprintf(stderr, "wwctl: %s is not UTF-8 text\n", o->name);
+    return s;
+}
+
+/* ---- the request ---- */
+
+static const struct option_spec *find_option(const struct command *c, const char *name)
+{
+    for (size_t i = 0; i < c->option_count; i++) {
+        if (strcmp(c->options[i].name, name) == 0)
+            return &c->options[i];
+    }
+    return NULL;
+}
+
+static int unknown_option(const struct command *c, const char *name)
+{
+    const char *names[16] = {"--admin", "--json", "--help"};
+    size_t count = 3;
+
+    for (size_t i = 0; i < c->option_count; i++) {
+        if (c->options[i].name[0] == '-')
+            names[count++] = c->options[i].name;
+    }
+    fprintf(stderr, "wwctl: \"wwctl %s\" has no option %s; did you mean %s?\n", c->name, name,
+            nearest_word(span_str(name), names, count));
+    return EXIT_USAGE;
+}
+
+static int add_options(const struct command *c, const struct line *l, json_t *request)
+{
+    for (int i = 0; i < l->option_count; i += 2) {
+        const struct option_spec *o = find_option(c, l->options[i]);
+
+        if (o == NULL)
+            return unknown_option(c, l->options[i]);
+        json_t *before = json_object_get(request, o->field);
+        if (before != NULL && o->kind != OPTION_CLAIM)
+            return wrong("given twice: ", o->name);
+        json_t *v = value_of(o, l->options[i + 1], before);
+        if (v == NULL)
+            return EXIT_USAGE;
+        json_object_set_new(request, o->field, v);
+    }
+    return EXIT_OK;
+}
+
+static int add_words(const struct command *c, const struct line *l, int used, json_t *request)
+{
+    for (size_t i = 0; i < c->option_count; i++) {
+        const struct option_spec *o = &c->options[i];
+
+        if (o->name[0] == '-' || used == l->word_count)
+            continue;
+        json_t *v = value_of(o, l->words[used++], NULL);
+        if (v == NULL)
+            return EXIT_USAGE;
+        json_object_set_new(request, o->field, v);
+    }
+    if (used < l->word_count)
+        return wrong("one argument too many: ", l->words[used]);
+    for (size_t i = 0; i < c->option_count; i++) {
+        if (c->options[i].needed && json_object_get(request, c->options[i].field) == NULL) {
+            fprintf(stderr, "wwctl: %s is missing\n", c->options[i].name);
+            help_one(stderr, c);
+            return EXIT_USAGE;
+        }
+    }
+    return EXIT_OK;
+}
+
+/* ---- the reply ---- */
+
+static int show_refusal(const json_t *reply)
+{
+    const json_t *e = json_object_get(reply, "error");
+    const char *message = json_string_value(json_object_get(e, "message"));
+    const char *next = json_string_value(json_object_get(e, "next"));
+
+    fprintf(stderr, "wwctl: %s\n", message == NULL ? "refused" : message);
+    if (next != NULL && next[0] != '\0')
+        fprintf(stderr, "  %s\n", next);
+    json_int_t code = json_integer_value(json_object_get(reply, "exit"));
+    return code == 0 ? EXIT_REFUSED : (int)code;
+}
+
+static int show_reply(const struct command *c, const struct line *l, const json_t *reply)
+{
+    bool ok = json_is_true(json_object_get(reply, "ok"));
+
+    if (l->json) {
+        json_dumpf(reply, stdout, JSON_INDENT(1));
+        printf("\n");
+    }
+    if (!ok)
+        return show_refusal(reply);
+    if (!l->json)
+        c->show(reply);
+    return EXIT_OK;
+}
+
+static int run(const struct command *c, const struct line *l, int used)
+{
+    json_t *request = json_pack("{s:s}", "command", c->name);
+    int rc = add_options(c, l, request);
+
+    if (rc == EXIT_OK)
+        rc = add_words(c, l, used, request);
+    if (rc == EXIT_OK) {
+        json_t *reply = link_call(l->socket, request);
+
+        rc = reply == NULL ? EXIT_UNREACHABLE : show_reply(c, l, reply);
+        json_decref(reply);
+    }
+    json_decref(request);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct line l = {.socket = getenv("WW_ADMIN")};
+    int used = 0;
+    int rc = split(argc, argv, &l);
+
+    if (rc != EXIT_OK)
+        return rc;
+    if (l.socket == NULL || l.socket[0] == '\0')
+        l.socket = SOCKET_DEFAULT;
+    if (l.word_count == 0) {
+        help_all(l.help ? stdout : stderr);
+        return l.help ? EXIT_OK : EXIT_USAGE;
+    }
+    const struct command *c = find_command(&l, &used);
+    if (c == NULL)
+        return unknown_command(&l);
+    if (l.help) {
+        help_one(stdout, c);
+        return EXIT_OK;
+    }
+    return run(c, &l, used);
+}

@@ -1,0 +1,198 @@
+#include "ctrl/cli/wwctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const json_t *at(const json_t *j, const char *name)
+{
+    return json_object_get(j, name);
+}
+
+static const char *text(const json_t *j, const char *name)
+{
+    const char *s = json_string_value(at(j, name));
+
+    return s == NULL ? "" : s;
+}
+
+static long long number(const json_t *j, const char *name)
+{
+    return (long long)json_integer_value(at(j, name));
+}
+
+static bool truth(const json_t *j, const char *name)
+{
+    return json_is_true(at(j, name));
+}
+
+/* After a change: what the dataplane said to it. */
+static void show_effect(const json_t *r)
+{
+    if (!truth(r, "committed"))
+        return;
+    if (truth(r, "acked"))
+        printf("committed as epoch %lld, served by the dataplane\n", number(r, "epoch"));
+    else
+        printf("committed as epoch %lld; dataplane: %s\n", number(r, "epoch"), text(r, "dataplane"));
+}
+
+static void show_dataplane(const json_t *d)
+{
+    if (!truth(d, "attached")) {
+        printf("dataplane    not attached\n");
+        return;
+    }
+    printf("dataplane    attached, serves epoch %lld%s\n", number(d, "acked_epoch"),
+           truth(d, "in_sync") ? " (in sync)" : " (not in sync)");
+    if (truth(d, "ahead"))
+        printf("             HOLDS A NEWER EPOCH (%lld) THAN THIS STORE: bring back the newest store\n",
+               number(d, "held_epoch_at_hello"));
+    if (text(d, "last_refusal")[0] != '\0')
+        printf("             refused the last push: %s\n", text(d, "last_refusal"));
+}
+
+void show_status(const json_t *r)
+{
+    const json_t *audit = at(r, "audit"), *issuer;
+    size_t i;
+
+    printf("ww-ctrl      %s, version %s, pid %lld%s, since %s\n", text(r, "state"), text(r, "version"),
+           number(r, "pid"), truth(r, "dev") ? ", DEVELOPMENT MODE" : "", text(r, "started"));
+    printf("store        epoch %lld, %lld keys, %lld versions\n", number(r, "epoch"), number(r, "keys"),
+           number(r, "versions"));
+    show_dataplane(at(r, "dataplane"));
+    printf("audit        %lld records written, %lld lost%s%s\n", number(audit, "written"),
+           number(audit, "lost"),
+           text(audit, "problem")[0] == '\0' ? "" : "; NOT WRITING: ", text(audit, "problem"));
+    json_array_foreach(at(r, "issuers"), i, issuer)
+    {
+        printf("issuer       %s: %lld keys, loaded %s%s%s\n", text(issuer, "issuer"), number(issuer, "keys"),
+               json_is_null(at(issuer, "loaded")) ? "never" : text(issuer, "loaded"),
+               text(issuer, "problem")[0] == '\0' ? "" : "; last read failed: ", text(issuer, "problem"));
+    }
+    if (text(r, "certificate_problem")[0] != '\0')
+        printf("certificate  last read failed: %s\n", text(r, "certificate_problem"));
+}
+
+void show_key(const json_t *r)
+{
+    const json_t *key = at(r, "key"), *v;
+    size_t i;
+
+    if (truth(r, "already"))
+        printf("it was so already\n");
+    printf("%s  %s  id %s  created %s\n", text(key, "path"), text(key, "state"), text(key, "id"),
+           text(key, "created"));
+    json_array_foreach(at(key, "versions"), i, v)
+    {
+        printf("  version %lld  %s%s  created %s\n", number(v, "version"), text(v, "state"),
+               truth(v, "primary") ? ", primary" : "", text(v, "created"));
+    }
+    show_effect(r);
+}
+
+void show_key_list(const json_t *r)
+{
+    const json_t *key;
+    size_t i;
+
+    json_array_foreach(at(r, "keys"), i, key)
+    {
+        printf("%-40s  %-9s  primary %-4lld  versions %-4lld  created %s\n", text(key, "path"),
+               text(key, "state"), number(key, "primary"), number(key, "version_count"),
+               text(key, "created"));
+    }
+    if (json_array_size(at(r, "keys")) == 0)
+        printf("no keys yet; make one: wwctl key create PATH\n");
+}
+
+void show_policy(const json_t *r)
+{
+    const json_t *p = at(r, "policy"), *item;
+    size_t i;
+
+    printf("%s\n", text(r, "path"));
+    if (json_array_size(at(p, "callers")) == 0)
+        printf("  caller                nobody\n");
+    json_array_foreach(at(p, "callers"), i, item)
+        printf("  caller                %s\n", json_string_value(item));
+    if (json_is_string(at(p, "reasons")))
+        printf("  reasons               %s\n", text(p, "reasons"));
+    json_array_foreach(at(p, "reasons"), i, item)
+        printf("  reason                %s\n", json_string_value(item));
+    printf("  allow_missing_reason  %s\n", truth(p, "allow_missing_reason") ? "true" : "false");
+    printf("  allow_unknown_reason  %s\n", truth(p, "allow_unknown_reason") ? "true" : "false");
+    printf("  deny_status           %lld\n", number(p, "deny_status"));
+    show_effect(r);
+}
+
+void show_counters(const json_t *r)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)at(r, "counters"), name, value)
+    {
+        if (json_integer_value(value) != 0)
+            printf("%-40s %lld\n", name, (long long)json_integer_value(value));
+    }
+}
+
+void show_token(const json_t *r)
+{
+    printf("%s\n", text(r, "token"));
+}
+
+void show_audit(const json_t *r)
+{
+    const json_t *e;
+    size_t i;
+
+    json_array_foreach(at(r, "entries"), i, e)
+    {
+        const char *kind = text(e, "kind");
+
+        if (strcmp(kind, "record") == 0)
+            printf("%s  %lld  %-6s  %lld  %s  %s  v%lld  %s%s  %s  %lld us\n", text(e, "time"),
+                   number(e, "seq"), text(e, "op"), number(e, "status"), text(e, "verdict"), text(e, "key"),
+                   number(e, "version"), text(e, "caller"), truth(e, "caller_proven") ? "" : " (unproven)",
+                   text(e, "access_reason"), number(e, "latency_ns") / 1000);
+        else if (strcmp(kind, "loss") == 0)
+            printf("%s  LOST %lld records from %lld on (worker %lld)\n", text(e, "time"), number(e, "count"),
+                   number(e, "seq"), number(e, "worker"));
+        else
+            printf("%s  %s after %lld (worker %lld)\n", text(e, "time"), kind, number(e, "seq"),
+                   number(e, "worker"));
+    }
+}
+
+void show_certificates(const json_t *r)
+{
+    const json_t *c;
+    size_t i;
+
+    json_array_foreach(at(r, "certificates"), i, c)
+    {
+        printf("%s\n  names    %s\n  key      %s\n  valid    %s to %s (%lld days left)\n  sha256   %s\n  "
+               "chain    %lld\n",
+               text(c, "subject"), text(c, "names"), text(c, "key"), text(c, "not_before"),
+               text(c, "not_after"), number(c, "days_left"), text(c, "sha256"), number(c, "chain"));
+    }
+    if (text(r, "problem")[0] != '\0')
+        printf("last read failed: %s\n", text(r, "problem"));
+}
+
+void show_reload(const json_t *r)
+{
+    const json_t *issuer;
+    size_t i;
+
+    json_array_foreach(at(r, "issuers"), i, issuer)
+    {
+        printf("issuer       %s: %lld keys%s%s\n", text(issuer, "issuer"), number(issuer, "keys"),
+               text(issuer, "problem")[0] == '\0' ? "" : "; not taken: ", text(issuer, "problem"));
+    }
+    printf("certificate  %s\n",
+           text(r, "certificate_problem")[0] == '\0' ? "taken" : text(r, "certificate_problem"));
+    show_effect(r);
+}

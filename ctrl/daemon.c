@@ -1,0 +1,275 @@
+#include "ctrl/daemon.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "ctrl/file.h"
+#include "ctrl/root.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define CONFIG_MAX       (256 * 1024)
+#define DRAIN_BUDGET     1024
+#define DRAINS_PER_TICK  64 /* 65 536 records per ring and tick: 650 000 per second */
+#define DEV_JWKS_FRESH_S 3600
+
+/* ---- configuration ---- */
+
+static bool config_load(const char *file, struct config *out, struct refusal *why)
+{
+    struct config_error err = {0};
+    uint8_t *text = malloc(CONFIG_MAX);
+    size_t len;
+
+    CHECK(text != NULL);
+    bool ok = file_read(file, text, CONFIG_MAX, &len, why);
+    if (ok && !config_parse(span_of(text, len), out, &err))
+        ok = refuse(why, "bad_config", "see docs/OPERATIONS.md, \"Configuration\"", "%s, line %u: %s", file,
+                    err.line, err.text);
+    free(text);
+    return ok;
+}
+
+static struct config_issuer *dev_issuer_config(struct config *c)
+{
+    for (uint16_t i = 0; i < c->auth.issuer_count; i++) {
+        if (strcmp(c->auth.issuers[i].iss, DEV_ISSUER_NAME) == 0)
+            return &c->auth.issuers[i];
+    }
+    return NULL;
+}
+
+/* --dev: the development issuer is one of the issuers, whether the file says so or not. */
+static bool config_add_dev(struct config *c, struct refusal *why)
+{
+    struct config_issuer *i = dev_issuer_config(c);
+
+    if (i != NULL)
+        return true;
+    if (c->auth.issuer_count == ISSUERS_MAX)
+        return refuse(why, "bad_config", "take one issuer away, or --dev",
+                      "no room for the development issuer");
+    i = &c->auth.issuers[c->auth.issuer_count++];
+    *i = (struct config_issuer){.jwks_fresh_s = DEV_JWKS_FRESH_S};
+    snprintf(i->iss, sizeof i->iss, "%s", DEV_ISSUER_NAME);
+    int n = snprintf(i->jwks_file, sizeof i->jwks_file, "%s/dev-issuer.jwks.json", c->ctrl.state_dir);
+    return (n > 0 && (size_t)n < sizeof i->jwks_file) ||
+           refuse(why, "bad_config", "choose a shorter ctrl.state_dir", "ctrl.state_dir is too long");
+}
+
+static bool config_take(struct daemon *d, struct config *out, struct refusal *why)
+{
+    return config_load(d->options.config_file, out, why) && (!d->options.dev || config_add_dev(out, why));
+}
+
+/* ---- development conveniences ---- */
+
+static bool dev_certificate(struct daemon *d, struct refusal *why)
+{
+    const struct config *c = &d->config;
+    char copy[CONFIG_TEXT_CAP];
+
+    if (file_exists(c->tls.certificate_file) || file_exists(c->tls.key_file))
+        return true;
+    snprintf(copy, sizeof copy, "%s", c->tls.certificate_file);
+    if (!file_make_dir(dirname(copy), why))
+        return false;
+    snprintf(d->ca_file, sizeof d->ca_file, "%s/dev-ca.pem", c->ctrl.state_dir);
+    log_info("development certificate made", F("host", DEV_HOST_NAME), F("file", c->tls.certificate_file),
+             F("authority", d->ca_file));
+    return certificate_make_dev(d->rng, DEV_HOST_NAME, c->tls.certificate_file, c->tls.key_file, d->ca_file,
+                                (int64_t)time(NULL), why);
+}
+
+/* A passphrase that nobody chose, for a store that is not there yet. */
+static bool dev_passphrase(struct daemon *d, const char *store_file, struct refusal *why)
+{
+    const char *file = d->config.seal.passphrase_file;
+    uint8_t random[24];
+    char text[2 * sizeof random + 2];
+
+    if (file[0] == '\0' || strchr(file, ':') != NULL || file_exists(file) || file_exists(store_file))
+        return true;
+    mbed_random(d->rng, random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(text + 2 * i, 3, "%02x", random[i]);
+    text[2 * sizeof random] = '\n';
+    text[2 * sizeof random + 1] = '\0';
+    log_info("development passphrase made", F("file", file));
+    bool ok = file_write(file, span_str(text), why);
+    secret_wipe(random, sizeof random);
+    secret_wipe(text, sizeof text);
+    return ok;
+}
+
+static bool open_dev(struct daemon *d, struct refusal *why)
+{
+    if (!d->options.dev)
+        return true;
+    d->dev_issuer =
+        dev_issuer_open(d->config.ctrl.state_dir, dev_issuer_config(&d->config)->jwks_file, d->rng, why);
+    return d->dev_issuer != NULL && dev_certificate(d, why);
+}
+
+/* ---- opening ---- */
+
+static bool unlock(struct daemon *d, struct store *s, struct refusal *why)
+{
+    const struct config *c = &d->config;
+    struct root_options o = {.shard = CTRL_SHARD,
+                             .passphrase_file = c->seal.passphrase_file,
+                             .cost = {c->seal.argon2_memory_kib, c->seal.argon2_passes},
+                             .may_create = d->options.dev || d->options.init};
+    uint8_t *srk = secret_pages_alloc(SEAL_SRK_LEN);
+
+    if (srk == NULL) {
+        store_close(s);
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for the root key");
+    }
+    bool ok = root_open(s, d->rng, &o, srk, why);
+    if (ok)
+        d->custody = custody_open(s, d->rng, srk, why);
+    else
+        store_close(s);
+    secret_pages_free(srk, SEAL_SRK_LEN);
+    return d->custody != NULL;
+}
+
+static bool open_keys(struct daemon *d, struct refusal *why)
+{
+    char file[CONFIG_TEXT_CAP + 16];
+
+    snprintf(file, sizeof file, "%s/store.db", d->config.ctrl.state_dir);
+    if (!file_make_dir(d->config.ctrl.state_dir, why) || (d->options.dev && !dev_passphrase(d, file, why)))
+        return false;
+    struct store *s = store_open(file, CTRL_SHARD, d->options.dev || d->options.init, d->rng, why);
+    if (s == NULL || !unlock(d, s, why))
+        return false;
+    log_info("store open", F("file", file), F("sqlite", store_sqlite_version()),
+             F("epoch", custody_epoch(d->custody)), F("keys", registry_count(custody_registry(d->custody))));
+    return true;
+}
+
+static void on_changed(void *ctx, const struct key_record *r)
+{
+    struct daemon *d = ctx;
+
+    if (d->push != NULL)
+        push_changed(d->push, r);
+}
+
+static bool on_attached(void *ctx, const struct ctl_hello *hello, const int *fds)
+{
+    struct daemon *d = ctx;
+
+    return audit_attach(d->audit, hello, fds);
+}
+
+static void on_progress(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    if (d->progress != NULL)
+        d->progress(d->progress_ctx);
+}
+
+static bool open_trust(struct daemon *d, struct refusal *why)
+{
+    d->trust_loaded_unix_s = (int64_t)time(NULL);
+    d->trust = trust_load(&d->config, NULL, d->trust_loaded_unix_s);
+    /* A full disk must not keep the keys from being served. */
+    if (!custody_note_trust(d->custody, d->trust->digest, false, why))
+        log_warn("the trust material in effect is not noted in the store", F("why", why->text));
+    return true;
+}
+
+static bool open_push(struct daemon *d, struct refusal *why)
+{
+    d->push = push_new(d->custody, &d->trust,
+                       (struct push_listener){.ctx = d, .attached = on_attached, .progress = on_progress});
+    if (d->push == NULL)
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                      "no locked memory for the push buffer");
+    custody_listen(d->custody, (struct custody_listener){.ctx = d, .changed = on_changed});
+    return true;
+}
+
+static bool open_audit(struct daemon *d, struct refusal *why)
+{
+    if (!file_make_dir(d->config.ctrl.audit_dir, why))
+        return false;
+    d->audit = audit_open(d->config.ctrl.audit_dir, AUDIT_SEGMENT_MAX, why);
+    return d->audit != NULL;
+}
+
+bool daemon_open(struct daemon *d, const struct daemon_options *o, struct refusal *why)
+{
+    *d = (struct daemon){.options = *o, .started_unix_s = (int64_t)time(NULL)};
+    d->rng = mbed_rng_new();
+    if (d->rng == NULL)
+        return refuse(why, "no_entropy", "check getrandom(2)", "the random generator could not be seeded");
+    return config_take(d, &d->config, why) && open_keys(d, why) && open_dev(d, why) && open_trust(d, why) &&
+           open_audit(d, why) && open_push(d, why);
+}
+
+void daemon_close(struct daemon *d)
+{
+    push_free(d->push);
+    audit_close(d->audit);
+    trust_unref(d->trust);
+    dev_issuer_close(d->dev_issuer);
+    custody_close(d->custody);
+    mbed_rng_free(d->rng);
+    *d = (struct daemon){0};
+}
+
+/* ---- running ---- */
+
+bool daemon_reload(struct daemon *d, bool force, struct refusal *why)
+{
+    struct config *c = malloc(sizeof *c);
+
+    CHECK(c != NULL);
+    bool ok = config_take(d, c, why);
+    if (ok) {
+        d->config.tls = c->tls;
+        d->config.auth = c->auth;
+    }
+    free(c);
+    if (!ok)
+        return false;
+    const struct trust *before = d->trust;
+    d->trust_loaded_unix_s = (int64_t)time(NULL);
+    d->trust = trust_load(&d->config, before, d->trust_loaded_unix_s);
+    trust_unref(before);
+    return custody_note_trust(d->custody, d->trust->digest, force, why);
+}
+
+/* A set that is not read again becomes stale, and then unknown kids are answered 503. */
+static void refresh_if_due(struct daemon *d)
+{
+    uint32_t every = trust_refresh_s(d->trust);
+    struct refusal why;
+
+    if (every == 0 || (int64_t)time(NULL) - d->trust_loaded_unix_s < every)
+        return;
+    if (!daemon_reload(d, true, &why)) {
+        log_error("refresh failed; what was read last stays", F("why", why.text), F("next", why.next));
+        d->trust_loaded_unix_s = (int64_t)time(NULL);
+    }
+}
+
+void daemon_tick(struct daemon *d, uint64_t now_ms)
+{
+    push_tick(d->push, now_ms);
+    for (int i = 0; i < DRAINS_PER_TICK && audit_drain(d->audit, DRAIN_BUDGET); i++)
+        continue;
+    if (now_ms / 1000 != (now_ms - 100) / 1000)
+        audit_sync(d->audit);
+    refresh_if_due(d);
+    custody_idle(d->custody);
+}

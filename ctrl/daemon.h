@@ -1,0 +1,47 @@
+/* What ww-ctrl is made of, opened in order and closed in reverse; main.c gives it a loop, admin.c acts on it. */
+#ifndef CTRL_DAEMON_H
+#define CTRL_DAEMON_H
+
+#include "ctrl/audit.h"
+#include "ctrl/custody.h"
+#include "ctrl/dev_issuer.h"
+#include "ctrl/push.h"
+#include "ctrl/trust.h"
+#include "proto/config.h"
+
+#define CTRL_VERSION  "0.1.0"
+#define DEV_HOST_NAME "ekm.wirewrap.test"
+
+struct daemon_options {
+    const char *config_file;
+    bool dev;  /* development issuer and certificate; a missing store is made */
+    bool init; /* a missing store is made */
+};
+
+struct daemon {
+    struct daemon_options options;
+    struct config config;
+    struct mbed_rng *rng;
+    struct custody *custody;
+    const struct trust *trust; /* in effect */
+    struct push *push;
+    struct audit *audit;
+    struct dev_issuer *dev_issuer; /* NULL without --dev */
+    int64_t started_unix_s, trust_loaded_unix_s;
+    char ca_file[2 * CONFIG_TEXT_CAP]; /* --dev: the authority of a certificate made here; else empty */
+    void (*progress)(void *ctx);       /* see push_listener */
+    void *progress_ctx;
+};
+
+bool MUST_USE daemon_open(struct daemon *d, const struct daemon_options *o, struct refusal *why);
+void daemon_close(struct daemon *d);
+
+/* Reads configuration (issuers, audiences, certificate), JWKS files and certificate again.  What is bad stays as it
+ * was; false: the configuration itself is bad, or the store refused the change.  force: an epoch even when nothing
+ * changed, so that the dataplane learns that the sets are fresh. */
+bool MUST_USE daemon_reload(struct daemon *d, bool force, struct refusal *why);
+
+/* What is due at now_ms (monotonic), in steps of about 100 ms. */
+void daemon_tick(struct daemon *d, uint64_t now_ms);
+
+#endif
