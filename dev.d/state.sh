@@ -129,7 +129,7 @@ config = ["--config", e["STATE"] + "/wirewrap.yaml"]
 inside = ["ip", "netns", "exec", e["NETNS"]]
 processes = [{"name": "ctrl", "argv": [e["CTRL"], *config, "--dev"]}]
 if e["NIC"] == "virtio":
-    processes.append({"name": "bridge", "argv": inside + [e["BRIDGE"], "--socket", e["STATE"] + "/vhost.sock", "--tap", "ww0"]})
+    processes.append({"name": "bridge", "argv": inside + [e["BRIDGE"], "--vhost", e["STATE"] + "/vhost.sock", "--tap", "ww0"]})
 processes.append({"name": "dataplane", "argv": inside + [e["DATAPLANE"], *config]})
 print(json.dumps(processes, indent=1))
 PY

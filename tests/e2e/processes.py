@@ -1,0 +1,113 @@
+#!/usr/bin/python3
+"""What the two processes hold, seen from outside: libraries, sockets, open files, and what they leave in logs."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import client
+import house
+import tap
+
+h = house.House()
+PLAINTEXT = b"a data key that must not be found anywhere"
+CONTEXT = b"additional data of a caller"
+
+
+def up():
+    h.up()
+    c = client.Connection(h)
+    tap.equal(c.unwrapped(c.wrapped(PLAINTEXT, CONTEXT), CONTEXT), PLAINTEXT)
+    c.unwrap(b"\1\1" + bytes(100))
+    c.wrap(b"x", token="garbled")
+    c.close()
+
+
+def libraries(name):
+    with open(f"/proc/{h.pid(name)}/maps") as f:
+        return {os.path.basename(line.split()[-1]) for line in f if ".so" in line}
+
+
+def open_files(name):
+    folder = f"/proc/{h.pid(name)}/fd"
+    return [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+
+
+def texts():
+    """Every file in the state folder that a process wrote as a log or a record."""
+    for folder, _, names in os.walk(h.state):
+        for name in names:
+            if name.endswith(".log") or "/audit" in folder:
+                with open(f"{folder}/{name}", "rb") as f:
+                    yield f"{folder}/{name}", f.read()
+
+
+@tap.case
+def ctrl_maps_no_library_of_the_dataplane():
+    bad = [lib for lib in libraries("ctrl") if lib.startswith(("libcrypto", "libssl", "libgnutls", "librte"))]
+    tap.equal(bad, [])
+
+
+@tap.case
+def the_dataplane_maps_no_library_of_ctrl():
+    bad = [lib for lib in libraries("dataplane") if lib.startswith(("libmbed", "libsqlite", "libuv", "libcurl"))]
+    tap.equal(bad, [])
+
+
+@tap.case
+def ctrl_listens_on_no_network():
+    out = subprocess.run(["nsenter", "-t", str(h.pid("ctrl")), "-n", "ss", "-H", "-lntup"], capture_output=True, text=True).stdout
+    tap.check(f"pid={h.pid('ctrl')}," not in out, out)
+
+
+@tap.case
+def the_dataplane_opens_nothing_of_the_store():
+    bad = [f for f in open_files("dataplane") if f.startswith(f"{h.state}/store") or f.startswith(f"{h.state}/audit")
+           or "passphrase" in f or f.endswith(".key")]
+    tap.equal(bad, [])
+
+
+@tap.case
+def the_dataplane_locks_its_key_memory():
+    with open(f"/proc/{h.pid('dataplane')}/status") as f:
+        locked = next(int(line.split()[1]) for line in f if line.startswith("VmLck:"))
+    tap.check(locked > 0, "no memory is locked")
+
+
+@tap.case
+def no_plaintext_token_or_passphrase_is_in_a_log_or_record():
+    with open(f"{h.state}/passphrase", "rb") as f:
+        passphrase = f.read().strip()
+    for path, content in texts():
+        for secret in (PLAINTEXT, CONTEXT, client.b64(PLAINTEXT).encode(), h.token.encode(), h.token.split(".")[2].encode(), passphrase):
+            tap.check(secret not in content, f"a secret is in {path}")
+
+
+@tap.case
+def secrets_on_disk_are_for_their_owner_alone():
+    for path in ("passphrase", "server.key", "ca.key"):
+        mode = os.stat(f"{h.state}/{path}").st_mode & 0o777
+        tap.equal(mode & 0o077, 0, path)
+
+
+@tap.case
+def the_store_holds_neither_passphrase_nor_plaintext():
+    with open(f"{h.state}/passphrase", "rb") as f:
+        passphrase = f.read().strip()
+    for folder, _, names in os.walk(f"{h.state}/store"):
+        for name in names:
+            with open(f"{folder}/{name}", "rb") as f:
+                content = f.read()
+            tap.check(passphrase not in content and PLAINTEXT not in content, f"{folder}/{name}")
+
+
+@tap.case
+def every_request_left_an_audit_record():
+    def found():
+        audit = b"".join(content for path, content in texts() if "/audit" in path)
+        return audit.count(h.key.encode()) >= 4 and house.CALLER.encode() in audit
+    house.wait_for(found, 30, "records of the requests made")
+
+
+if __name__ == "__main__":
+    tap.run(before=up, after=h.down)
