@@ -12,8 +12,7 @@ import load
 import tap
 
 h = house.House()
-CHECKS = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "icmp.check_checksum:TRUE",
-          "-o", "tcp.analyze_sequence_numbers:TRUE"]
+CHECKS = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "tcp.analyze_sequence_numbers:TRUE"]
 # Wireshark's notes on what TCP does when it must: no violations.
 REMARKS = {"tcp.analysis.retransmission", "tcp.analysis.fast_retransmission", "tcp.analysis.duplicate_ack", "tcp.analysis.keep_alive",
            "tcp.analysis.window_update", "tcp.analysis.zero_window", "tcp.analysis.window_full", "tcp.analysis.zero_window_probe",

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Slow clients hold what is theirs and nothing else: fast ones beside them are served, and the slow ones get their answer or a refusal."""
 import os
-import select
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import client
@@ -56,11 +56,10 @@ def drip(c, query, outcome):
     """Sends in slices with pauses, and stops when the answer comes before the end."""
     at = 0
     try:
-        while at < len(query):
-            if select.select([c.socket], [], [], 0.05)[0]:
-                break
+        while at < len(query) and not c.answered():
             c.send(query[at:at + 16384])
             at += 16384
+            time.sleep(0.05)
         outcome.append(c.reply().status)
     except (OSError, client.Closed) as why:
         outcome.append(type(why).__name__)

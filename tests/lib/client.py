@@ -60,6 +60,17 @@ class Connection:
             raise Closed(f"closed after {self.received[:200]!r}")
         self.received += more
 
+    def answered(self):
+        """True when bytes of a reply have come; does not wait.  (A session ticket makes the socket readable, too.)"""
+        self.socket.settimeout(0)
+        try:
+            self.fill()
+        except (ssl.SSLWantReadError, BlockingIOError):
+            pass
+        finally:
+            self.socket.settimeout(TIMEOUT)
+        return self.received != b""
+
     def take(self, count):
         while len(self.received) < count:
             self.fill()
