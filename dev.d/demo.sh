@@ -25,7 +25,7 @@ Wirewrap serves.  Paste this into another terminal to wrap a data key:
   configuration  $state/wirewrap.yaml
   audit records  $state/audit
   logs           $state/ctrl.log, $state/dataplane.log
-  wwctl          $(binary wwctl) --socket $state/admin.sock status
+  wwctl          $(binary wwctl) --admin $state/admin.sock status
 
 Ctrl-C stops it.
 HELLO

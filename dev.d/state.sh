@@ -33,7 +33,7 @@ supervisor_alive() {
 
 supervisor_pid() { cut -d' ' -f1 "$state/supervisor.pid"; }
 in_netns() { ip netns exec "$netns" "$@"; }
-ctl() { "$(binary wwctl)" --socket "$state/admin.sock" "$@"; }
+ctl() { "$(binary wwctl)" --admin "$state/admin.sock" "$@"; }
 
 # A namespace of our own: the kernel sits on one end of a TAP device, Wirewrap's stack on the other.
 netns_make() {
@@ -185,7 +185,7 @@ demo_key_make() {
 policy_write() {
     local callers
     callers=$(printf '"%s",' "$@")
-    printf '{"callers": [%s], "reasons": "any"}\n' "${callers%,}"
+    printf '{"callers": [%s], "reasons": "all"}\n' "${callers%,}"
 }
 
 token_mint() { ctl dev token --email $demo_caller --audience https://$demo_host --expires 24h; }

@@ -100,7 +100,7 @@ class House:
 
     def wwctl(self, *arguments, refused=False):
         """stdout of a wwctl command that must succeed, or must be refused."""
-        done = subprocess.run([self.binary("wwctl"), "--socket", f"{self.state}/admin.sock", *arguments], stdin=subprocess.DEVNULL,
+        done = subprocess.run([self.binary("wwctl"), "--admin", f"{self.state}/admin.sock", *arguments], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if (done.returncode != 0) != refused:
             raise AssertionError(f"wwctl {' '.join(arguments)} exited with {done.returncode}: {done.stdout}")
@@ -116,7 +116,7 @@ class House:
         self.wwctl("key", "create", path)
         self.policy_set(path, *callers)
 
-    def policy_set(self, path, *callers, reasons="any"):
+    def policy_set(self, path, *callers, reasons="all"):
         policy = f"{self.state}/policy-of-a-test.json"
         with open(policy, "w") as f:
             json.dump({"callers": list(callers), "reasons": reasons}, f)
