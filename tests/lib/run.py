@@ -61,7 +61,7 @@ class Outcome:
 def run_one(test):
     env = dict(os.environ, **test["env"])
     started = time.monotonic()
-    process = subprocess.Popen(test["cmd"], env=env, cwd=test["workdir"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    process = subprocess.Popen(test["cmd"], env=env, cwd=test["workdir"] or test["build"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
     timeout = test["timeout"] if test["timeout"] > 0 else None
     try:
@@ -91,7 +91,7 @@ def group_of(test):
 def tests_wanted(build, names, with_long):
     listed = json.loads(subprocess.check_output(["meson", "introspect", "--tests", build]))
     for t in listed:
-        t["group"] = group_of(t)
+        t["group"], t["build"] = group_of(t), build
     if names:
         unknown = [n for n in names if n not in GROUPS and not any(t["name"].startswith(n) for t in listed)]
         if unknown:
