@@ -123,6 +123,7 @@ class Wire:
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.peer, self.far = f"ww-wire-{os.getpid()}", f"ww-far-{os.getpid()}"
         self.made, self.programs, self.echo, self.bridge = [], [], None, None
+        self.device = f"tap:{TAP}"
 
     # ---- namespaces ----
 
@@ -176,9 +177,7 @@ class Wire:
         return p
 
     def start_echo(self, *more):
-        """Ours.  Over the bridge if there is one."""
-        device = f"virtio-user:{self.socket}" if self.bridge else f"tap:{TAP}"
-        self.echo = self.program("ww-echo ready", self.echo_program, "--device", device, "--addr", f"{OURS4}/24", "--addr",
+        self.echo = self.program("ww-echo ready", self.echo_program, "--device", self.device, "--addr", f"{OURS4}/24", "--addr",
                                  f"{OURS6}/64", "--gateway", PEER4, "--gateway", PEER6, "--offload", "on" if self.offload else "off", *more)
         return self.echo
 
@@ -187,6 +186,7 @@ class Wire:
         return f"{self.folder}/vhost.sock"
 
     def start_bridge(self):
+        self.device = f"virtio-user:{self.socket}"
         self.bridge = self.program("bridge ready", self.bridge_program, "--vhost", self.socket, "--tap", TAP)
         return self.bridge
 

@@ -38,6 +38,13 @@ void signals_hold(struct signal_hold *h);
 void signals_release(const struct signal_hold *h);
 void signals_refuse_new(void);
 
+/* queue.c: a received mbuf's ol_flags as FRAME_RX_*.  Unknown stays unknown, and so does what was not agreed.
+ * NONE means that the peer never computed the field and vouches for the bytes (a virtual wire): as good as a right
+ * sum. */
+uint16_t queue_rx_flags(const struct plan *plan, uint64_t ol);
+/* FRAME_TX_* as ol_flags; 0 when nothing is left to the device. */
+uint64_t queue_tx_flags(uint16_t flags);
+
 /* port.c */
 void port_close(struct nic *n);
 

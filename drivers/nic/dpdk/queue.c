@@ -17,9 +17,7 @@ static struct port *port_of(struct nic *n)
     return (struct port *)n;
 }
 
-/* Unknown stays unknown.  NONE means that the peer never computed the field and vouches for the bytes (a
- * virtual wire): as good as a right sum. */
-static uint16_t rx_flags(const struct plan *plan, uint64_t ol)
+uint16_t queue_rx_flags(const struct plan *plan, uint64_t ol)
 {
     uint64_t ip = ol & RTE_MBUF_F_RX_IP_CKSUM_MASK;
     uint64_t l4 = ol & RTE_MBUF_F_RX_L4_CKSUM_MASK;
@@ -68,21 +66,21 @@ static uint16_t port_rx(struct nic *n, uint16_t queue, struct frame *frames, uin
                 count_by(p->queues[queue].counters, REASON_NIC_RX_IN_PIECES, 1);
             continue;
         }
-        frame_from(&frames[count++], burst[i], queue, rx_flags(&p->plan, burst[i]->ol_flags));
+        frame_from(&frames[count++], burst[i], queue, queue_rx_flags(&p->plan, burst[i]->ol_flags));
     }
     return count;
 }
 
-static uint64_t tx_flags(const struct frame *f)
+uint64_t queue_tx_flags(uint16_t flags)
 {
     uint64_t ol = 0;
 
-    if (f->flags & FRAME_TX_IP4_CSUM)
+    if (flags & FRAME_TX_IP4_CSUM)
         ol |= RTE_MBUF_F_TX_IP_CKSUM;
-    if (f->flags & FRAME_TX_TCP_CSUM)
+    if (flags & FRAME_TX_TCP_CSUM)
         ol |= RTE_MBUF_F_TX_TCP_CKSUM;
     if (ol != 0)
-        ol |= f->flags & FRAME_IS_IP6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
+        ol |= flags & FRAME_IS_IP6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
     return ol;
 }
 
@@ -92,7 +90,7 @@ static bool mbuf_from(struct rte_mbuf *m, const struct frame *f)
     CHECK(f->len <= m->buf_len - m->data_off && f->data == rte_pktmbuf_mtod(m, uint8_t *));
     m->data_len = f->len;
     m->pkt_len = f->len;
-    m->ol_flags = tx_flags(f);
+    m->ol_flags = queue_tx_flags(f->flags);
     if (m->ol_flags == 0)
         return false;
     m->tx_offload = rte_mbuf_tx_offload(ETHERNET_LEN, f->l3_len, f->l4_len, 0, 0, 0, 0);
