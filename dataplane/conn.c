@@ -496,7 +496,7 @@ static bool step_linger(struct conn *c)
 
 /* ---- the door ---- */
 
-struct conn *conn_new(struct conn_env *env, struct net_conn *net)
+struct conn *conn_open(struct conn_env *env, struct net_conn *net)
 {
     struct conn *c = slab_take(&env->conns);
 
@@ -577,7 +577,7 @@ void conn_drain(struct conn *c)
         conn_deadline(c);
 }
 
-void conn_free(struct conn *c)
+void conn_release(struct conn *c)
 {
     struct conn_env *env = c->env;
 

@@ -71,7 +71,7 @@ struct conn_env {
 
 /* A connection that TCP has established: NULL when no record or no TLS identity is to be had (the caller
  * aborts it). */
-struct conn *MUST_USE conn_new(struct conn_env *env, struct net_conn *net);
+struct conn *MUST_USE conn_open(struct conn_env *env, struct net_conn *net);
 
 /* Goes as far as its bytes allow, at most one request and at most one private-key operation.  True when it
  * could go on at once (a pipelined request is there): the caller queues it again. */
@@ -81,6 +81,6 @@ void conn_deadline(struct conn *c);
 /* The worker drains: close now if no request is in progress. */
 void conn_drain(struct conn *c);
 /* Lets go of TLS, buffers (wiped) and the TCP connection. */
-void conn_free(struct conn *c);
+void conn_release(struct conn *c);
 
 #endif

@@ -106,7 +106,7 @@ static void conn_drop(struct worker *w, struct conn *c)
     if (c->all_next != NULL)
         c->all_next->all_prev = c->all_prev;
     w->conn_count--;
-    conn_free(c);
+    conn_release(c);
 }
 
 /* ---- the phases of a turn ---- */
@@ -127,7 +127,7 @@ static bool receive(struct worker *w)
 
 static void accept_conn(struct worker *w, struct net_conn *net)
 {
-    struct conn *c = w->env.draining ? NULL : conn_new(&w->env, net);
+    struct conn *c = w->env.draining ? NULL : conn_open(&w->env, net);
 
     if (c == NULL) {
         count(w->counters, REASON_CONN_NO_RECORD);

@@ -3,6 +3,7 @@
 #define TESTS_UNIT_TLS_RIG_H
 
 #include "dataplane/tls/tls.h"
+#include "tests/lib/identity.h"
 
 #include <openssl/ssl.h>
 
@@ -21,12 +22,6 @@ struct pair {
     SSL *client;
 };
 
-struct identity_pem {
-    char cert[4096], key[4096];
-};
-
-/* kind: "P-256", "P-384", "P-521", "RSA-2048"..., "ED25519"; made at run time; self-signed for `cn`. */
-void identity_make(const char *kind, const char *cn, struct identity_pem *out);
 bool publish(struct tls_worker *w, const struct identity_pem *id);
 
 /* A worker with a P-256 (or RSA-2048) certificate; counters are zero. */
