@@ -90,6 +90,7 @@ static bool blob_seal(struct keys_worker *w, const struct key *k, const struct v
     fault_here(w, KEYS_FAULT_DERIVATION, d.kx, sizeof d.kx);
     fault_here(w, KEYS_FAULT_COMMITMENT, d.commitment, sizeof d.commitment);
     head_write(blob, v, nonce, d.commitment);
+    fault_here(w, KEYS_FAULT_HEAD, blob, BLOB_HEAD_LEN);
     aad_make(&aad, k, blob, callers);
     bool ok = xaes_seal(w->aead, &d, nonce, aad.parts, 3, plaintext, ciphertext, ciphertext + plaintext.len);
     fault_here(w, KEYS_FAULT_CIPHERTEXT, ciphertext, plaintext.len);
@@ -122,8 +123,9 @@ static bool blob_verify(struct keys_worker *w, const struct key *k, const struct
 
     if (head_version(k, blob) != v || !xaes_derive_fresh(w->aead, v->material, blob.ptr + NONCE_AT, &d))
         return false;
-    bool ok = blob_open(w, k, &d, blob, callers, w->scratch) &&
-              span_equal(span_of(w->scratch, plaintext.len), plaintext);
+    bool ok = blob_open(w, k, &d, blob, callers, w->scratch);
+    fault_here(w, KEYS_FAULT_OPENED, w->scratch, plaintext.len);
+    ok = ok && span_equal(span_of(w->scratch, plaintext.len), plaintext);
     secret_wipe(&d, sizeof d);
     secret_wipe(w->scratch, plaintext.len);
     return ok;

@@ -107,11 +107,13 @@ void keys_gauges(const struct keys *k, struct keys_gauges *out);
 /* Fault injection for the verify-after-wrap tests; compiled into test builds only (WW_TEST_HOOKS). */
 enum keys_fault {
     KEYS_FAULT_NONE,
-    KEYS_FAULT_DERIVATION,
+    KEYS_FAULT_DERIVATION, /* Kx */
     KEYS_FAULT_COMMITMENT,
+    KEYS_FAULT_HEAD, /* before it is sealed as additional data */
     KEYS_FAULT_CIPHERTEXT,
     KEYS_FAULT_TAG,
-    KEYS_FAULT_BLOB
+    KEYS_FAULT_BLOB,  /* all of it, once sealed */
+    KEYS_FAULT_OPENED /* the plaintext that comes back */
 };
 #ifdef WW_TEST_HOOKS
 void keys_inject_fault(struct keys_worker *w, enum keys_fault fault, uint32_t bit);

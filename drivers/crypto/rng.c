@@ -196,7 +196,7 @@ void rng_bytes(struct rng *r, void *out, size_t len)
 
     while (len != 0) {
         struct rng_state *s = r->state;
-        if (s->live == 0 || s->left == 0)
+        if (s->left == 0) /* so too in a forked child */
             refill(r);
         size_t take = len < s->left ? len : s->left;
         uint8_t *from = s->stream + sizeof s->stream - s->left;

@@ -7,7 +7,6 @@
 #include <mbedtls/cipher.h>
 #include <mbedtls/cmac.h>
 #include <mbedtls/gcm.h>
-#include <openssl/err.h>
 
 #define FILE_XAES "xaes/c2sp.txt"
 
@@ -256,18 +255,6 @@ static void another_aad_is_refused(void **state)
     assert_false(sealed_opens(&s, back));
 }
 
-static void a_refusal_leaves_no_error_in_the_threads_queue(void **state)
-{
-    struct sealed s;
-    uint8_t back[32];
-    (void)state;
-
-    sealed_make(&s);
-    s.tag[0] ^= 1;
-    assert_false(sealed_opens(&s, back));
-    assert_int_equal(ERR_peek_error(), 0);
-}
-
 static void sealing_and_opening_may_be_in_place(void **state)
 {
     struct sealed s;
@@ -336,7 +323,6 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_of_ciphertext_is_refused_and_leaves_zeros),
         cmocka_unit_test(every_flipped_bit_of_the_tag_is_refused),
         cmocka_unit_test(another_aad_is_refused),
-        cmocka_unit_test(a_refusal_leaves_no_error_in_the_threads_queue),
         cmocka_unit_test(sealing_and_opening_may_be_in_place),
         cmocka_unit_test(a_worker_that_forgot_still_seals),
         cmocka_unit_test(a_fresh_derivation_is_the_cached_one),

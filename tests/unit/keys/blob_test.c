@@ -295,45 +295,92 @@ static void a_blob_longer_than_any_we_make_is_refused(void **state)
     free(out);
 }
 
-static void suite_0_is_refused(void **state)
+/* Seals the blob again, as its head now stands, under the material of key 1 version 1: whoever has K could.
+ * What then refuses it is the check of the head alone. */
+static void seal_again(uint8_t blob[BLOB_LEN])
 {
-    uint8_t blob[BLOB_LEN];
+    uint8_t key[32], derived[32], id[16], joined[68 + 16 + 8 + 3];
+    mbedtls_gcm_context gcm;
+
+    fixture_material(1, 1, key);
+    fixture_id(1, id);
+    mbedtls_counter(key, blob + 12, 1, derived);
+    mbedtls_counter(key, blob + 12, 2, derived + 16);
+    memcpy(joined, blob, 68);
+    memcpy(joined + 68, id, 16);
+    memcpy(joined + 84, "\0\0\0\0\0\0\0\3aad", 11);
+    mbedtls_gcm_init(&gcm);
+    assert_int_equal(mbedtls_gcm_setkey(&gcm, MBEDTLS_CIPHER_ID_AES, derived, 256), 0);
+    assert_int_equal(mbedtls_gcm_crypt_and_tag(&gcm, MBEDTLS_GCM_ENCRYPT, TEXT_LEN, blob + 24, 12, joined,
+                                               sizeof joined, (const uint8_t *)TEXT, blob + 68, 16,
+                                               blob + 68 + TEXT_LEN),
+                     0);
+    mbedtls_gcm_free(&gcm);
+}
+
+static void a_blob_sealed_again_opens(void **state)
+{
+    uint8_t blob[BLOB_LEN], plaintext[TEXT_LEN];
+    size_t len;
     (void)state;
 
     wrap_a(blob);
-    blob[1] = 0;
+    seal_again(blob);
+    assert_int_equal(unwrap(&f, "v0/a", span_of(blob, BLOB_LEN), "aad", plaintext, &len), KEYS_OK);
+}
+
+/* Sets one byte of the head, seals again, and is refused. */
+static void head_byte_is_refused(size_t at, uint8_t value)
+{
+    uint8_t blob[BLOB_LEN];
+
+    wrap_a(blob);
+    blob[at] = value;
+    seal_again(blob);
     is_bad("v0/a", span_of(blob, BLOB_LEN), "aad");
 }
 
-static void every_other_format_and_suite_byte_is_refused(void **state)
+static void suite_0_is_refused(void **state)
 {
-    uint8_t blob[BLOB_LEN];
     (void)state;
+    head_byte_is_refused(1, 0);
+}
 
-    wrap_a(blob);
+static void every_other_suite_byte_is_refused(void **state)
+{
+    (void)state;
+    for (unsigned b = 2; b < 256; b++)
+        head_byte_is_refused(1, (uint8_t)b);
+}
+
+static void every_other_format_byte_is_refused(void **state)
+{
+    (void)state;
     for (unsigned b = 0; b < 256; b++) {
-        if (b == 1)
-            continue;
-        blob[0] = (uint8_t)b;
-        is_bad("v0/a", span_of(blob, BLOB_LEN), "aad");
-        blob[0] = 1;
-        blob[1] = (uint8_t)b;
-        is_bad("v0/a", span_of(blob, BLOB_LEN), "aad");
-        blob[1] = 1;
+        if (b != 1)
+            head_byte_is_refused(0, (uint8_t)b);
     }
 }
 
-static void reserved_bytes_that_are_not_zero_are_refused(void **state)
+static void a_first_reserved_byte_that_is_not_zero_is_refused(void **state)
 {
-    uint8_t blob[BLOB_LEN];
     (void)state;
+    for (unsigned b = 1; b < 256; b++)
+        head_byte_is_refused(2, (uint8_t)b);
+}
 
-    wrap_a(blob);
-    blob[2] = 1;
-    is_bad("v0/a", span_of(blob, BLOB_LEN), "aad");
-    blob[2] = 0;
-    blob[3] = 1;
-    is_bad("v0/a", span_of(blob, BLOB_LEN), "aad");
+static void a_second_reserved_byte_that_is_not_zero_is_refused(void **state)
+{
+    (void)state;
+    for (unsigned b = 1; b < 256; b++)
+        head_byte_is_refused(3, (uint8_t)b);
+}
+
+static void a_tag_of_no_version_is_refused(void **state)
+{
+    (void)state;
+    for (size_t at = 4; at < 12; at++)
+        head_byte_is_refused(at, 0x99);
 }
 
 static void another_aad_is_refused(void **state)
@@ -389,30 +436,14 @@ static void a_blob_is_bound_to_its_keys_id_even_where_tag_and_material_are_equal
     is_bad("v0/twin", span_of(blob, BLOB_LEN), "aad");
 }
 
-/* The commitment alone: a blob whose GCM half is right for its head, under a commitment that is not K's. */
-static void a_wrong_commitment_is_refused_even_where_gcm_would_pass(void **state)
+static void every_wrong_commitment_is_refused_even_where_gcm_would_pass(void **state)
 {
-    uint8_t blob[BLOB_LEN], key[32], derived[32], joined[68 + 16 + 8 + 3], id[16], text[TEXT_LEN];
-    mbedtls_gcm_context gcm;
+    uint8_t blob[BLOB_LEN];
     (void)state;
 
     wrap_a(blob);
-    blob[36] ^= 1;
-    fixture_material(1, 1, key);
-    fixture_id(1, id);
-    mbedtls_counter(key, blob + 12, 1, derived);
-    mbedtls_counter(key, blob + 12, 2, derived + 16);
-    memcpy(joined, blob, 68);
-    memcpy(joined + 68, id, 16);
-    memcpy(joined + 84, "\0\0\0\0\0\0\0\3aad", 11);
-    memcpy(text, TEXT, TEXT_LEN);
-    mbedtls_gcm_init(&gcm);
-    assert_int_equal(mbedtls_gcm_setkey(&gcm, MBEDTLS_CIPHER_ID_AES, derived, 256), 0);
-    assert_int_equal(mbedtls_gcm_crypt_and_tag(&gcm, MBEDTLS_GCM_ENCRYPT, TEXT_LEN, blob + 24, 12, joined,
-                                               sizeof joined, text, blob + 68, 16, blob + 68 + TEXT_LEN),
-                     0);
-    mbedtls_gcm_free(&gcm);
-    is_bad("v0/a", span_of(blob, BLOB_LEN), "aad");
+    for (size_t at = 36; at < 68; at++)
+        head_byte_is_refused(at, (uint8_t)~blob[at]);
 }
 
 /* ---- verify after wrap ---- */
@@ -441,6 +472,20 @@ static void a_bit_flipped_in_the_commitment_leaves_no_blob(void **state)
     (void)state;
     for (uint32_t bit = 0; bit < 256; bit++)
         fault_is_caught(KEYS_FAULT_COMMITMENT, bit);
+}
+
+static void a_bit_flipped_in_the_head_before_the_sealing_leaves_no_blob(void **state)
+{
+    (void)state;
+    for (uint32_t bit = 0; bit < 8 * BLOB_HEAD_LEN; bit++)
+        fault_is_caught(KEYS_FAULT_HEAD, bit);
+}
+
+static void a_bit_flipped_in_the_opened_plaintext_leaves_no_blob(void **state)
+{
+    (void)state;
+    for (uint32_t bit = 0; bit < 8 * TEXT_LEN; bit++)
+        fault_is_caught(KEYS_FAULT_OPENED, bit);
 }
 
 static void a_bit_flipped_in_the_ciphertext_leaves_no_blob(void **state)
@@ -492,15 +537,21 @@ int main(void)
         CASE(a_blob_with_a_byte_more_is_refused),
         CASE(a_blob_longer_than_any_we_make_is_refused),
         CASE(suite_0_is_refused),
-        CASE(every_other_format_and_suite_byte_is_refused),
-        CASE(reserved_bytes_that_are_not_zero_are_refused),
+        CASE(a_blob_sealed_again_opens),
+        CASE(every_other_suite_byte_is_refused),
+        CASE(every_other_format_byte_is_refused),
+        CASE(a_first_reserved_byte_that_is_not_zero_is_refused),
+        CASE(a_second_reserved_byte_that_is_not_zero_is_refused),
+        CASE(a_tag_of_no_version_is_refused),
         CASE(another_aad_is_refused),
         CASE(a_blob_of_one_key_does_not_open_on_the_other_keys_path),
         CASE(a_blob_of_one_key_does_not_open_under_any_tag_or_suite_of_the_other),
         CASE(a_blob_is_bound_to_its_keys_id_even_where_tag_and_material_are_equal),
-        CASE(a_wrong_commitment_is_refused_even_where_gcm_would_pass),
+        CASE(every_wrong_commitment_is_refused_even_where_gcm_would_pass),
         CASE(a_bit_flipped_in_the_derived_key_leaves_no_blob),
         CASE(a_bit_flipped_in_the_commitment_leaves_no_blob),
+        CASE(a_bit_flipped_in_the_head_before_the_sealing_leaves_no_blob),
+        CASE(a_bit_flipped_in_the_opened_plaintext_leaves_no_blob),
         CASE(a_bit_flipped_in_the_ciphertext_leaves_no_blob),
         CASE(a_bit_flipped_in_the_tag_leaves_no_blob),
         CASE(a_bit_flipped_anywhere_in_the_blob_leaves_no_blob),
