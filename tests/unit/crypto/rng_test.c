@@ -97,6 +97,23 @@ static void a_forked_child_reseeds_and_goes_its_own_way(void **state)
     rng_free(r);
 }
 
+static void a_forked_child_never_draws_from_the_zeroed_key(void **state)
+{
+    struct rng *r = rng_new(seed); /* by time alone it would never reseed */
+    uint8_t out[32];
+    int status;
+    (void)state;
+
+    pid_t pid = fork();
+    if (pid == 0) {
+        rng_bytes(r, out, sizeof out);
+        _exit(rng_seed_count(r) == 1 ? 0 : 1);
+    }
+    assert_true(waitpid(pid, &status, 0) == pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    rng_free(r);
+}
+
 static void draw(struct rng *r, size_t len)
 {
     uint8_t sink[4096];
@@ -168,6 +185,7 @@ int main(void)
         cmocka_unit_test(two_pools_seeded_by_the_os_differ),
         cmocka_unit_test(no_nonce_of_a_hundred_thousand_comes_twice),
         cmocka_unit_test(a_forked_child_reseeds_and_goes_its_own_way),
+        cmocka_unit_test(a_forked_child_never_draws_from_the_zeroed_key),
         cmocka_unit_test(the_pool_is_reseeded_after_its_count_of_bytes),
         cmocka_unit_test(the_pool_is_reseeded_after_its_time),
         cmocka_unit_test(a_repeatable_pool_never_asks_the_os),

@@ -442,12 +442,18 @@ static void the_algorithm_is_the_keys_whatever_the_signature_says(void **state)
     signature_key_free(e.key);
 }
 
-static void a_refusal_leaves_no_error_in_the_threads_queue(void **state)
+static void a_signature_refused_leaves_no_error_in_the_threads_queue(void **state)
+{
+    (void)state;
+    assert_false(section_verifies(RSA, "sha512"));
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void a_key_refused_leaves_no_error_in_the_threads_queue(void **state)
 {
     struct numbers n;
     (void)state;
 
-    assert_false(section_verifies(RSA, "sha512"));
     ec_numbers(&n);
     n.b[31] ^= 1;
     assert_false(loads(&n.jwk));
@@ -488,7 +494,8 @@ int main(void)
         cmocka_unit_test(an_ec_key_of_other_lengths_does_not_load),
         cmocka_unit_test(an_algorithm_we_do_not_know_does_not_load),
         cmocka_unit_test(the_algorithm_is_the_keys_whatever_the_signature_says),
-        cmocka_unit_test(a_refusal_leaves_no_error_in_the_threads_queue),
+        cmocka_unit_test(a_signature_refused_leaves_no_error_in_the_threads_queue),
+        cmocka_unit_test(a_key_refused_leaves_no_error_in_the_threads_queue),
     };
     return RUN_TESTS("signature", tests);
 }
