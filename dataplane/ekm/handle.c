@@ -122,36 +122,32 @@ static struct ekm_decision body_type_check(const struct ekm_call *c)
     return d;
 }
 
+static bool begins_with(struct span s, struct span lead)
+{
+    return s.len >= lead.len && span_equal(span_of(s.ptr, lead.len), lead);
+}
+
 /* a || b == whole */
 static bool joined_is(struct span whole, struct span a, struct span b)
 {
-    return whole.len == a.len + b.len && span_equal(span_of(whole.ptr, a.len), a) &&
-           span_equal(span_from(whole, a.len), b);
+    return whole.len == a.len + b.len && begins_with(whole, a) && span_equal(span_from(whole, a.len), b);
 }
 
-/* A body may repeat what the URL says; the URL decides, and a body that says otherwise is refused.  The path
- * may lack the URL's "v0/" (the API's http binding leaves it out); with a prefix the two together are the
- * key's URI. */
+/* A body may repeat what the URL says; the URL decides, and a body that says otherwise is refused.  Without a
+ * prefix the path may lack the URL's "v0/" (the API's http binding leaves it out); with one the two together
+ * are the key's URI, or its path. */
 static bool key_path_agrees(const struct ekm_call *c, struct span key_path, struct span prefix)
 {
-    struct span uri = prefix;
-    struct span https = span_str("https://");
+    const struct span rooted = span_of(c->path.ptr - 1, c->path.len + 1); /* with its slash */
+    const struct span https = span_str("https://"), host = c->rq->head.host;
 
     if (prefix.len == 0)
         return key_path.len == 0 || span_equal(key_path, c->path) ||
                joined_is(c->path, span_str("v0/"), key_path);
-    if (prefix.len >= https.len && span_equal(span_of(prefix.ptr, https.len), https)) {
-        uri = span_from(prefix, https.len);
-        if (uri.len < c->rq->head.host.len ||
-            !span_equal(span_of(uri.ptr, c->rq->head.host.len), c->rq->head.host))
-            return false;
-        uri = span_from(uri, c->rq->head.host.len);
-        if (uri.len + key_path.len == 0 || (uri.len > 0 && uri.ptr[0] != '/'))
-            return false;
-    }
-    if (uri.len > 0 && uri.ptr[0] == '/')
-        uri = span_from(uri, 1);
-    return joined_is(c->path, uri, key_path);
+    if (!begins_with(prefix, https))
+        return joined_is(rooted, prefix, key_path) || joined_is(c->path, prefix, key_path);
+    prefix = span_from(prefix, https.len);
+    return begins_with(prefix, host) && joined_is(rooted, span_from(prefix, host.len), key_path);
 }
 
 struct ekm_decision ekm_call_check_context(struct ekm_call *c, const struct request_context *context,

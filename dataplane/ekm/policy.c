@@ -10,7 +10,7 @@ static enum ekm_answer denial_of(const struct key *k)
 
 struct ekm_decision ekm_policy_caller(const struct key *k, struct span caller)
 {
-    if (caller.len == 0 || !key_allows_caller(k, caller))
+    if (!key_allows_caller(k, caller))
         return decide(denial_of(k), REASON_EKM_CALLER_DENIED);
     return decide(ANSWER_OK, REASON_EKM_WRAP_OK);
 }

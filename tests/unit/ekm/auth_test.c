@@ -112,6 +112,7 @@ static void a_second_key_with_a_kid_does_not_replace_the_first(void **state)
     assert_int_equal(stage(ISSUER_2), 0);
     assert_int_equal(rig_stage_ec_jwk("two-1", true), 0);
     assert_int_equal(rig_stage_ec_jwk("two-1", false), 0);
+    assert_int_equal(rig_auth()->staged->issuers->list[0].key_count, 1);
     rig_commit_staged();
     assert_int_equal(wrap(KEY, token_text(&t), ""), 200);
     t.signer = SIGN_OTHER_EC;

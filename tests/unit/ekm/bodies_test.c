@@ -330,6 +330,12 @@ PATH_REFUSED(a_prefix_of_another_host_is_refused,
 PATH_REFUSED(a_prefix_of_a_longer_host_is_refused,
              "\"keyUriPrefix\":\"https://" HOST ".evil.test/v0/\",\"keyPath\":\"demo/key\"")
 PATH_REFUSED(a_prefix_without_its_path_is_refused, "\"keyUriPrefix\":\"https://" HOST "/v0/\"")
+PATH_REFUSED(a_prefix_whose_host_runs_into_the_path_is_refused,
+             "\"keyUriPrefix\":\"https://" HOST "v0/\",\"keyPath\":\"demo/key\"")
+PATH_REFUSED(a_host_that_runs_into_the_key_path_is_refused,
+             "\"keyUriPrefix\":\"https://" HOST "\",\"keyPath\":\"" KEY "\"")
+PATH_TAKEN(a_host_and_a_rooted_key_path_spell_the_keys_uri,
+           "\"keyUriPrefix\":\"https://" HOST "\",\"keyPath\":\"/" KEY "\"")
 PATH_REFUSED(a_host_alone_is_refused, "\"keyUriPrefix\":\"https://" HOST "\"")
 
 /* ---- one answer for every blob that does not open ---- */
@@ -502,6 +508,9 @@ int main(void)
         CASE(a_prefix_of_another_host_is_refused),
         CASE(a_prefix_of_a_longer_host_is_refused),
         CASE(a_prefix_without_its_path_is_refused),
+        CASE(a_prefix_whose_host_runs_into_the_path_is_refused),
+        CASE(a_host_that_runs_into_the_key_path_is_refused),
+        CASE(a_host_and_a_rooted_key_path_spell_the_keys_uri),
         CASE(a_host_alone_is_refused),
         CASE(other_additional_data_do_not_open),
         CASE(missing_additional_data_do_not_open),

@@ -90,6 +90,7 @@ NO_ROUTE(a_verb_with_a_tail_is_404, "/" KEY ":wrap1")
 NO_ROUTE(a_part_of_a_verb_is_404, "/" KEY ":wra")
 NO_ROUTE(a_query_is_404, "/" KEY ":wrap?alt=json")
 NO_ROUTE(an_empty_query_is_404, "/" KEY ":wrap?")
+NO_ROUTE(a_query_before_the_verb_is_404, "/" KEY "?a=:wrap")
 NO_ROUTE(a_slash_after_the_verb_is_404, "/" KEY ":wrap/")
 NO_ROUTE(a_verb_in_an_earlier_segment_is_404, "/v0:wrap/demo/key")
 NO_ROUTE(a_percent_encoded_colon_is_404, "/" KEY "%3Awrap")
@@ -512,6 +513,19 @@ static void an_http_1_0_client_that_asks_is_kept_and_told(void **state)
     assert_non_null(strstr(reply_head, "\r\nConnection: keep-alive\r\n"));
 }
 
+static void an_http_1_0_client_is_kept_and_told_after_an_error_too(void **state)
+{
+    struct call c = wrap_call();
+    (void)state;
+
+    c.version = "1.0";
+    c.token = NULL;
+    c.extra_head = "Connection: keep-alive\r\n";
+    assert_int_equal(call(&c), 401);
+    assert_false(reply_close);
+    assert_non_null(strstr(reply_head, "\r\nConnection: keep-alive\r\n"));
+}
+
 static void head_is_answered_and_closed(void **state)
 {
     struct call c = wrap_call();
@@ -595,6 +609,7 @@ int main(void)
         CASE(a_part_of_a_verb_is_404),
         CASE(a_query_is_404),
         CASE(an_empty_query_is_404),
+        CASE(a_query_before_the_verb_is_404),
         CASE(a_slash_after_the_verb_is_404),
         CASE(a_verb_in_an_earlier_segment_is_404),
         CASE(a_percent_encoded_colon_is_404),
@@ -668,6 +683,7 @@ int main(void)
         CASE(a_client_that_asks_for_close_gets_it),
         CASE(an_http_1_0_client_is_closed_by_default),
         CASE(an_http_1_0_client_that_asks_is_kept_and_told),
+        CASE(an_http_1_0_client_is_kept_and_told_after_an_error_too),
         CASE(head_is_answered_and_closed),
         CASE(a_reply_says_when_it_was_made),
         CASE(a_refusal_of_framing_is_a_status_body_and_closes),

@@ -577,6 +577,15 @@ static void a_new_epoch_judges_a_kept_token_anew(void **state)
     assert_int_equal(counted(REASON_AUTH_TOKEN_VERIFIED), 2);
 }
 
+static void a_verdict_made_anew_is_kept_under_the_new_epoch(void **state)
+{
+    (void)state;
+    rig_commit_auth(&(struct auth_change){0});
+    expect_accepted(good());
+    expect_accepted(good());
+    assert_int_equal(counted(REASON_AUTH_VERDICT_CACHE_HIT), 1);
+}
+
 static void a_new_epoch_counts_even_before_the_caches_are_flushed(void **state)
 {
     (void)state;
@@ -822,6 +831,7 @@ int main(void)
         CASE(a_kept_verdict_does_not_serve_a_damaged_copy),
         CASE(a_refused_token_is_not_kept),
         CASE(a_new_epoch_judges_a_kept_token_anew),
+        CASE(a_verdict_made_anew_is_kept_under_the_new_epoch),
         CASE(a_new_epoch_counts_even_before_the_caches_are_flushed),
         CASE(a_kept_token_ends_with_its_issuer),
         CASE(a_kept_token_ends_with_its_key),
