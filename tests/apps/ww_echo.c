@@ -19,6 +19,7 @@
 #define TIMERS_MAX 64
 #define WAIT_US    10000
 #define DRAIN_US   5000000
+#define LOOK_US    500000
 #define ARENA_CAP  (256UL * 1024 * 1024)
 #define CONNS_MAX  4096
 
@@ -204,16 +205,24 @@ static bool is_open(const struct echo *e)
     return g.conns != 0;
 }
 
-static void run(struct echo *e)
+/* false: the wire is gone for good. */
+static bool run(struct echo *e)
 {
     uint64_t until = UINT64_MAX;
+    uint64_t look_at = 0;
 
     while (until == UINT64_MAX || (is_open(e) && e->now_us < until)) {
         if (!turn(e))
             rest(e);
         if (stopping && until == UINT64_MAX)
             until = e->now_us + DRAIN_US;
+        if (e->now_us < look_at)
+            continue;
+        look_at = e->now_us + LOOK_US;
+        if (nic_dpdk_is_cut_off(e->nic))
+            return false;
     }
+    return true;
 }
 
 static void report(const struct echo *e)
@@ -252,7 +261,7 @@ int main(int argc, char **argv)
     if (!device_open(e, &port) || !net_open(e, a, chargen_bytes))
         return 1;
     fprintf(stderr, "ww-echo ready\n");
-    run(e);
+    bool connected = run(e);
     report(e);
     for (uint16_t i = 0; i < e->held_count; i++)
         nic_frame_free(e->nic, &e->held[i]);
@@ -260,5 +269,7 @@ int main(int argc, char **argv)
     nic_dpdk_finish();
     arena_free(a);
     free(e);
-    return 0;
+    if (!connected)
+        fprintf(stderr, "ww-echo: the other end of the wire has gone\n");
+    return connected ? 0 : 3;
 }

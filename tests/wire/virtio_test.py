@@ -98,9 +98,15 @@ def bridge_with_no_dataplane_drops_what_it_cannot_deliver():
 
 
 @tap.case
-def killed_bridge_starts_again_over_its_dead_socket():
-    wire.echo.kill()
+def dataplane_whose_bridge_was_killed_notices():
+    """virtio-user cannot connect anew; what it can do is end, so that whoever watches starts it again."""
     wire.bridge.kill()
+    rig.wait_for(lambda: not wire.echo.alive(), "ours ends")
+    tap.equal(wire.echo.process.returncode, 3, wire.echo.said())
+
+
+@tap.case
+def killed_bridge_starts_again_over_its_dead_socket():
     wire.start_bridge()
     wire.start_echo("--chargen", 4 * MEGA)
     answered(rig.OURS6)

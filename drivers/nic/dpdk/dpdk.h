@@ -54,7 +54,7 @@ struct nic_dpdk_port {
     struct counters *counters[WORKERS_MAX]; /* by queue, its worker's; NULL = not counted */
 };
 
-/* Brings up the EAL, once per process.  false: err says why, in words for an operator; the process had better
+/* Brings up the EAL, once per process, and has SIGPIPE ignored.  false: err says why, in words for an operator; the process had better
  * end. */
 bool MUST_USE nic_dpdk_start(const struct nic_dpdk_config *c, char *err, size_t err_cap);
 
@@ -75,6 +75,11 @@ struct nic_dpdk_losses {
     uint64_t rx_errors, tx_errors;
 };
 void nic_dpdk_losses(const struct nic *n, struct nic_dpdk_losses *out);
+
+/* true when the process at the other end of virtio-user has gone: no frame will pass again, and only a new start
+ * of ours connects anew.  For a housekeeping thread, about once a second: it asks the socket.  false for every other
+ * kind of device. */
+bool nic_dpdk_is_cut_off(const struct nic *n);
 
 void nic_dpdk_finish(void);
 

@@ -103,6 +103,7 @@ bool nic_dpdk_start(const struct nic_dpdk_config *c, char *err, size_t err_cap)
         return false;
     }
     args_fill(&a, c, &s);
+    (void)signal(SIGPIPE, SIG_IGN); /* the vhost-user driver writes to a socket whose peer may have died */
     /* The EAL's own threads inherit the blocked mask, for good. */
     signals_hold(&hold);
     int rc = rte_eal_init(a.argc, a.argv);

@@ -398,3 +398,12 @@ void nic_dpdk_losses(const struct nic *n, struct nic_dpdk_losses *out)
     out->rx_errors = s.ierrors;
     out->tx_errors = s.oerrors;
 }
+
+bool nic_dpdk_is_cut_off(const struct nic *n)
+{
+    const struct port *p = (const struct port *)n;
+    struct rte_eth_link link;
+
+    return p->spec.kind == SPEC_VIRTIO_USER && rte_eth_link_get_nowait(p->id, &link) == 0 &&
+           link.link_status == RTE_ETH_LINK_DOWN;
+}
