@@ -32,6 +32,7 @@
 #define TCP_RTO_AFTER_SYN_US 3000000   /* RFC 6298 5.7: the SYN-ACK had to be repeated */
 #define TCP_DELACK_US        40000     /* well under the half second of RFC 9293 3.8.6.3 */
 #define TCP_GIVE_UP_US       100000000 /* RFC 9293 3.8.3: R2 of at least 100 s */
+#define TCP_GIVE_UP_RETRIES  5         /* ... and so many questions unanswered, however far apart */
 #define TCP_PAWS_IDLE_US     (24ULL * 24 * 3600 * 1000000) /* RFC 7323 5.5 */
 #define TCP_IW_SEGMENTS      10                            /* RFC 6928 */
 #define TCP_IW_BYTES         14600

@@ -216,7 +216,10 @@ void ack_input(struct net_conn *c, const struct tcp_segment *s)
 {
     uint32_t wnd = (uint32_t)s->wnd << c->snd_wscale;
 
-    c->last_rx_us = conn_now(c);
+    if (conn_has(c, CONN_PERSIST)) {
+        c->last_rx_us = conn_now(c); /* the answer to a probe: as long as they come, we go on */
+        c->retries = 0;
+    }
     if (seq_lt(c->snd_una, s->ack))
         ack_new(c, s);
     else if (ack_is_duplicate(c, s, wnd))

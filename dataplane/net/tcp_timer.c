@@ -73,6 +73,11 @@ static void syn_ack_timeout(struct net_conn *c)
     conn_output_want(c);
 }
 
+static bool hope_is_lost(const struct net_conn *c, uint64_t silent_since_us)
+{
+    return conn_now(c) - silent_since_us >= TCP_GIVE_UP_US && c->retries >= TCP_GIVE_UP_RETRIES;
+}
+
 static void give_up(struct net_conn *c)
 {
     count(c->tcp->net->counters, REASON_TCP_GIVEN_UP);
@@ -84,7 +89,7 @@ static void give_up(struct net_conn *c)
  * one segment.  ssthresh is cut once per flight: not again until recover is reached (B17). */
 static void retransmission_timeout(struct net_conn *c)
 {
-    if (conn_now(c) - c->progress_us >= TCP_GIVE_UP_US) {
+    if (hope_is_lost(c, c->progress_us)) {
         give_up(c);
         return;
     }
@@ -115,10 +120,12 @@ static void retransmission_timeout(struct net_conn *c)
 /* RFC 9293 3.8.6.1: as long as the peer answers, probing goes on for ever. */
 static void persist_timeout(struct net_conn *c)
 {
-    if (conn_now(c) - c->last_rx_us >= TCP_GIVE_UP_US) {
+    if (hope_is_lost(c, c->last_rx_us)) {
         give_up(c);
         return;
     }
+    if (c->retries < UINT8_MAX)
+        c->retries++;
     c->persist_us = u32_min(2 * c->persist_us, TCP_RTO_MAX_US);
     conn_timer_set(c, TIMER_PERSIST, conn_now(c) + c->persist_us);
     c->flags |= c->snd_wnd == 0 ? CONN_PROBE : CONN_FORCE;

@@ -10,7 +10,7 @@
 #define ANSWERS_MAX  8
 #define RTO_FIRST_US 300000
 #define RTO_MAX_US   8000000
-#define REPEATS_MAX  15
+#define REPEATS_MAX  40
 #define DELAY_US     40000
 #define NEVER        UINT64_MAX
 #define HEADERS_V4   (14 + 20 + 20 + 12)

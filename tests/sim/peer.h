@@ -40,7 +40,7 @@ enum peer_state {
     PEER_FINISHED, /* both FINs acknowledged; still answers */
     PEER_RESET,    /* by the server */
     PEER_ABORTED,  /* by peer_abort */
-    PEER_FAILED,   /* gave up: 15 repetitions without an answer */
+    PEER_FAILED,   /* gave up: 40 repetitions without an answer */
 };
 
 /* IPv4 192.0.2.2 -> 192.0.2.1 or 2001:db8::2 -> ::1, port 40000 -> 443, timestamps, SACK, scale 7. */

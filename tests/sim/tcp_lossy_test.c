@@ -274,13 +274,14 @@ static void world_net(struct world *w)
     c.port_count = 1;
     c.ports[0] = APP_PORT_ECHO;
     c.conns_max = CONNS;
-    c.idle_close_ms = 300000; /* the only way to notice that a RST was lost */
     c.recv_buffer = 4096u << pick(w, 6);
     c.send_buffer = 4096u << pick(w, 6);
-    /* A connection whose RST was lost keeps what it has until it is noticed: then none may wait for it. */
+    /* A connection whose RST was lost keeps its buffers until it is noticed, and one that suffers many losses
+     * keeps them for minutes: then none may have to wait for it. */
     w->aborts = pick(w, 3) == 0;
-    c.recv_buffers_max = w->aborts ? PEERS_MAX : 1 + pick(w, 4);
-    c.send_buffers_max = w->aborts ? PEERS_MAX : 1 + pick(w, 4);
+    c.idle_close_ms = w->aborts ? 300000 : 0;
+    c.recv_buffers_max = w->aborts || w->loss > 30 ? PEERS_MAX : 1 + pick(w, 4);
+    c.send_buffers_max = w->aborts || w->loss > 30 ? PEERS_MAX : 1 + pick(w, 4);
     for (size_t i = 0; i < sizeof c.seed; i++)
         c.seed[i] = (uint8_t)pick(w, 256);
     w->arena = arena_new(net_memory_needed(&c) + 4096, false);
@@ -415,25 +416,27 @@ static void check_outcome(struct world *w)
     }
 }
 
-static uint64_t seed_running;
-
-static void announce_seed(void)
-{
-    if (seed_running != 0)
-        fprintf(stderr, "# failed with SEED=%llu\n", (unsigned long long)seed_running);
-}
+static uint64_t seed_running; /* 0: none */
+static struct world w;
 
 static int seed_teardown(void **state)
 {
     (void)state;
-    announce_seed();
+    if (seed_running == 0)
+        return 0;
+    fprintf(stderr, "# failed with SEED=%llu\n", (unsigned long long)seed_running);
+    for (int r = 0; r < REASON_COUNT; r++)
+        if (counter_read(&w.counters, (enum reason)r) != 0)
+            fprintf(stderr, "# %s %llu\n", reason_name((enum reason)r),
+                    (unsigned long long)counter_read(&w.counters, (enum reason)r));
+    for (int i = 0; i < w.peer_count; i++)
+        fprintf(stderr, "# peer %d: state %d, wrote %u of %u, read %u\n", i, (int)peer_state(w.peers[i]),
+                w.written[i], w.total[i], w.read[i]);
     return 0;
 }
 
 static void run_seeds(uint64_t from, uint64_t to)
 {
-    static struct world w;
-
     for (uint64_t seed = from; seed < to; seed++) {
         seed_running = seed;
         world_begin(&w, seed);
