@@ -176,19 +176,31 @@ uint32_t offset_of(const struct script *t, uint32_t seq)
     return seq - t->iss - 1;
 }
 
-void peer_sends(struct script *t, struct wire_segment s)
+uint16_t peer_frame(struct script *t, struct wire_segment s, uint8_t *bytes)
 {
-    static uint8_t bytes[WIRE_FRAME_MAX];
-
     s.src = t->theirs;
     s.dst = t->ours;
     s.sport = s.sport != 0 ? s.sport : t->sport;
     s.dport = s.dport != 0 ? s.dport : SCRIPT_PORT;
-    give_frame(t, bytes, wire_tcp_write(bytes, our_mac, peer_mac, &s));
+    return wire_tcp_write(bytes, our_mac, peer_mac, &s);
+}
+
+void peer_sends_frame(struct script *t, uint8_t *bytes, uint16_t len, uint16_t flags)
+{
+    struct frame f = {.data = bytes, .len = len, .cap = len, .flags = flags};
+
+    net_input(t->net, &f, 1, t->now_us);
     script_turn(t);
 }
 
-static struct wire_segment peer_segment(const struct script *t, uint8_t flags, uint32_t at)
+void peer_sends(struct script *t, struct wire_segment s)
+{
+    static uint8_t bytes[WIRE_FRAME_MAX];
+
+    peer_sends_frame(t, bytes, peer_frame(t, s, bytes), 0);
+}
+
+struct wire_segment peer_make(const struct script *t, uint8_t flags, uint32_t at)
 {
     struct wire_segment s = {.flags = flags, .seq = peer_seq(t, at), .wnd = t->window};
 
@@ -232,7 +244,7 @@ void script_handshake(struct script *t)
 void peer_data(struct script *t, uint32_t at, uint32_t len)
 {
     static uint8_t bytes[WIRE_FRAME_MAX];
-    struct wire_segment s = peer_segment(t, WIRE_ACK | WIRE_PSH, at);
+    struct wire_segment s = peer_make(t, WIRE_ACK | WIRE_PSH, at);
 
     for (uint32_t i = 0; i < len; i++)
         bytes[i] = peer_byte(at + i);
@@ -242,7 +254,7 @@ void peer_data(struct script *t, uint32_t at, uint32_t len)
 
 void peer_fin(struct script *t, uint32_t at)
 {
-    peer_sends(t, peer_segment(t, WIRE_FIN | WIRE_ACK, at));
+    peer_sends(t, peer_make(t, WIRE_FIN | WIRE_ACK, at));
 }
 
 /* The peer's own position is not known here: pure ACKs go out at the highest one that was acknowledged. */
@@ -259,13 +271,13 @@ void peer_ack(struct script *t, uint32_t offset)
         }
     }
     t->acked = offset;
-    s = peer_segment(t, WIRE_ACK, at);
+    s = peer_make(t, WIRE_ACK, at);
     peer_sends(t, s);
 }
 
 void peer_rst(struct script *t, uint32_t at)
 {
-    peer_sends(t, peer_segment(t, WIRE_RST, at));
+    peer_sends(t, peer_make(t, WIRE_RST, at));
 }
 
 /* ---- expectations ---- */

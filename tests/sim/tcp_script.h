@@ -80,6 +80,11 @@ void script_free(struct script *t);
 /* --- the peer's side --- */
 /* Any segment; addresses, ports and, where agreed, the timestamp are filled in. */
 void peer_sends(struct script *t, struct wire_segment s);
+/* The same in two steps, for bytes that are to be damaged and for flags of the device. */
+uint16_t peer_frame(struct script *t, struct wire_segment s, uint8_t *bytes);
+void peer_sends_frame(struct script *t, uint8_t *bytes, uint16_t len, uint16_t flags);
+/* A segment as the script would send it at stream offset at, to be changed and sent. */
+struct wire_segment peer_make(const struct script *t, uint8_t flags, uint32_t at);
 void peer_syn(struct script *t);
 /* SYN, SYN-ACK, ACK; the ESTABLISHED event has come and t->conn is set. */
 void script_handshake(struct script *t);
