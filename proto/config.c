@@ -198,7 +198,7 @@ static const char *wrong_all(const void *base)
 #define OFFSET(member) offsetof(struct config, member)
 #define SIZE(member)   sizeof(((struct config *)0)->member)
 
-static const struct setting nic_settings[] = {
+static const struct setting settings_of_nic[] = {
     {.name = "device",
      .kind = KIND_TEXT,
      .required = true,
@@ -212,7 +212,7 @@ static const struct setting nic_settings[] = {
     {.name = "memory", .kind = KIND_SIZE_MIB, .offset = OFFSET(nic.memory_mb), .min = 64, .max = 65536},
 };
 
-static const struct setting route_settings[] = {
+static const struct setting settings_of_route[] = {
     {.name = "dst",
      .kind = KIND_TEXT,
      .required = true,
@@ -225,9 +225,9 @@ static const struct setting route_settings[] = {
      .cap = sizeof(((struct config_route *)0)->via),
      .wrong = wrong_address},
 };
-static const struct section route_section = SECTION(route_settings, wrong_route);
+static const struct section section_of_route = SECTION(settings_of_route, wrong_route);
 
-static const struct setting net_settings[] = {
+static const struct setting settings_of_net[] = {
     {.name = "addresses",
      .kind = KIND_TEXTS,
      .required = true,
@@ -242,7 +242,7 @@ static const struct setting net_settings[] = {
      .cap = SIZE(net.routes[0]),
      .count_offset = OFFSET(net.route_count),
      .count_max = CONFIG_ROUTES_MAX,
-     .section = &route_section},
+     .section = &section_of_route},
     {.name = "port", .kind = KIND_U16, .offset = OFFSET(net.port), .min = 1, .max = 65535},
     {.name = "connections_max",
      .kind = KIND_U32,
@@ -251,7 +251,7 @@ static const struct setting net_settings[] = {
      .max = 1048576},
 };
 
-static const struct setting dataplane_settings[] = {
+static const struct setting settings_of_dataplane[] = {
     {.name = "workers", .kind = KIND_U16, .offset = OFFSET(dataplane.workers), .min = 1, .max = WORKERS_MAX},
     {.name = "cores",
      .kind = KIND_U16S,
@@ -283,7 +283,7 @@ static const struct setting dataplane_settings[] = {
         .cap = SIZE(member), .wrong = wrong_path                                                             \
     }
 
-static const struct setting ctrl_settings[] = {
+static const struct setting settings_of_ctrl[] = {
     PATH_SETTING("state_dir", ctrl.state_dir, false),
     PATH_SETTING("ctl_socket", ctrl.ctl_socket, false),
     PATH_SETTING("admin_socket", ctrl.admin_socket, false),
@@ -292,7 +292,7 @@ static const struct setting ctrl_settings[] = {
 
 /* The range of Argon2's parameters: RFC 9106 4, from what a small machine can spare to what a start can wait
  * for. */
-static const struct setting seal_settings[] = {
+static const struct setting settings_of_seal[] = {
     PATH_SETTING("passphrase_file", seal.passphrase_file, true),
     {.name = "argon2_memory",
      .kind = KIND_SIZE_KIB,
@@ -302,12 +302,12 @@ static const struct setting seal_settings[] = {
     {.name = "argon2_passes", .kind = KIND_U32, .offset = OFFSET(seal.argon2_passes), .min = 1, .max = 64},
 };
 
-static const struct setting tls_settings[] = {
+static const struct setting settings_of_tls[] = {
     PATH_SETTING("certificate_file", tls.certificate_file, true),
     PATH_SETTING("key_file", tls.key_file, true),
 };
 
-static const struct setting issuer_settings[] = {
+static const struct setting settings_of_issuer[] = {
     {.name = "iss",
      .kind = KIND_TEXT,
      .required = true,
@@ -326,16 +326,16 @@ static const struct setting issuer_settings[] = {
      .min = 60,
      .max = 30 * 86400},
 };
-static const struct section issuer_section = SECTION(issuer_settings, NULL);
+static const struct section section_of_issuer = SECTION(settings_of_issuer, NULL);
 
-static const struct setting auth_settings[] = {
+static const struct setting settings_of_auth[] = {
     {.name = "issuers",
      .kind = KIND_ITEMS,
      .offset = OFFSET(auth.issuers),
      .cap = SIZE(auth.issuers[0]),
      .count_offset = OFFSET(auth.issuer_count),
      .count_max = ISSUERS_MAX,
-     .section = &issuer_section},
+     .section = &section_of_issuer},
     {.name = "audiences",
      .kind = KIND_TEXTS,
      .required = true,
@@ -346,24 +346,24 @@ static const struct setting auth_settings[] = {
      .wrong = wrong_empty},
 };
 
-static const struct section nic_section = SECTION(nic_settings, NULL);
-static const struct section net_section = SECTION(net_settings, NULL);
-static const struct section dataplane_section = SECTION(dataplane_settings, wrong_dataplane);
-static const struct section ctrl_section = SECTION(ctrl_settings, NULL);
-static const struct section seal_section = SECTION(seal_settings, NULL);
-static const struct section tls_section = SECTION(tls_settings, NULL);
-static const struct section auth_section = SECTION(auth_settings, wrong_auth);
+static const struct section section_of_nic = SECTION(settings_of_nic, NULL);
+static const struct section section_of_net = SECTION(settings_of_net, NULL);
+static const struct section section_of_dataplane = SECTION(settings_of_dataplane, wrong_dataplane);
+static const struct section section_of_ctrl = SECTION(settings_of_ctrl, NULL);
+static const struct section section_of_seal = SECTION(settings_of_seal, NULL);
+static const struct section section_of_tls = SECTION(settings_of_tls, NULL);
+static const struct section section_of_auth = SECTION(settings_of_auth, wrong_auth);
 
-static const struct setting all_settings[] = {
-    {.name = "nic", .kind = KIND_SECTION, .section = &nic_section},
-    {.name = "net", .kind = KIND_SECTION, .section = &net_section},
-    {.name = "dataplane", .kind = KIND_SECTION, .section = &dataplane_section},
-    {.name = "ctrl", .kind = KIND_SECTION, .section = &ctrl_section},
-    {.name = "seal", .kind = KIND_SECTION, .section = &seal_section},
-    {.name = "tls", .kind = KIND_SECTION, .section = &tls_section},
-    {.name = "auth", .kind = KIND_SECTION, .section = &auth_section},
+static const struct setting settings_of_all[] = {
+    {.name = "nic", .kind = KIND_SECTION, .section = &section_of_nic},
+    {.name = "net", .kind = KIND_SECTION, .section = &section_of_net},
+    {.name = "dataplane", .kind = KIND_SECTION, .section = &section_of_dataplane},
+    {.name = "ctrl", .kind = KIND_SECTION, .section = &section_of_ctrl},
+    {.name = "seal", .kind = KIND_SECTION, .section = &section_of_seal},
+    {.name = "tls", .kind = KIND_SECTION, .section = &section_of_tls},
+    {.name = "auth", .kind = KIND_SECTION, .section = &section_of_auth},
 };
-static const struct section whole_file = SECTION(all_settings, wrong_all);
+static const struct section whole_file = SECTION(settings_of_all, wrong_all);
 
 static void set_text(char *out, size_t cap, const char *text)
 {
@@ -710,11 +710,11 @@ static void nearest_name(const char *key, const char *where, const struct sectio
     const struct setting *best = &section->settings[0];
 
     for (size_t i = 0; i < whole_file.count; i++) {
-        const struct section *other = all_settings[i].section;
+        const struct section *other = settings_of_all[i].section;
 
         for (size_t j = 0; j < other->count; j++) {
             if (other != section && strcmp(other->settings[j].name, key) == 0) {
-                join_names(out, all_settings[i].name, key);
+                join_names(out, settings_of_all[i].name, key);
                 return;
             }
         }

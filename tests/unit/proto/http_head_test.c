@@ -294,6 +294,8 @@ REFUSALS(X)
     X(version_1_0_needs_no_host, "POST / HTTP/1.0\r\n" E, rq.host.len == 0)                                  \
     X(the_host_is_seen, PH E, span_is(rq.host, "ekm.example"))                                               \
     X(host_with_port_is_taken, P "Host: a:8443\r\n" E, span_is(rq.host, "a:8443"))                           \
+    X(host_with_a_port_of_one_digit_is_taken, P "Host: a:1\r\n" E, span_is(rq.host, "a:1"))                  \
+    X(host_with_port_65535_is_taken, P "Host: a:65535\r\n" E, span_is(rq.host, "a:65535"))                   \
     X(host_may_be_ipv4, P "Host: 192.0.2.1:443\r\n" E, span_is(rq.host, "192.0.2.1:443"))                    \
     X(host_may_be_ipv6, P "Host: [2001:db8::1]:443\r\n" E, span_is(rq.host, "[2001:db8::1]:443"))            \
     X(names_of_fields_have_no_case, P "hOsT: a\r\n" E, span_is(rq.host, "a"))                                \
