@@ -18,6 +18,18 @@
 #define SEALS_WANTED  (F_SEAL_SHRINK | F_SEAL_GROW)
 #define RECORDS_START offsetof(struct audit_ring, records)
 
+/* docs/WIRE.md 3 */
+_Static_assert(offsetof(struct audit_ring, boot_id) == 24 && offsetof(struct audit_ring, worker) == 40,
+               "header");
+_Static_assert(offsetof(struct audit_ring, head) == 64 && offsetof(struct audit_ring, next_seq) == 72,
+               "writer");
+_Static_assert(offsetof(struct audit_ring, tail) == 128, "the reader's cache line");
+_Static_assert(offsetof(struct audit_ring, counters) == 192, "counters");
+_Static_assert(RECORDS_START % 128 == 0, "records start on their own line");
+_Static_assert(offsetof(struct audit_record, status) == 40 && offsetof(struct audit_record, op) == 48 &&
+                   offsetof(struct audit_record, caller) == 64,
+               "record");
+
 struct ring_private {
     size_t page;
     size_t shared_len;

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -35,7 +36,11 @@ static size_t round_to_pages(size_t len, size_t page)
  * itself: a sanitizer build turns the library's mlock into nothing. */
 static long lock_pages(void *ptr, size_t len)
 {
-    return syscall(SYS_mlock2, ptr, len, MLOCK_ONFAULT);
+    long rc = syscall(SYS_mlock2, ptr, len, MLOCK_ONFAULT);
+
+    if (rc != 0 && errno == ENOSYS) /* valgrind does not know mlock2: all pages at once, then */
+        return syscall(SYS_mlock, ptr, len);
+    return rc;
 }
 
 void *secret_pages_alloc(size_t len)

@@ -19,20 +19,20 @@ _Static_assert(COMMITMENT_AT + BLOB_COMMITMENT_LEN == BLOB_HEAD_LEN, "the head e
 _Static_assert(sizeof(((struct version *)0)->tag) == KEY_VERSION_TAG_LEN, "a tag is compared as one word");
 
 struct aad {
-    uint8_t binding[KEY_ID_LEN + 8]; /* key id, length of the caller's AAD */
-    struct span parts[3];
+    uint8_t fixed[BLOB_HEAD_LEN + KEY_ID_LEN + 8]; /* head, key id, length of the caller's AAD */
+    struct span parts[2];
 };
 
 static void aad_make(struct aad *a, const struct key *k, const uint8_t *head, struct span callers)
 {
-    struct writer w = writer_of(a->binding, sizeof a->binding);
+    struct writer w = writer_of(a->fixed, sizeof a->fixed);
 
+    write_bytes(&w, span_of(head, BLOB_HEAD_LEN));
     write_bytes(&w, span_of(k->id, KEY_ID_LEN));
     write_u64(&w, callers.len);
     CHECK(writer_ok(&w));
-    a->parts[0] = span_of(head, BLOB_HEAD_LEN);
-    a->parts[1] = writer_span(&w);
-    a->parts[2] = callers;
+    a->parts[0] = writer_span(&w);
+    a->parts[1] = callers;
 }
 
 static void head_write(uint8_t *blob, const struct version *v, const uint8_t *nonce,
@@ -92,7 +92,7 @@ static bool blob_seal(struct keys_worker *w, const struct key *k, const struct v
     head_write(blob, v, nonce, d.commitment);
     fault_here(w, KEYS_FAULT_HEAD, blob, BLOB_HEAD_LEN);
     aad_make(&aad, k, blob, callers);
-    bool ok = xaes_seal(w->aead, &d, nonce, aad.parts, 3, plaintext, ciphertext, ciphertext + plaintext.len);
+    bool ok = xaes_seal(w->aead, &d, nonce, aad.parts, 2, plaintext, ciphertext, ciphertext + plaintext.len);
     fault_here(w, KEYS_FAULT_CIPHERTEXT, ciphertext, plaintext.len);
     fault_here(w, KEYS_FAULT_TAG, ciphertext + plaintext.len, BLOB_GCM_TAG_LEN);
     fault_here(w, KEYS_FAULT_BLOB, blob, plaintext.len + BLOB_OVERHEAD);
@@ -110,7 +110,7 @@ static bool blob_open(struct keys_worker *w, const struct key *k, const struct x
     if (!secret_equal(d->commitment, blob.ptr + COMMITMENT_AT, BLOB_COMMITMENT_LEN))
         return false;
     aad_make(&aad, k, blob.ptr, callers);
-    return xaes_open(w->aead, d, blob.ptr + NONCE_AT, aad.parts, 3, span_of(blob.ptr + BLOB_HEAD_LEN, len),
+    return xaes_open(w->aead, d, blob.ptr + NONCE_AT, aad.parts, 2, span_of(blob.ptr + BLOB_HEAD_LEN, len),
                      blob.ptr + BLOB_HEAD_LEN + len, plaintext);
 }
 
