@@ -501,10 +501,12 @@ void rig_quiescent(void)
     keys_quiescent(keys_worker);
 }
 
+#ifdef WW_TEST_HOOKS
 void rig_fault(enum keys_fault f)
 {
     keys_inject_fault(keys_worker, f, 3);
 }
+#endif
 
 void rig_clock(int64_t s)
 {

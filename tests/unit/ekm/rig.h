@@ -70,7 +70,9 @@ size_t rig_verdicts_kept(void);
 void rig_commit_keys(bool key_disabled, bool caller_removed);
 void rig_version_state(uint8_t state, uint32_t primary); /* of KEY's version 1, next epoch */
 void rig_quiescent(void);
+#ifdef WW_TEST_HOOKS
 void rig_fault(enum keys_fault f);
+#endif
 void rig_clock(int64_t now_s);
 
 /* A whole request as text, through the HTTP parser; returns the status. */

@@ -47,24 +47,6 @@ static void before_the_first_snapshot_is_settled_it_is_503(void **state)
     expect(wrap(KEY, good(), ""), 503, 14, REASON_AUTH_NOT_LOADED);
 }
 
-static void a_wrap_that_does_not_unwrap_gets_503_and_no_blob(void **state)
-{
-    (void)state;
-    rig_fault(KEYS_FAULT_CIPHERTEXT);
-    expect(wrap(KEY, good(), "aGVsbG8="), 503, 14, REASON_EKM_FAULT);
-    assert_false(reply_has("wrappedBlob"));
-    assert_int_equal(counted(REASON_EKM_WRAP_OK), 0);
-}
-
-static void after_a_fault_the_next_wrap_is_served(void **state)
-{
-    (void)state;
-    rig_fault(KEYS_FAULT_TAG);
-    assert_int_equal(wrap(KEY, good(), "aGVsbG8="), 503);
-    rig_fault(KEYS_FAULT_NONE);
-    assert_int_equal(wrap(KEY, good(), "aGVsbG8="), 200);
-}
-
 /* ---- 404: paths are bytes ---- */
 
 #define NO_ROUTE(name, target)                                                                               \
@@ -597,8 +579,6 @@ int main(void)
         UNLOADED(before_the_first_snapshot_a_good_token_gets_503),
         UNLOADED(before_the_first_snapshot_no_token_gets_503),
         UNLOADED(before_the_first_snapshot_is_settled_it_is_503),
-        CASE(a_wrap_that_does_not_unwrap_gets_503_and_no_blob),
-        CASE(after_a_fault_the_next_wrap_is_served),
         CASE(a_path_without_a_verb_is_404),
         CASE(the_root_is_404),
         CASE(a_verb_without_a_path_is_404),
