@@ -90,9 +90,37 @@ static bool says_read_only(int rc, int os)
     return (rc & 0xff) == SQLITE_READONLY || (rc & 0xff) == SQLITE_PERM || os == EROFS || os == EACCES;
 }
 
+static void dir_of(const char *file, char out[PATH_MAX])
+{
+    char *slash;
+
+    snprintf(out, PATH_MAX, "%s", file);
+    slash = strrchr(out, '/');
+    if (slash == NULL)
+        snprintf(out, PATH_MAX, ".");
+    else
+        slash[slash == out ? 1 : 0] = '\0';
+}
+
+/* SQLite's own errno is of its last attempt, which need not be the one that failed: the
+ * file system is asked whether it lets us write (a lock on a file opened read-only fails as EBADF). */
+static int errno_of(const struct store *s, int rc)
+{
+    char dir[PATH_MAX];
+    int primary = rc & 0xff;
+
+    if (primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY || primary == SQLITE_PERM ||
+        primary == SQLITE_IOERR) {
+        dir_of(s->file, dir);
+        if (access(dir, W_OK) != 0 || (access(s->file, W_OK) != 0 && errno != ENOENT))
+            return errno;
+    }
+    return sqlite3_system_errno(s->db);
+}
+
 static bool db_refuse(struct store *s, const char *doing, int rc, struct refusal *why)
 {
-    int os = sqlite3_system_errno(s->db);
+    int os = errno_of(s, rc);
     const char *cause = os != 0 ? strerror(os) : sqlite3_errstr(rc);
 
     if (says_disk_full(rc, os))
@@ -179,14 +207,8 @@ static size_t meta_get(struct store *s, const char *name, uint8_t *out, size_t c
 static void sync_dir_of(const char *file)
 {
     char dir[PATH_MAX];
-    char *slash;
 
-    snprintf(dir, sizeof dir, "%s", file);
-    slash = strrchr(dir, '/');
-    if (slash == NULL)
-        snprintf(dir, sizeof dir, ".");
-    else
-        slash[slash == dir ? 1 : 0] = '\0';
+    dir_of(file, dir);
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         if (fsync(fd) != 0)

@@ -1,0 +1,36 @@
+/* What the tests of ctrl share: a folder that goes away, a store with a known root key, seeded choices. */
+#ifndef TESTS_UNIT_CTRL_RIG_H
+#define TESTS_UNIT_CTRL_RIG_H
+
+#include "ctrl/custody.h"
+#include "tests/unit/test.h"
+
+struct rig {
+    char dir[64];
+    char store_file[128];
+    struct mbed_rng *rng;
+    uint8_t *srk; /* SEAL_SRK_LEN bytes */
+    struct refusal why;
+};
+
+/* cmocka setup and teardown: *state is a struct rig. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
+
+/* A store on the rig's file, made if need be, unlocked into a custody.  NULL: g->why. */
+struct custody *rig_custody(struct rig *g);
+/* The same, and it must work. */
+struct custody *rig_custody_ok(struct rig *g);
+
+const struct key_record *rig_key(const struct custody *c, const char *path);
+
+/* In a forked child: its copy of the root key was wiped by the kernel. */
+void rig_refill(struct rig *g);
+
+/* SplitMix64. */
+uint64_t rig_random(uint64_t *seed);
+
+void rig_path(const struct rig *g, const char *name, char *out, size_t cap);
+void rig_write(const char *path, const char *text);
+
+#endif
