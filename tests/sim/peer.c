@@ -48,6 +48,7 @@ struct peer {
     uint64_t delay_at;
     /* to send */
     bool syn_now, ack_now, rst_now;
+    uint32_t rst_seq;
     uint8_t answers[ANSWERS_MAX][128];
     uint16_t answer_len[ANSWERS_MAX];
     uint32_t answer_count;
@@ -173,6 +174,7 @@ void peer_abort(struct peer *p, uint64_t now_us)
 {
     (void)now_us;
     p->rst_now = p->synced;
+    p->rst_seq = p->o.iss + 1 + (uint32_t)p->max;
     p->state = PEER_ABORTED;
     p->rto_at = NEVER;
     p->delay_at = NEVER;
@@ -389,6 +391,12 @@ void peer_input(struct peer *p, const struct frame *f, uint64_t now_us)
         s.sport != p->o.server_port)
         return;
     assert_true(s.csum_ok || (f->flags & FRAME_TX_TCP_CSUM) != 0);
+    /* RFC 9293 3.5.2, group 1: a closed end resets what still comes, a challenge ACK (RFC 5961) among it. */
+    if (p->state == PEER_ABORTED && (s.flags & (WIRE_RST | WIRE_ACK)) == WIRE_ACK) {
+        p->rst_now = true;
+        p->rst_seq = s.ack;
+        return;
+    }
     segment_take(p, &s, now_us);
 }
 
@@ -554,6 +562,7 @@ static uint16_t special_output(struct peer *p, uint64_t now_us, struct frame *fr
         syn_write(p, &frames[used++], now_us);
     if (p->rst_now && used < cap) {
         struct wire_segment s = segment_begin(p, p->max, WIRE_RST | WIRE_ACK, now_us);
+        s.seq = p->rst_seq;
         frame_put(p, &frames[used++], &s);
         p->rst_now = false;
     }

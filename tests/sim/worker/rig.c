@@ -354,6 +354,12 @@ static bool rig_step(struct rig *r)
     return busy;
 }
 
+/* Has bytes whose time will come. */
+static bool trickles(const struct client *c)
+{
+    return c->slow_at < c->slow_len && (c->ssl == NULL || c->shaken) && peer_state(c->peer) == PEER_OPEN;
+}
+
 static uint64_t next_event(const struct rig *r)
 {
     uint64_t next = worker_next_timer(r->worker), at = sim_next_delivery(r->sim);
@@ -363,7 +369,7 @@ static uint64_t next_event(const struct rig *r)
         const struct client *c = r->clients[i];
         at = peer_next_timer(c->peer);
         next = at < next ? at : next;
-        if (c->slow_at < c->slow_len && c->slow_next_us < next)
+        if (trickles(c) && c->slow_next_us < next)
             next = c->slow_next_us;
     }
     return next;
@@ -691,12 +697,10 @@ static void client_trickle(struct client *c)
 
 static void client_pump(struct client *c)
 {
-    enum peer_state s = peer_state(c->peer);
-
     client_receive_plain(c);
     if (c->ssl != NULL)
         client_receive_tls(c);
-    if (c->slow_at < c->slow_len && (c->ssl == NULL || c->shaken) && s == PEER_OPEN)
+    if (trickles(c))
         client_trickle(c);
     if (c->ssl != NULL)
         tls_to_peer(c);
