@@ -14,8 +14,6 @@
 enum {
     ICMP4_ECHO_REPLY = 0,
     ICMP4_UNREACHABLE = 3,
-    ICMP4_SOURCE_QUENCH = 4,
-    ICMP4_REDIRECT = 5,
     ICMP4_ECHO = 8,
     ICMP4_TIME_EXCEEDED = 11,
     ICMP4_PARAMETER = 12,
@@ -237,17 +235,13 @@ static struct wording wording_of(uint8_t family, enum icmp_complaint what)
     return family == NET_IP6 ? ip6[what] : ip4[what];
 }
 
-/* An ICMP message whose type cannot be seen counts as an error too. */
+/* An ICMPv6 message whose type cannot be seen counts as an error too.  IPv4 has no complaint that could be
+ * about ICMP. */
 static bool is_icmp_error(const struct ip_packet *p)
 {
-    const uint8_t *type = p->payload.ptr;
-    bool seen = p->payload.len > 0;
-
-    if (p->family == NET_IP6)
-        return p->proto == IP_PROTO_ICMP6 && (!seen || *type < 128 || *type == ICMP6_REDIRECT);
-    return p->proto == IP_PROTO_ICMP &&
-           (!seen || *type == ICMP4_UNREACHABLE || *type == ICMP4_SOURCE_QUENCH || *type == ICMP4_REDIRECT ||
-            *type == ICMP4_TIME_EXCEEDED || *type == ICMP4_PARAMETER);
+    if (p->family == NET_IP4 || p->proto != IP_PROTO_ICMP6)
+        return false;
+    return p->payload.len == 0 || p->payload.ptr[0] < 128 || p->payload.ptr[0] == ICMP6_REDIRECT;
 }
 
 /* RFC 4443 2.4(e.3): about a packet to a group, unknown options alone may be complained about. */

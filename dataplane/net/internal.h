@@ -123,13 +123,11 @@ bool MUST_USE ip_checksum_ok_tcp(const struct ip_packet *p);
 
 /* One datagram that no connection stands behind (RST to a stranger, echo reply): room for l4_len bytes in a
  * bounded queue which net_output drains before TCP's own output.  NULL when the queue is full or l4_len
- * exceeds the MTU: counted, the caller drops it.  Exactly one reply_commit_ip or reply_cancel follows before
- * the next begin.  commit fills the checksum in (TCP, ICMP or ICMPv6 by its proto); when the next hop is
+ * exceeds the MTU: counted, the caller drops it.  Exactly one reply_commit_ip follows before the next begin.  commit fills the checksum in (TCP, ICMP or ICMPv6 by its proto); when the next hop is
  * unknown it waits, bounded, for the neighbour, and is dropped and counted when that fails. */
 uint8_t *MUST_USE reply_begin_ip(struct net *n, const struct net_addr *src, const struct net_addr *dst,
                                  uint8_t proto, uint16_t l4_len);
 void reply_commit_ip(struct net *n);
-void reply_cancel(struct net *n);
 
 /* ---- addresses ---- */
 

@@ -15,10 +15,6 @@ enum ip_hop ip_next_hop(struct net *n, const struct net_addr *src, const struct 
 {
     struct net_addr hop;
 
-    if (dst->family == NET_IP6 && addr_is_group(dst)) {
-        addr_group_mac(dst, mac);
-        return IP_HOP_READY;
-    }
     if (addr_is_martian(dst) || ip_addr_is_ours(n, dst) || !route_lookup(n, dst, &hop)) {
         count(n->counters, REASON_ROUTE_NONE);
         return IP_HOP_NONE;

@@ -191,11 +191,6 @@ void reply_commit_frame(struct net *n)
     queue_put(&n->replies->ready, finish_writing(n));
 }
 
-void reply_cancel(struct net *n)
-{
-    queue_put(&n->replies->unused, finish_writing(n));
-}
-
 /* ---- going out ---- */
 
 bool replies_have_output(const struct net *n)

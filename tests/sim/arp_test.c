@@ -24,6 +24,7 @@ static void request_for_our_address_is_answered_to_its_sender(void **state)
     (void)state;
     rig_send(r, &q);
     arp_expect(r, is_arp_reply, PEER_MAC, "192.0.2.1", PEER_MAC, "192.0.2.2");
+    assert_int_equal(rig_count(r, REASON_ARP_ANSWERED), 1);
     rig_free(r);
 }
 

@@ -21,6 +21,7 @@ static void echo_request_comes_back_with_its_data(int family)
     assert_true(echoes(r, &q, &reply));
     assert_int_equal(reply.len, q.len);
     assert_memory_equal(l4(&reply) + 4, l4(&q) + 4, 104);
+    assert_int_equal(rig_count(r, REASON_ICMP_ECHO_ANSWERED), 2);
     rig_free(r);
 }
 BOTH_FAMILIES(echo_request_comes_back_with_its_data)
@@ -39,6 +40,20 @@ static void echo_reply_comes_from_the_address_that_was_asked(int family)
     rig_free(r);
 }
 BOTH_FAMILIES(echo_reply_comes_from_the_address_that_was_asked)
+
+static void code_of_an_echo_reply_is_zero(int family)
+{
+    static const uint8_t rest[8] = {1, 2, 3, 4};
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = peer(family), us = our(family);
+    struct packet q = icmp_packet(&from, &us, family == 6 ? 128 : 8, 9, rest, sizeof rest), reply;
+
+    teach(r, &from, PEER_MAC);
+    assert_true(echoes(r, &q, &reply));
+    assert_int_equal(l4(&reply)[1], 0);
+    rig_free(r);
+}
+BOTH_FAMILIES(code_of_an_echo_reply_is_zero)
 
 static void largest_echo_request_is_answered(int family)
 {
@@ -359,6 +374,8 @@ static void expect_complaint(struct rig *r, const struct packet *p, int family, 
     rig_expect(r, is_icmp_error, &e);
     assert_int_equal(l4(&e)[0], type);
     assert_int_equal(l4(&e)[1], code);
+    if (family == 4 || type != 4)
+        assert_int_equal(load_be32(l4(&e) + 4), 0);
     assert_memory_equal(l4(&e) + 8, p->bytes + 14, quoted < 500 ? quoted : 500);
     assert_memory_equal(e.bytes + (family == 6 ? 38 : 30), p->bytes + (family == 6 ? 22 : 26),
                         family == 6 ? 16 : 4);
@@ -371,6 +388,7 @@ static void datagram_to_a_closed_port_gets_port_unreachable(int family)
     struct packet p = ip_packet_to(&from, &us, 17, DATAGRAM, sizeof DATAGRAM);
 
     teach(r, &from, PEER_MAC);
+    flood(r, family, 70); /* every slot of the queue has held other bytes before */
     expect_complaint(r, &p, family, family == 6 ? 1 : 3, family == 6 ? 4 : 3);
     assert_int_equal(rig_count(r, REASON_IP_UNKNOWN_PROTO), 1);
     rig_free(r);
@@ -433,6 +451,19 @@ static void error_about_an_error_is_never_sent(void **state)
     rig_free(r);
 }
 
+static void echo_request_behind_an_unknown_option_is_complained_about(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = peer(6), us = our(6);
+    static const uint8_t l4_bytes[24] = {58, 0, 0x80, 4, 0, 0, 0, 0, 128};
+    struct packet p = ip_packet_to(&from, &us, 60, l4_bytes, sizeof l4_bytes);
+
+    (void)state;
+    teach(r, &from, PEER_MAC);
+    expect_complaint(r, &p, 6, 4, 2);
+    rig_free(r);
+}
+
 static void datagram_to_a_group_is_not_complained_about(void **state)
 {
     struct rig *r = rig_new(NULL);
@@ -450,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH_TESTS(echo_request_comes_back_with_its_data),
         BOTH_TESTS(echo_reply_comes_from_the_address_that_was_asked),
+        BOTH_TESTS(code_of_an_echo_reply_is_zero),
         BOTH_TESTS(largest_echo_request_is_answered),
         BOTH_TESTS(echo_request_of_odd_length_is_answered),
         BOTH_TESTS(padding_of_the_frame_is_not_echoed),
@@ -476,6 +508,7 @@ int main(void)
         BOTH_TESTS(complaint_about_a_long_packet_quotes_what_fits),
         BOTH_TESTS(complaints_are_limited),
         cmocka_unit_test(error_about_an_error_is_never_sent),
+        cmocka_unit_test(echo_request_behind_an_unknown_option_is_complained_about),
         cmocka_unit_test(datagram_to_a_group_is_not_complained_about),
     };
     return RUN_TESTS("icmp", tests);

@@ -715,6 +715,7 @@ static void link_local_source_does_not_leave_by_a_gateway(void **state)
 
     (void)state;
     assert_int_equal(ip_next_hop(r->net, &from, &to, mac), IP_HOP_NONE);
+    assert_int_equal(rig_count(r, REASON_ROUTE_NONE), 1);
     rig_free(r);
 }
 
@@ -765,7 +766,9 @@ static void output_that_does_not_fit_comes_with_the_next_call(int family)
     teach(r, &from, PEER_MAC);
     input_with_flags(r, &q, 0);
     input_with_flags(r, &q, 0);
+    f.flags = f.l3_len = f.l4_len = UINT16_MAX; /* of its last use */
     assert_int_equal(net_output(r->net, sim_now(r->sim), &f, 1), 1);
+    assert_int_equal(f.flags, 0);
     assert_true(net_has_output(r->net));
     assert_int_equal(net_output(r->net, sim_now(r->sim), &f, 1), 1);
     assert_false(net_has_output(r->net));

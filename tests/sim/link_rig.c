@@ -486,7 +486,7 @@ bool is_sound(const struct packet *p)
     if (p->len < 14 || memcmp(p->bytes + 6, OUR_MAC, 6) != 0)
         return false;
     if (type_of(p) == 0x0806)
-        return p->len == 42;
+        return p->len == 42 && memcmp(p->bytes + 14, "\0\1\x08\0\6\4", 6) == 0;
     if (type_of(p) == 0x0800)
         return p->len >= 42 && is_sound4(p);
     return type_of(p) == 0x86dd && p->len >= 62 && is_sound6(p);

@@ -64,6 +64,24 @@ static void link_local_address_is_answered_too(void **state)
     rig_free(r);
 }
 
+static void second_address(struct net_config *c, struct sim_config *s)
+{
+    (void)s;
+    assert_true(net_prefix_parse(span_str("2001:db8::aa:bbcc/64"), &c->addrs[c->addr_count++]));
+}
+
+static void every_address_is_heard_in_its_own_group(void **state)
+{
+    struct rig *r = rig_new(second_address);
+    struct net_addr from = peer(6), us = addr("2001:db8::aa:bbcc");
+    struct packet q = question(&from, &us);
+
+    (void)state;
+    rig_send(r, &q);
+    expect_advertisement(r, PEER_MAC, &from, &us, 0x60);
+    rig_free(r);
+}
+
 static void unicast_solicitation_is_answered(void **state)
 {
     struct rig *r = rig_new(NULL);
@@ -470,6 +488,44 @@ static void groups_are_reported_at_the_announcement(void **state)
     rig_free(r);
 }
 
+static void every_group_is_reported_once(void **state)
+{
+    struct rig *r = rig_new(second_address);
+    struct net_addr first = addr("ff02::1:ff00:1"), second = addr("ff02::1:ffaa:bbcc");
+    struct packet p;
+
+    (void)state;
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    rig_expect(r, is_report, &p);
+    assert_int_equal(load_be16(p.bytes + 68), 2);
+    assert_memory_equal(p.bytes + 74, first.bytes, 16);
+    assert_memory_equal(p.bytes + 94, second.bytes, 16);
+    rig_free(r);
+}
+
+static void reserved_fields_of_a_report_are_zero(void **state)
+{
+    static const uint8_t zero[4];
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = peer(6), us = our(6);
+    struct packet q = echo_request(&from, &us, 200), p;
+
+    (void)state;
+    /* Every slot of the queue has held other bytes before. */
+    teach(r, &from, PEER_MAC);
+    for (int i = 0; i < 70; i++)
+        rig_send(r, &q);
+    rig_discard(r);
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    rig_expect(r, is_report, &p);
+    assert_int_equal(p.bytes[63], 0);
+    assert_memory_equal(p.bytes + 66, zero, 2);
+    assert_memory_equal(p.bytes + 71, zero, 3);
+    rig_free(r);
+}
+
 static void query_is_answered_within_its_delay(void **state)
 {
     struct rig *r = rig_new(NULL);
@@ -512,6 +568,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solicitation_is_answered_to_its_sender),
         cmocka_unit_test(link_local_address_is_answered_too),
+        cmocka_unit_test(every_address_is_heard_in_its_own_group),
         cmocka_unit_test(unicast_solicitation_is_answered),
         cmocka_unit_test(solicitation_without_option_is_answered_by_the_neighbour_table),
         cmocka_unit_test(duplicate_detection_of_our_address_is_answered_to_all_nodes),
@@ -540,6 +597,8 @@ int main(void)
         cmocka_unit_test(question_about_a_link_local_gateway_comes_from_our_link_local_address),
         cmocka_unit_test(announcement_advertises_every_address_three_times),
         cmocka_unit_test(groups_are_reported_at_the_announcement),
+        cmocka_unit_test(every_group_is_reported_once),
+        cmocka_unit_test(reserved_fields_of_a_report_are_zero),
         cmocka_unit_test(query_is_answered_within_its_delay),
         cmocka_unit_test(queries_while_one_is_being_answered_cost_nothing),
         cmocka_unit_test(query_from_beyond_the_link_is_refused),

@@ -3,6 +3,15 @@
 
 #define REACHABLE_MAX_US 45000000
 
+/* Another host within the rig's own prefix. */
+static struct net_addr host_of(int family, uint8_t last)
+{
+    struct net_addr a = peer(family);
+
+    a.bytes[family == 6 ? 15 : 3] = last;
+    return a;
+}
+
 static void used_mac_is(struct rig *r, const struct net_addr *dst, const uint8_t want[6])
 {
     uint8_t mac[6];
@@ -145,6 +154,42 @@ static void unanswered_question_is_asked_three_times(int family)
     rig_free(r);
 }
 BOTH_FAMILIES(unanswered_question_is_asked_three_times)
+
+static void questions_are_a_second_apart(int family)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = peer(family), us = our(family);
+    struct packet ping = echo_request(&from, &us, 8);
+
+    rig_send(r, &ping);
+    assert_int_equal(questions(r), 1);
+    for (int i = 0; i < 2; i++) {
+        rig_wait(r, 950000);
+        assert_int_equal(questions(r), 0);
+        rig_wait(r, 50000);
+        assert_int_equal(questions(r), 1);
+    }
+    rig_free(r);
+}
+BOTH_FAMILIES(questions_are_a_second_apart)
+
+static void waiting_answer_is_no_output(int family)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = peer(family), other = host_of(family, 9), us = our(family);
+    struct packet ping = echo_request(&from, &us, 8);
+
+    rig_send(r, &ping);
+    assert_false(net_has_output(r->net));
+    /* News of another neighbour is looked at once. */
+    ping = echo_request(&other, &us, 8);
+    rig_send(r, &ping);
+    answer_question(r, &other, OTHER_MAC);
+    rig_run(r);
+    assert_false(net_has_output(r->net));
+    rig_free(r);
+}
+BOTH_FAMILIES(waiting_answer_is_no_output)
 
 static void waiting_answer_is_dropped_when_the_hop_fails(int family)
 {
@@ -325,6 +370,22 @@ static void claim_makes_us_ask_the_old_mac_first(int family)
 }
 BOTH_FAMILIES(claim_makes_us_ask_the_old_mac_first)
 
+static void answer_that_nobody_asked_for_is_a_claim(int family)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr to = peer(family);
+    struct packet q;
+
+    teach(r, &to, PEER_MAC);
+    rig_wait(r, 2000000);
+    answer_alone(r, &to, OTHER_MAC);
+    assert_int_equal(rig_count(r, REASON_NEIGHBOUR_CLAIMED), 1);
+    rig_expect(r, is_question, &q);
+    assert_memory_equal(q.bytes, PEER_MAC, 6);
+    rig_free(r);
+}
+BOTH_FAMILIES(answer_that_nobody_asked_for_is_a_claim)
+
 static void claim_after_the_old_mac_fell_silent_is_followed_within_200_ms(int family)
 {
     struct rig *r = rig_new(NULL);
@@ -447,6 +508,30 @@ static void flood_of_unknown_hosts_leaves_known_ones_alone(int family)
 }
 BOTH_FAMILIES(flood_of_unknown_hosts_leaves_known_ones_alone)
 
+static void newcomer_takes_the_place_of_the_oldest_silent_host(int family)
+{
+    struct rig *r = rig_new(wide_prefix);
+    struct net_addr newcomer = host(family, 64), second = host(family, 1), oldest = host(family, 0);
+    uint8_t mac[6];
+
+    for (unsigned i = 0; i < 64; i++) {
+        struct net_addr from = host(family, i);
+        assert_false(mac_used_for(r, &from, mac));
+        sim_advance(r->sim, 2000);
+    }
+    rig_discard(r);
+    assert_false(mac_used_for(r, &newcomer, mac));
+    answer_question(r, &newcomer, PEER_MAC);
+    used_mac_is(r, &newcomer, PEER_MAC);
+    /* The second oldest is still being resolved, the oldest has to be asked for anew. */
+    assert_false(mac_used_for(r, &second, mac));
+    assert_int_equal(questions(r), 0);
+    assert_false(mac_used_for(r, &oldest, mac));
+    assert_int_equal(questions(r), 1);
+    rig_free(r);
+}
+BOTH_FAMILIES(newcomer_takes_the_place_of_the_oldest_silent_host)
+
 static void flood_of_unknown_hosts_is_asked_for_at_a_bounded_rate(int family)
 {
     struct rig *r = rig_new(wide_prefix);
@@ -494,6 +579,8 @@ static void next_timer_is_when_the_next_question_is_due(int family)
     assert_true(net_next_timer(r->net) == UINT64_MAX);
     assert_false(mac_used_for(r, &to, mac));
     assert_true(net_next_timer(r->net) == sim_now(r->sim) + 1000000);
+    rig_wait(r, 1000000);
+    assert_true(net_next_timer(r->net) == sim_now(r->sim) + 1000000);
     rig_free(r);
 }
 BOTH_FAMILIES(next_timer_is_when_the_next_question_is_due)
@@ -506,6 +593,8 @@ int main(void)
         BOTH_TESTS(stranger_is_answered_by_the_gateway),
         BOTH_TESTS(static_route_beats_the_default),
         BOTH_TESTS(unanswered_question_is_asked_three_times),
+        BOTH_TESTS(questions_are_a_second_apart),
+        BOTH_TESTS(waiting_answer_is_no_output),
         BOTH_TESTS(waiting_answer_is_dropped_when_the_hop_fails),
         BOTH_TESTS(failed_hop_is_refused_for_a_while_and_then_asked_again),
         BOTH_TESTS(hop_generation_moves_when_a_hop_is_learnt),
@@ -518,12 +607,14 @@ int main(void)
         BOTH_TESTS(claim_by_a_stranger_is_not_learnt),
         BOTH_TESTS(claim_does_not_move_a_hop_that_still_answers),
         BOTH_TESTS(claim_makes_us_ask_the_old_mac_first),
+        BOTH_TESTS(answer_that_nobody_asked_for_is_a_claim),
         BOTH_TESTS(claim_after_the_old_mac_fell_silent_is_followed_within_200_ms),
         BOTH_TESTS(flood_of_claims_costs_one_question_a_second),
         BOTH_TESTS(answer_with_another_mac_to_a_question_for_one_is_not_taken),
         BOTH_TESTS(gateways_are_asked_for_at_the_announcement),
         BOTH_TESTS(silent_gateway_is_asked_for_again_and_again),
         BOTH_TESTS(flood_of_unknown_hosts_leaves_known_ones_alone),
+        BOTH_TESTS(newcomer_takes_the_place_of_the_oldest_silent_host),
         BOTH_TESTS(flood_of_unknown_hosts_is_asked_for_at_a_bounded_rate),
         BOTH_TESTS(many_hosts_are_known_at_once),
         BOTH_TESTS(next_timer_is_when_the_next_question_is_due),

@@ -271,6 +271,36 @@ static void times_of_zero_are_refused(void **state)
     refused(&c, "msl_ms or fin_wait_2_ms is out of range");
 }
 
+static void largest_values_are_accepted(void **state)
+{
+    struct net_config c = sound();
+
+    (void)state;
+    c.mtu = 9000;
+    c.syn_ack_retries = 15;
+    c.msl_ms = 600000;
+    c.recv_buffer = c.send_buffer = 1024 * 1024;
+    for (c.addr_count = 0; c.addr_count < NET_SERVICE_ADDRS_MAX; c.addr_count++) {
+        c.addrs[c.addr_count] = prefix("192.0.2.1/24");
+        c.addrs[c.addr_count].addr.bytes[3] = (uint8_t)(1 + c.addr_count);
+    }
+    c.route_count = 1;
+    for (; c.route_count < NET_ROUTES_MAX; c.route_count++) {
+        c.routes[c.route_count] = route("10.0.0.0/16", "192.0.2.254");
+        c.routes[c.route_count].dst.addr.bytes[1] = (uint8_t)c.route_count;
+    }
+    assert_null(net_config_error(&c));
+}
+
+static void number_of_retries_is_bounded(void **state)
+{
+    struct net_config c = sound();
+
+    (void)state;
+    c.syn_ack_retries = 16;
+    refused(&c, "syn_ack_retries is more than 15");
+}
+
 static void too_many_routes_are_refused(void **state)
 {
     struct net_config c = sound();
@@ -306,6 +336,8 @@ int main(void)
         cmocka_unit_test(buffer_that_is_no_power_of_two_is_refused),
         cmocka_unit_test(empty_pools_are_refused),
         cmocka_unit_test(times_of_zero_are_refused),
+        cmocka_unit_test(largest_values_are_accepted),
+        cmocka_unit_test(number_of_retries_is_bounded),
         cmocka_unit_test(too_many_routes_are_refused),
     };
     return RUN_TESTS("net_config", tests);
