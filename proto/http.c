@@ -104,8 +104,8 @@ struct head {
     enum reason *why;
     uint16_t field_count;
     bool has_host, has_authorization, has_content_type;
-    bool has_length, has_transfer_encoding, length_too_large;
-    bool chunked, coding_unknown;
+    bool has_length, length_too_large;
+    bool chunked, coding_unknown; /* chunked: there is a Transfer-Encoding, and this is its last coding */
     bool close, keep_alive;
     bool expect_continue, expect_unknown;
 };
@@ -266,15 +266,13 @@ static bool next_element(struct span *list, bool *at_end, struct span *element)
 }
 
 /* RFC 9112 6.1, 6.3: only a body whose last coding, and no other, is chunked has a length one can know; with
- * other codings before it we know the length but not the coding, which is 501. */
+ * other codings before it we know the length but not the coding, which is 501.  A second field meets the
+ * chunked of the first. */
 static enum http_status take_transfer_encoding(struct head *h, struct span value)
 {
     struct span element;
     bool at_end = false;
 
-    if (h->has_transfer_encoding)
-        return bad(h, REASON_HTTP_BAD_TRANSFER_ENCODING);
-    h->has_transfer_encoding = true;
     while (next_element(&value, &at_end, &element)) {
         if (element.len == 0 || !all_of_class(element, TOKEN) || h->chunked)
             return bad(h, REASON_HTTP_BAD_TRANSFER_ENCODING);
@@ -374,9 +372,9 @@ static enum http_status settle_framing(struct head *h)
 {
     struct http_request *rq = h->out;
 
-    if (h->has_length && h->has_transfer_encoding)
+    if (h->has_length && h->chunked)
         return bad(h, REASON_HTTP_AMBIGUOUS_LENGTH);
-    if (h->has_transfer_encoding && rq->minor_version == 0)
+    if (h->chunked && rq->minor_version == 0)
         return bad(h, REASON_HTTP_CHUNKED_IN_1_0);
     if (h->coding_unknown)
         return refuse(h, HTTP_NOT_IMPLEMENTED, REASON_HTTP_UNKNOWN_CODING);
@@ -465,8 +463,7 @@ enum chunk_state {
 
 void http_chunked_init(struct http_chunked *c)
 {
-    memset(c, 0, sizeof *c);
-    c->state = SIZE_FIRST;
+    *c = (struct http_chunked){.state = SIZE_FIRST};
 }
 
 static void chunk_fail(struct http_chunked *c, enum reason why)

@@ -514,8 +514,6 @@ static enum json_token read_after_value(struct json_reader *r, uint8_t c)
 
 enum json_token json_next(struct json_reader *r)
 {
-    if (r->state_ == FAILED)
-        return JSON_ERROR;
     skip_space(r);
     if (r->at == r->in.len)
         return r->state_ == WANT_NOTHING ? JSON_END : fail(r, "the text ends too early");
@@ -549,7 +547,7 @@ bool json_skip(struct json_reader *r)
 
 /* ---- writing ---- */
 
-/* What stands for the code point of len bytes at p; its length in out. */
+/* What stands for the code point of len bytes at p, which is not plain (0 = no code point); its length in out. */
 static size_t escape_code_point(const uint8_t *p, size_t len, uint8_t out[6])
 {
     static const char hex[] = "0123456789abcdef";
@@ -558,7 +556,7 @@ static size_t escape_code_point(const uint8_t *p, size_t len, uint8_t out[6])
         memcpy(out, "\\ufffd", 6);
         return 6;
     }
-    if (len > 1 || (p[0] >= 0x20 && p[0] != '"' && p[0] != '\\')) {
+    if (len > 1) {
         memcpy(out, p, len);
         return len;
     }

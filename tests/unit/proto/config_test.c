@@ -46,6 +46,7 @@ static bool parse(const char *text, size_t len)
     X(alias, "nic:\n  device: *d\n", 2, "an alias (*d) is not allowed here")                                 \
     X(tag, "nic:\n  device: !!str tap:ww0\n", 2, "a tag (tag:yaml.org,2002:str) is not allowed here")        \
     X(tag_on_a_mapping, "nic: !x\n  device: tap:ww0\n", 1, "a tag (!x) is not allowed here")                 \
+    X(tag_on_a_list, "net:\n  addresses: !l [192.0.2.2/24]\n", 2, "a tag (!l) is not allowed here")          \
     X(second_document, SOUND "---\nnic: {}\n", 10, "a second document is not allowed")                       \
     X(list_as_file, "- nic\n", 1, "the file: must be a mapping of names to values")                          \
     X(text_as_file, "nic\n", 1, "the file: must be a mapping of names to values")                            \
@@ -163,6 +164,12 @@ static bool parse(const char *text, size_t len)
     X(mac_with_dashes, "nic:\n  mac: 02-00-00-00-00-01\n", 2,                                                \
       "nic.mac: must be six hexadecimal pairs with colons between, the address of one station, "             \
       "not '02-00-00-00-00-01'")                                                                             \
+    X(mac_with_a_wrong_digit, "nic:\n  mac: 02:00:00:00:00:0g\n", 2,                                         \
+      "nic.mac: must be six hexadecimal pairs with colons between, the address of one station, "             \
+      "not '02:00:00:00:00:0g'")                                                                             \
+    X(mac_with_a_sign, "nic:\n  mac: 02:00:00:00:00:+1\n", 2,                                                \
+      "nic.mac: must be six hexadecimal pairs with colons between, the address of one station, "             \
+      "not '02:00:00:00:00:+1'")                                                                             \
     X(mac_of_a_group, "nic:\n  mac: 01:00:5e:00:00:01\n", 2,                                                 \
       "nic.mac: must be six hexadecimal pairs with colons between, the address of one station, "             \
       "not '01:00:5e:00:00:01'")                                                                             \
@@ -179,6 +186,10 @@ static bool parse(const char *text, size_t len)
       "net.addresses[0]: must be an address and its prefix length, like 192.0.2.2/24, not '192.0.2.2/'")     \
     X(address_with_leading_zero_in_its_length, "net:\n  addresses: [192.0.2.2/08]\n", 2,                     \
       "net.addresses[0]: must be an address and its prefix length, like 192.0.2.2/24, not '192.0.2.2/08'")   \
+    X(address_with_a_letter_in_its_length, "net:\n  addresses: [192.0.2.2/2a]\n", 2,                         \
+      "net.addresses[0]: must be an address and its prefix length, like 192.0.2.2/24, not '192.0.2.2/2a'")   \
+    X(address_with_a_sign_in_its_length, "net:\n  addresses: [192.0.2.2/+8]\n", 2,                           \
+      "net.addresses[0]: must be an address and its prefix length, like 192.0.2.2/24, not '192.0.2.2/+8'")   \
     X(address_with_a_mask, "net:\n  addresses: [192.0.2.2/255.255.255.0]\n", 2,                              \
       "net.addresses[0]: must be an address and its prefix length, like 192.0.2.2/24, "                      \
       "not '192.0.2.2/255.255.255.0'")                                                                       \
@@ -263,6 +274,12 @@ static bool text_is(const char *a, const char *b)
     X(default_of_argon2, SOUND, config.seal.argon2_memory_kib == 65536 && config.seal.argon2_passes == 3)    \
     X(default_of_issuers, SOUND, config.auth.issuer_count == 0)                                              \
     X(mac_is_read, NIC "  mac: 02:57:57:00:00:02\n" REST, text_is(config.nic.mac, "02:57:57:00:00:02"))      \
+    X(mac_has_no_case, NIC "  mac: 0A:57:9f:00:00:99\n" REST, text_is(config.nic.mac, "0A:57:9f:00:00:99"))  \
+    X(prefix_lengths_up_to_the_whole_address_are_read,                                                       \
+      NIC                                                                                                    \
+      "net:\n  addresses: [192.0.2.2/32, 192.0.2.9/29, \"2001:db8::1/128\", 10.0.0.1/0]\n" SEAL TLS AUTH,    \
+      config.net.address_count == 4)                                                                         \
+    X(path_may_hold_a_space, SOUND "ctrl: {state_dir: /a b}\n", text_is(config.ctrl.state_dir, "/a b"))      \
     X(empty_mac_is_the_devices, NIC "  mac: \"\"\n" REST, config.nic.mac[0] == 0)                            \
     X(mtu_is_read, NIC "  mtu: 9000\n" REST, config.nic.mtu == 9000)                                         \
     X(hugepages_true_is_read, NIC "  hugepages: true\n" REST, config.nic.hugepages)                          \
@@ -396,16 +413,32 @@ static void long_value_is_shortened_in_the_error(void **state)
     assert_true(strlen(error.text) < 200);
 }
 
-static void file_over_its_limit_is_refused(void **state)
+/* A sound file of exactly len bytes, filled up by a comment. */
+static bool parse_file_of(size_t len)
 {
-    char *text = malloc(CONFIG_LEN_MAX + 1);
-    (void)state;
+    char *text = malloc(len);
 
     assert_non_null(text);
-    memset(text, '#', CONFIG_LEN_MAX + 1);
-    assert_false(config_parse(span_of(text, CONFIG_LEN_MAX + 1), &config, &error));
-    assert_string_equal(error.text, "the file is longer than 262144 bytes");
+    memset(text, '#', len);
+    memcpy(text, SOUND, sizeof(SOUND) - 1);
+    bool ok = parse(text, len);
     free(text);
+    return ok;
+}
+
+static void file_at_its_limit_is_taken(void **state)
+{
+    (void)state;
+
+    assert_true(parse_file_of(CONFIG_LEN_MAX));
+}
+
+static void file_over_its_limit_is_refused(void **state)
+{
+    (void)state;
+
+    assert_false(parse_file_of(CONFIG_LEN_MAX + 1));
+    assert_string_equal(error.text, "the file is longer than 262144 bytes");
 }
 
 static struct config read_example(bool with_defaults)
@@ -464,6 +497,7 @@ int main(void)
                     cmocka_unit_test(text_at_its_limit_is_taken),
         cmocka_unit_test(text_over_its_limit_is_refused),
         cmocka_unit_test(long_value_is_shortened_in_the_error),
+        cmocka_unit_test(file_at_its_limit_is_taken),
         cmocka_unit_test(file_over_its_limit_is_refused),
         cmocka_unit_test(the_example_is_sound),
         cmocka_unit_test(the_defaults_that_the_example_tells_are_the_defaults),

@@ -279,6 +279,78 @@ static void endless_extension_is_refused(void **state)
     assert_int_equal(why, REASON_HTTP_CHUNK_LINE_TOO_LONG);
 }
 
+/* A chunk of one byte whose size line has len bytes, its end included. */
+static size_t put_chunk(uint8_t *out, size_t len)
+{
+    memset(out, 'a', len);
+    memcpy(out, "1;", 2);
+    memcpy(out + len - 2, "\r\nx\r\n", 5);
+    return len + 3;
+}
+
+static enum http_status feed_two_chunks(size_t first, size_t second)
+{
+    static uint8_t text[1024];
+    size_t used, len = put_chunk(text, first);
+    struct http_chunked c;
+    struct buf body = {whole.body, 0, sizeof whole.body};
+    enum reason why = REASON_COUNT;
+
+    len += put_chunk(text + len, second);
+    http_chunked_init(&c);
+    return http_chunked_feed(&c, span_of(text, len), &used, &body, &why);
+}
+
+static void size_lines_at_their_limit_are_taken(void **state)
+{
+    (void)state;
+
+    assert_int_equal(feed_two_chunks(256, 256), HTTP_MORE);
+}
+
+static void first_size_line_over_its_limit_is_refused(void **state)
+{
+    (void)state;
+
+    assert_int_equal(feed_two_chunks(257, 4), HTTP_BAD);
+}
+
+static void second_size_line_over_its_limit_is_refused(void **state)
+{
+    (void)state;
+
+    assert_int_equal(feed_two_chunks(4, 257), HTTP_BAD);
+}
+
+static enum http_status feed_trailer_of(size_t len)
+{
+    static uint8_t text[8192];
+    size_t used;
+    struct http_chunked c;
+    struct buf body = {NULL, 0, 0};
+    enum reason why = REASON_COUNT;
+
+    memset(text, 'a', sizeof text);
+    memcpy(text, "0;a\r\nX:", 7);
+    memcpy(text + 5 + len - 4, "\r\n\r\n", 4);
+    http_chunked_init(&c);
+    return http_chunked_feed(&c, span_of(text, 5 + len), &used, &body, &why);
+}
+
+static void trailer_section_at_its_limit_is_taken(void **state)
+{
+    (void)state;
+
+    assert_int_equal(feed_trailer_of(4096), HTTP_OK);
+}
+
+static void trailer_section_over_its_limit_is_refused(void **state)
+{
+    (void)state;
+
+    assert_int_equal(feed_trailer_of(4097), HTTP_BAD);
+}
+
 static void many_small_chunks_with_long_extensions_are_refused(void **state)
 {
     enum reason why;
@@ -326,6 +398,11 @@ int main(void)
         cmocka_unit_test(full_body_stops_and_goes_on_with_more_room),
         cmocka_unit_test(body_at_the_limit_is_taken),
         cmocka_unit_test(endless_extension_is_refused),
+        cmocka_unit_test(size_lines_at_their_limit_are_taken),
+        cmocka_unit_test(first_size_line_over_its_limit_is_refused),
+        cmocka_unit_test(second_size_line_over_its_limit_is_refused),
+        cmocka_unit_test(trailer_section_at_its_limit_is_taken),
+        cmocka_unit_test(trailer_section_over_its_limit_is_refused),
         cmocka_unit_test(many_small_chunks_with_long_extensions_are_refused),
         cmocka_unit_test(many_small_chunks_without_extensions_are_taken),
         cmocka_unit_test(endless_trailer_is_refused),

@@ -126,6 +126,11 @@ TAKEN(X)
     X(lone_high_surrogate_is_refused, "\"\\ud83d\"", ESCAPE)                                                 \
     X(lone_low_surrogate_is_refused, "\"\\udd11\"", ESCAPE)                                                  \
     X(surrogates_in_wrong_order_are_refused, "\"\\udd11\\ud83d\"", ESCAPE)                                   \
+    X(lowest_high_surrogate_alone_is_refused, "\"\\ud800\"", ESCAPE)                                         \
+    X(highest_low_surrogate_alone_is_refused, "\"\\udfff\"", ESCAPE)                                         \
+    X(two_low_surrogates_are_refused, "\"\\udd11\\udd11\"", ESCAPE)                                          \
+    X(high_surrogate_before_a_code_point_is_refused, "\"\\ud83d\\u0061\"", ESCAPE)                           \
+    X(high_surrogate_before_a_code_point_above_is_refused, "\"\\ud83d\\ue000\"", ESCAPE)                     \
     X(high_surrogate_before_a_letter_is_refused, "\"\\ud83da\"", ESCAPE)                                     \
     X(two_high_surrogates_are_refused, "\"\\ud83d\\ud83d\"", ESCAPE)                                         \
     X(high_surrogate_before_another_escape_is_refused, "\"\\ud83d\\n1234\"", ESCAPE)                         \
@@ -240,6 +245,7 @@ static bool writes(const char *text, const char *json)
     X(huge_exponent_is_no_integer, is_no_integer("1e400"))                                                   \
     X(exponent_beyond_any_type_is_no_integer, is_no_integer("1e99999999999999999999999"))                    \
     X(tiny_exponent_is_no_integer, is_no_integer("1e-99999999999999999999999"))                              \
+    X(ten_to_the_18_is_an_integer, integer_is("1e18", EVERY, 1000000000000000000))                           \
     X(ten_to_the_19_is_no_integer, is_no_integer("1e19"))                                                    \
     X(forty_digits_are_no_integer, is_no_integer("1000000000000000000000000000000000000001"))                \
     X(unescape_leaves_plain_text, unescapes_to("abc", "abc"))                                                \
@@ -248,6 +254,13 @@ static bool writes(const char *text, const char *json)
     X(unescape_resolves_two_bytes, unescapes_to("\\u00e9", "\xc3\xa9"))                                      \
     X(unescape_resolves_three_bytes, unescapes_to("\\u20ac", "\xe2\x82\xac"))                                \
     X(unescape_resolves_a_pair, unescapes_to("\\ud83d\\udd11", "\xf0\x9f\x94\x91"))                          \
+    X(unescape_resolves_the_first_pair, unescapes_to("\\ud800\\udc00", "\xf0\x90\x80\x80"))                  \
+    X(unescape_resolves_the_last_of_one_byte, unescapes_to("\\u007f", "\x7f"))                               \
+    X(unescape_resolves_the_first_of_two_bytes, unescapes_to("\\u0080", "\xc2\x80"))                         \
+    X(unescape_resolves_the_last_of_two_bytes, unescapes_to("\\u07ff", "\xdf\xbf"))                          \
+    X(unescape_resolves_the_first_of_three_bytes, unescapes_to("\\u0800", "\xe0\xa0\x80"))                   \
+    X(unescape_resolves_the_last_before_the_surrogates, unescapes_to("\\ud7ff", "\xed\x9f\xbf"))             \
+    X(unescape_resolves_the_first_after_the_surrogates, unescapes_to("\\ue000", "\xee\x80\x80"))             \
     X(unescape_resolves_the_last_pair, unescapes_to("\\udbff\\udfff", "\xf4\x8f\xbf\xbf"))                   \
     X(write_quotes_a_text, writes("abc", "\"abc\""))                                                         \
     X(write_of_nothing_is_two_quotes, writes("", "\"\""))                                                    \

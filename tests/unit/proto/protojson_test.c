@@ -100,6 +100,7 @@ static bool plaintext_is(const char *s)
       wrap.context.reason == BIT(11))                                                                        \
     X(reason_by_escaped_name, ARC "{\"reason\":\"GOOGLE\\u005fINITIATED_SERVICE\"}}}",                       \
       wrap.context.reason == BIT(2))                                                                         \
+    X(reason_by_number_0, ARC "{\"reason\":0}}}", wrap.context.reason == BIT(0))                             \
     X(reason_by_number_is_its_bit, ARC "{\"reason\":6}}}", wrap.context.reason == BIT(6))                    \
     X(reason_by_number_with_zero_fraction, ARC "{\"reason\":6.0}}}", wrap.context.reason == BIT(6))          \
     X(reason_by_last_number, ARC "{\"reason\":11}}}", wrap.context.reason == BIT(11))                        \
@@ -143,6 +144,9 @@ TAKEN(X)
     X(null_is_refused, "null", "", "must be a JSON object")                                                  \
     X(bytes_after_the_object_are_refused, "{\"plaintext\":\"\"}x", "", "bytes after the value")              \
     X(broken_json_is_refused, "{\"plaintext\":\"Zg==\"", "", "the text ends too early")                      \
+    X(broken_json_is_named_before_what_is_missing, "{\"keyPath\":\"k\"", "", "the text ends too early")      \
+    X(broken_json_in_the_context_is_refused, CTX "{\"isKeyHealthCheck\":true", "",                           \
+      "the text ends too early")                                                                             \
     X(broken_json_in_an_unknown_field_is_refused, PT "\"x\":[1,]}", "", "not a JSON value")                  \
     X(missing_plaintext_is_refused, "{}", "plaintext", "is missing")                                         \
     X(null_plaintext_is_refused, "{\"plaintext\":null}", "plaintext", "is missing")                          \
@@ -245,6 +249,33 @@ static void unwrap_binds_all_of_the_rest(void **state)
     assert_int_equal(unwrap.context.reason, BIT(3));
 }
 
+#define EVERYTHING                                                                                           \
+    "\"additionalAuthenticatedData\":\"Zg\",\"keyPath\":\"k\",\"keyUriPrefix\":\"p\",\"additionalContext\":" \
+    "{\"relativeResourceName\":\"r\",\"fullResourceName\":\"f\",\"isKeyHealthCheck\":true}}"
+
+static void nothing_of_an_earlier_wrap_stays(void **state)
+{
+    (void)state;
+
+    assert_true(bind_wrap(PT EVERYTHING));
+    assert_true(bind_wrap("{\"plaintext\":\"\"}"));
+    assert_int_equal(wrap.plaintext.len + wrap.aad.len + wrap.key_path.len + wrap.key_uri_prefix.len, 0);
+    assert_int_equal(wrap.context.relative_resource_name.len + wrap.context.full_resource_name.len, 0);
+    assert_false(wrap.context.is_key_health_check);
+}
+
+static void nothing_of_an_earlier_unwrap_stays(void **state)
+{
+    (void)state;
+
+    assert_true(bind_unwrap("{\"wrappedBlob\":\"Zg\"," EVERYTHING));
+    assert_true(bind_unwrap("{\"wrappedBlob\":\"\"}"));
+    assert_int_equal(
+        unwrap.wrapped_blob.len + unwrap.aad.len + unwrap.key_path.len + unwrap.key_uri_prefix.len, 0);
+    assert_int_equal(unwrap.context.relative_resource_name.len + unwrap.context.full_resource_name.len, 0);
+    assert_false(unwrap.context.is_key_health_check);
+}
+
 /* {"NAME":"..."} with a value of count letters A, behind what begin says. */
 static size_t long_body(const char *begin, size_t count, const char *end)
 {
@@ -328,7 +359,9 @@ int main(void)
     cmocka_unit_test(name##_at_its_limit_is_taken), cmocka_unit_test(name##_over_its_limit_is_refused),
         LIMITS(X)
 #undef X
-            cmocka_unit_test(every_reason_name_is_its_number),
+            cmocka_unit_test(nothing_of_an_earlier_wrap_stays),
+        cmocka_unit_test(nothing_of_an_earlier_unwrap_stays),
+        cmocka_unit_test(every_reason_name_is_its_number),
         cmocka_unit_test(reason_above_the_last_has_no_name),
     };
     return RUN_TESTS("protojson", tests);
