@@ -40,6 +40,7 @@ struct rig {
     int listen_fd, ctrl_fd;
     uint64_t epoch, sent_epoch, acked;
     uint8_t refusal;
+    bool ponged;
     uint8_t *out;
     struct writer w;
     uint32_t records;
@@ -70,6 +71,8 @@ static void ctrl_answer(struct rig *r, const struct ctl_head *h, struct span bod
 
     if (h->type == CTL_ACK)
         r->acked = h->epoch;
+    if (h->type == CTL_PONG)
+        r->ponged = h->epoch == r->acked;
     if (h->type == CTL_REFUSE) {
         assert_true(ctl_refuse_parse(body, &refuse));
         r->refusal = refuse.cause;
@@ -151,7 +154,28 @@ void rig_ctl_raw(struct rig *r, struct span bytes)
     assert_int_equal(send(r->ctrl_fd, bytes.ptr, bytes.len, 0), bytes.len);
 }
 
-void rig_ctl_end(struct rig *r)
+void rig_ctl_count(struct rig *r, uint32_t records)
+{
+    r->records += records;
+}
+
+void rig_ctl_forget(struct rig *r)
+{
+    r->refusal = 0;
+    r->sent_epoch = r->acked;
+}
+
+bool rig_ponged(void *r)
+{
+    return ((struct rig *)r)->ponged;
+}
+
+struct secret_span rig_secret(const char *text)
+{
+    return secret_of(text, strlen(text));
+}
+
+struct span rig_ctl_finish(struct rig *r)
 {
     uint8_t head[64];
     struct writer begin = writer_of(head, sizeof head);
@@ -160,11 +184,16 @@ void rig_ctl_end(struct rig *r)
     ctl_write_begin(&begin, 0, r->epoch, &(struct ctl_begin){r->full, r->full ? 0 : r->acked, r->records});
     assert_true(writer_ok(&r->w) && writer_ok(&begin));
     memcpy(r->out, head, begin.len);
-    rig_ctl_raw(r, writer_span(&r->w));
     r->sent_epoch = r->epoch;
+    return writer_span(&r->w);
 }
 
-static void key_id_of(const char *path, uint8_t id[KEY_ID_LEN])
+void rig_ctl_end(struct rig *r)
+{
+    rig_ctl_raw(r, rig_ctl_finish(r));
+}
+
+void rig_key_id(const char *path, uint8_t id[KEY_ID_LEN])
 {
     memset(id, 0, KEY_ID_LEN);
     memcpy(id, path, strlen(path) < KEY_ID_LEN ? strlen(path) : KEY_ID_LEN);
@@ -180,7 +209,7 @@ void rig_put_key(struct rig *r, const char *path, const char *caller, uint8_t st
                         .caller_count = caller != NULL ? 1 : 0,
                         .callers = {caller != NULL ? span_str(caller) : (struct span){0}}};
 
-    key_id_of(path, m.id);
+    rig_key_id(path, m.id);
     ctl_write_key(&r->w, 0, r->epoch, &m);
     r->records++;
 }
@@ -193,7 +222,7 @@ void rig_put_version(struct rig *r, const char *path, uint32_t version, uint8_t 
 
     memset(material, (int)(0x40 + version), sizeof material);
     memcpy(material, path, strlen(path));
-    key_id_of(path, m.key_id);
+    rig_key_id(path, m.key_id);
     memset(m.tag, (int)version, sizeof m.tag);
     m.material = secret_of(material, sizeof material);
     ctl_write_key_version(&r->w, 0, r->epoch, &m);

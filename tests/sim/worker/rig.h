@@ -88,6 +88,12 @@ bool rig_acked(void *r); /* ACK for the last epoch came */
 bool rig_refused(void *r);
 uint8_t rig_refusal(const struct rig *r);
 bool rig_attached(void *r);
+bool rig_ponged(void *r);
+void rig_ctl_forget(struct rig *r);                  /* the last refusal, and the epoch that it refused */
+void rig_ctl_count(struct rig *r, uint32_t records); /* written by the test itself */
+struct span rig_ctl_finish(struct rig *r);           /* instead of rig_ctl_end: the bytes, not sent */
+void rig_key_id(const char *path, uint8_t id[KEY_ID_LEN]);
+struct secret_span rig_secret(const char *text);
 void rig_ctl_drop(struct rig *r); /* ctrl dies: its end of the connection is closed */
 
 /* ---- clients ---- */
