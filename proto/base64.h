@@ -8,7 +8,8 @@
 #define BASE64_ENCODED_LEN(n) (((n) + 2) / 3 * 4)
 #define BASE64_DECODED_MAX(n) (((n) + 3) / 4 * 3)
 
-/* Standard alphabet with padding.  out has BASE64_ENCODED_LEN(in.len) bytes of room; returns that length. */
+/* Standard alphabet with padding.  out has BASE64_ENCODED_LEN(in.len) bytes of room; returns that length.  in
+ * may be the last in.len bytes of that room: each group is read before anything is written over it. */
 size_t base64_encode(struct span in, uint8_t *out);
 
 /* ProtoJSON bytes: standard or URL-safe alphabet (not mixed), padded or not.  out may be in.ptr: decoding in

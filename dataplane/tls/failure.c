@@ -53,6 +53,5 @@ enum reason tls_failure_reason(void)
             break;
         }
     }
-    ERR_clear_error();
     return why;
 }

@@ -58,7 +58,7 @@ void tls_identity_free(struct tls_identity *id);
 
 BIO_METHOD *MUST_USE tls_bio_method_new(void);
 
-/* The counted reason for the first error in OpenSSL's queue; leaves the queue empty. */
+/* The counted reason for the first error of the TLS layer in OpenSSL's queue; the caller empties the queue. */
 enum reason tls_failure_reason(void);
 
 /* Makes lib's random generators repeatable. Test builds only. */

@@ -397,6 +397,35 @@ static void a_tls12_ticket_resumes(void **state)
     expect_resumption(TLS1_2_VERSION);
 }
 
+static int tickets_seen;
+
+static int ticket_count(SSL *ssl, SSL_SESSION *s)
+{
+    (void)ssl, (void)s;
+    tickets_seen++;
+    return 0;
+}
+
+/* The second one of OpenSSL's default costs a seventh of a handshake. */
+static void a_tls13_handshake_sends_one_ticket(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    struct pair *p;
+    uint8_t byte;
+    (void)state;
+
+    SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_CLIENT);
+    SSL_CTX_sess_set_new_cb(c, ticket_count);
+    p = pair_new(w, c);
+    assert_int_equal(handshake(p), TLS_OK);
+    (void)SSL_read(p->client, &byte, 1);
+    assert_int_equal(tickets_seen, 1);
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
 static void a_ticket_permits_no_early_data(void **state)
 {
     struct tls_worker *w = worker_with("P-256");
@@ -454,6 +483,7 @@ int main(void)
         cmocka_unit_test(alpn_h2_alone_gets_no_application_protocol),
         cmocka_unit_test(a_tls13_ticket_resumes),
         cmocka_unit_test(a_tls12_ticket_resumes),
+        cmocka_unit_test(a_tls13_handshake_sends_one_ticket),
         cmocka_unit_test(a_ticket_permits_no_early_data),
         cmocka_unit_test(no_connection_without_a_certificate),
     };

@@ -178,6 +178,20 @@ static void an_encrypted_key_is_refused_without_asking(void **state)
     tls_worker_free(w);
 }
 
+static void a_good_publication_after_a_refused_one_clears_its_cause(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    struct identity_pem id;
+    (void)state;
+
+    assert_false(tls_publish(w, span_str("x"), secret_of("y", 1)));
+    assert_non_null(tls_publish_error(w));
+    identity_make("P-256", "a", &id);
+    assert_true(publish(w, &id));
+    assert_null(tls_publish_error(w));
+    tls_worker_free(w);
+}
+
 static void a_refused_publication_leaves_an_empty_error_queue(void **state)
 {
     struct tls_worker *w = worker_empty();
@@ -331,6 +345,7 @@ int main(void)
         cmocka_unit_test(a_broken_second_certificate_is_refused),
         cmocka_unit_test(a_key_that_is_no_pem_is_refused),
         cmocka_unit_test(an_encrypted_key_is_refused_without_asking),
+        cmocka_unit_test(a_good_publication_after_a_refused_one_clears_its_cause),
         cmocka_unit_test(a_refused_publication_leaves_an_empty_error_queue),
         cmocka_unit_test(a_new_connection_gets_the_new_certificate),
         cmocka_unit_test(a_live_connection_outlives_its_certificate),

@@ -494,6 +494,22 @@ static void shutdown_during_the_handshake_sends_nothing(void **state)
     pair_free(p);
 }
 
+static void shutdown_after_a_failure_sends_nothing(void **state)
+{
+    struct pair *p = connected(w, V13);
+    uint8_t buf[8];
+    size_t len;
+    (void)state;
+
+    client_send(p, "x", 1);
+    p->in.bytes[p->in.end - 1] ^= 1;
+    assert_int_equal(tls_read(p->server, buf, sizeof buf, &len), TLS_FAILED);
+    p->out.at = p->out.end = 0; /* the alert */
+    tls_shutdown(p->server);
+    assert_int_equal(p->out.end, 0);
+    pair_free(p);
+}
+
 static void a_fatal_alert_of_the_peer_is_counted(void **state)
 {
     SSL_CTX *c = client_ctx(V13, V13);
@@ -642,6 +658,7 @@ int main(void)
         CASE(a_reply_can_be_written_after_the_peers_close_notify),
         CASE(shutdown_twice_sends_one_close_notify),
         CASE(shutdown_during_the_handshake_sends_nothing),
+        CASE(shutdown_after_a_failure_sends_nothing),
         CASE(a_fatal_alert_of_the_peer_is_counted),
         CASE(a_failure_on_one_connection_leaves_the_error_queue_empty),
         CASE(a_stale_error_of_somebody_else_does_not_fail_a_read),
