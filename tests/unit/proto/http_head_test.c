@@ -118,6 +118,10 @@ static void check_taken(const char *text, size_t len)
     X(nul_as_first_byte_is_refused, "\0GET / HTTP/1.1\r\n" H E, BAD, CONTROL_BYTE)                           \
     X(escape_in_a_field_value_is_refused, PH "X: \x1b[2J\r\n" E, BAD, CONTROL_BYTE)                          \
     X(delete_in_a_field_value_is_refused, PH "X: a\x7f\r\n" E, BAD, CONTROL_BYTE)                            \
+    X(nul_after_a_long_text_is_refused, PH "X: abcdefghijklmnopqrstuvwxyz\0\r\n" E, BAD, CONTROL_BYTE)       \
+    X(delete_after_a_long_text_is_refused, PH "X: abcdefghijklmnopqrstuvwxyz\x7f\r\n" E, BAD, CONTROL_BYTE)  \
+    X(unit_separator_after_a_long_text_is_refused, PH "X: abcdefghijklmnopqrstuvwxyz\x1f\r\n" E, BAD,        \
+      CONTROL_BYTE)                                                                                          \
     X(vertical_tab_in_a_field_value_is_refused, PH "Content-Length:\v5\r\n" E, BAD, CONTROL_BYTE)            \
     X(form_feed_in_a_field_value_is_refused, PH "Content-Length: 5\f\r\n" E, BAD, CONTROL_BYTE)              \
     X(backspace_in_a_field_name_is_refused, PH "Content-Length\b: 5\r\n" E, BAD, CONTROL_BYTE)               \
@@ -302,6 +306,9 @@ REFUSALS(X)
     X(white_space_around_a_value_is_dropped, P "Host: \t a \t \r\n" E, span_is(rq.host, "a"))                \
     X(no_white_space_before_a_value_is_needed, P "Host:a\r\n" E, span_is(rq.host, "a"))                      \
     X(high_bytes_in_an_unknown_field_are_let_pass, PH "X: \xc3\xa9\r\n" E, rq.method == HTTP_POST)           \
+    X(bytes_from_0x80_to_0xff_in_a_long_text_are_let_pass,                                                   \
+      PH "X: abcdefgh\x80\x8a\x8d\x9f\xa0\xff\xfe\x81\r\n" E, rq.method == HTTP_POST)                        \
+    X(tab_in_a_long_text_is_let_pass, PH "X: abcdefgh\tijklmnopqrst\r\n" E, rq.method == HTTP_POST)          \
     X(empty_unknown_field_is_let_pass, PH "X:\r\n" E, rq.method == HTTP_POST)                                \
     X(field_named_like_a_prefix_is_unknown, PH "Content-Lengt: x\r\n" E, rq.framing == HTTP_NO_BODY)         \
     X(field_with_underscore_is_unknown, PH "Content_Length: x\r\n" E, rq.framing == HTTP_NO_BODY)            \
