@@ -189,6 +189,7 @@ static void start_if_due(struct push *p)
         txn_start(p);
 }
 
+/* Only noted: it is sent when the socket is next writable, so that the two epochs of a new version go as one. */
 void push_changed(struct push *p, const struct key_record *r)
 {
     p->wait_retry = false;
@@ -204,7 +205,6 @@ void push_changed(struct push *p, const struct key_record *r)
         else
             memcpy(p->dirty[p->dirty_count++], r->id, KEY_ID_LEN);
     }
-    start_if_due(p);
 }
 
 /* ---- writing it ---- */

@@ -102,8 +102,8 @@ static void dir_of(const char *file, char out[PATH_MAX])
         slash[slash == out ? 1 : 0] = '\0';
 }
 
-/* SQLite's own errno is of its last attempt, which need not be the one that failed: the
- * file system is asked whether it lets us write (a lock on a file opened read-only fails as EBADF). */
+/* SQLite's own errno is of its last attempt, which need not be the one that failed (a lock on a file that was
+ * opened read-only fails as EBADF): so the file system is asked whether it lets us write. */
 static int errno_of(const struct store *s, int rc)
 {
     char dir[PATH_MAX];
