@@ -49,6 +49,20 @@ static void request_for_another_host_is_not_answered(void **state)
     rig_free(r);
 }
 
+static void claim_in_a_request_makes_us_ask_again(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct packet q = arp_packet(1, OTHER_MAC, "192.0.2.2", NOBODY, "192.0.2.9");
+    struct net_addr who = peer(4);
+
+    (void)state;
+    teach(r, &who, PEER_MAC);
+    rig_wait(r, 2000000);
+    rig_send(r, &q);
+    assert_int_equal(rig_count(r, REASON_NEIGHBOUR_CLAIMED), 1);
+    rig_free(r);
+}
+
 static void probe_for_our_address_is_answered(void **state)
 {
     struct rig *r = rig_new(NULL);
@@ -259,6 +273,7 @@ int main(void)
         cmocka_unit_test(request_for_our_address_is_answered_to_its_sender),
         cmocka_unit_test(request_for_each_service_address_is_answered),
         cmocka_unit_test(request_for_another_host_is_not_answered),
+        cmocka_unit_test(claim_in_a_request_makes_us_ask_again),
         cmocka_unit_test(probe_for_our_address_is_answered),
         cmocka_unit_test(request_teaches_us_nothing),
         cmocka_unit_test(padding_behind_the_packet_is_ignored),

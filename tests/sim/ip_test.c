@@ -588,6 +588,21 @@ static void ip6_unknown_option_to_a_group_is_told_of_only_where_it_says_so(void 
     rig_free(r);
 }
 
+static void ip6_unknown_protocol_is_pointed_at_behind_an_extension(void **state)
+{
+    static const uint8_t l4_bytes[16] = {132, 0, 1, 4};
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = peer(6), us = our(6);
+    struct packet p = ip_packet_to(&from, &us, 60, l4_bytes, sizeof l4_bytes), e;
+
+    (void)state;
+    teach(r, &from, PEER_MAC);
+    rig_send(r, &p);
+    rig_expect(r, is_icmp_error, &e);
+    assert_int_equal(load_be32(l4(&e) + 4), 40);
+    rig_free(r);
+}
+
 static void ip6_no_next_header_is_the_end(void **state)
 {
     struct rig *r = rig_new(NULL);
@@ -777,6 +792,31 @@ static void output_that_does_not_fit_comes_with_the_next_call(int family)
 }
 BOTH_FAMILIES(output_that_does_not_fit_comes_with_the_next_call)
 
+static void other_seed(struct net_config *c, struct sim_config *s)
+{
+    (void)s;
+    c->seed[31] ^= 1;
+}
+
+static void other_half_seed(struct net_config *c, struct sim_config *s)
+{
+    (void)s;
+    c->seed[0] ^= 1;
+}
+
+static void every_part_of_the_seed_changes_what_is_drawn(void **state)
+{
+    struct rig *a = rig_new(NULL), *b = rig_new(other_seed), *c = rig_new(other_half_seed);
+    struct siphash_key ka = net_random_key(a->net), kb = net_random_key(b->net), kc = net_random_key(c->net);
+
+    (void)state;
+    assert_true(ka.k0 != kb.k0 && ka.k1 != kb.k1);
+    assert_true(ka.k0 != kc.k0 && ka.k1 != kc.k1);
+    rig_free(a);
+    rig_free(b);
+    rig_free(c);
+}
+
 static void same_seed_and_frames_give_the_same_output(void **state)
 {
     struct rig *a = rig_new(NULL), *b = rig_new(NULL);
@@ -841,6 +881,7 @@ int main(void)
         cmocka_unit_test(ip6_hop_by_hop_elsewhere_than_first_is_refused_aloud),
         cmocka_unit_test(ip6_unknown_option_is_treated_as_its_high_bits_say),
         cmocka_unit_test(ip6_unknown_option_to_a_group_is_told_of_only_where_it_says_so),
+        cmocka_unit_test(ip6_unknown_protocol_is_pointed_at_behind_an_extension),
         cmocka_unit_test(ip6_no_next_header_is_the_end),
         cmocka_unit_test(ip6_segment_to_a_group_is_refused),
         cmocka_unit_test(ip6_group_that_is_not_ours_is_refused),
@@ -853,6 +894,7 @@ int main(void)
         BOTH_TESTS(more_answers_than_the_queue_holds_are_dropped_and_counted),
         BOTH_TESTS(answers_that_wait_for_a_hop_are_bounded),
         BOTH_TESTS(output_that_does_not_fit_comes_with_the_next_call),
+        cmocka_unit_test(every_part_of_the_seed_changes_what_is_drawn),
         cmocka_unit_test(same_seed_and_frames_give_the_same_output),
     };
     return RUN_TESTS("ip", tests);

@@ -175,6 +175,15 @@ bool rig_take(struct rig *r, struct packet *out)
     return true;
 }
 
+void rig_forget(struct rig *r)
+{
+    struct nic *nic = sim_port(r->sim, 1);
+    struct frame f;
+
+    while (nic_rx(nic, 0, &f, 1) > 0)
+        nic_frame_free(nic, &f);
+}
+
 unsigned rig_discard(struct rig *r)
 {
     struct packet p;

@@ -41,6 +41,8 @@ void rig_run(struct rig *r);
 bool rig_take(struct rig *r, struct packet *out);
 /* Throws away what the net has sent so far; how many frames that was. */
 unsigned rig_discard(struct rig *r);
+/* The same for frames that need not be sound. */
+void rig_forget(struct rig *r);
 /* The next frame for which `is` holds, others before it thrown away; fails the test when there is none. */
 void rig_expect(struct rig *r, bool (*is)(const struct packet *), struct packet *out);
 uint64_t rig_count(const struct rig *r, enum reason why);

@@ -49,6 +49,7 @@ static void solicitation_is_answered_to_its_sender(void **state)
     (void)state;
     rig_send(r, &q);
     expect_advertisement(r, PEER_MAC, &from, &us, 0x60);
+    assert_int_equal(rig_count(r, REASON_NDP_ANSWERED), 1);
     rig_free(r);
 }
 
@@ -79,6 +80,44 @@ static void every_address_is_heard_in_its_own_group(void **state)
     (void)state;
     rig_send(r, &q);
     expect_advertisement(r, PEER_MAC, &from, &us, 0x60);
+    rig_free(r);
+}
+
+static void other_mac(struct net_config *c, struct sim_config *s)
+{
+    static const uint8_t mac[6] = {2, 0, 0, 0x11, 0x22, 0x33};
+
+    (void)s;
+    memcpy(c->mac, mac, 6);
+}
+
+/* The group of the link-local address is not that of any other address here. */
+static void link_local_address_is_heard_in_its_own_group(void **state)
+{
+    struct rig *r = rig_new(other_mac);
+    struct net_addr from = addr("fe80::2"), us = addr("fe80::ff:fe11:2233");
+    struct packet q = question(&from, &us);
+
+    (void)state;
+    rig_send(r, &q);
+    assert_int_equal(rig_count(r, REASON_NDP_ANSWERED), 1);
+    /* What goes out has another MAC than the rig expects of frames; leave it unread. */
+    sim_advance(r->sim, 0);
+    rig_forget(r);
+    rig_free(r);
+}
+
+static void claim_in_a_solicitation_makes_us_ask_again(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = peer(6), us = our(6), group = solicited_node(&us);
+    struct packet q = nd_packet(&from, &group, SOLICITATION, 0, &us, SOURCE, OTHER_MAC);
+
+    (void)state;
+    teach(r, &from, PEER_MAC);
+    rig_wait(r, 2000000);
+    rig_send(r, &q);
+    assert_int_equal(rig_count(r, REASON_NEIGHBOUR_CLAIMED), 1);
     rig_free(r);
 }
 
@@ -484,6 +523,7 @@ static void groups_are_reported_at_the_announcement(void **state)
     assert_memory_equal(p.bytes + 54, router_alert, 8);
     /* Both of our addresses end in the same three bytes: one group. */
     assert_int_equal(load_be16(p.bytes + 68), 1);
+    assert_int_equal(p.bytes[70], 2); /* MODE_IS_EXCLUDE nothing: everything sent to the group */
     assert_memory_equal(p.bytes + 74, group.bytes, 16);
     rig_free(r);
 }
@@ -569,6 +609,8 @@ int main(void)
         cmocka_unit_test(solicitation_is_answered_to_its_sender),
         cmocka_unit_test(link_local_address_is_answered_too),
         cmocka_unit_test(every_address_is_heard_in_its_own_group),
+        cmocka_unit_test(link_local_address_is_heard_in_its_own_group),
+        cmocka_unit_test(claim_in_a_solicitation_makes_us_ask_again),
         cmocka_unit_test(unicast_solicitation_is_answered),
         cmocka_unit_test(solicitation_without_option_is_answered_by_the_neighbour_table),
         cmocka_unit_test(duplicate_detection_of_our_address_is_answered_to_all_nodes),
