@@ -78,3 +78,9 @@ void secret_process_harden(void)
     CHECK(setrlimit(RLIMIT_CORE, &none) == 0);
     CHECK(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
 }
+
+bool secret_process_lock(void)
+{
+    /* The system call itself, as above. */
+    return syscall(SYS_mlockall, MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+}

@@ -21,4 +21,7 @@ void secret_pages_free(void *ptr, size_t len);
 /* No core dumps, no ptrace by the same user.  Called first thing in every main(). */
 void secret_process_harden(void);
 
+/* Keeps every page in RAM from its first use on, those of libraries' heaps (expanded cipher keys) included.  false: not permitted. */
+bool MUST_USE secret_process_lock(void);
+
 #endif

@@ -22,11 +22,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONFIG_FILE_MAX (256 * 1024)
-#define DRAIN_US        2000000ULL
-#define IDLE_SPIN_US    200 /* how long a worker polls in vain before it sleeps */
-#define IDLE_SLEEP_US   100 /* and for how long at most: the latency a first packet may find */
-#define HOUSE_POLL_MS   10
+#define CONFIG_FILE_MAX  (256 * 1024)
+#define DRAIN_US         2000000ULL
+#define IDLE_SPIN_US     200 /* how long a worker polls in vain before it sleeps */
+#define IDLE_SLEEP_US    100 /* and for how long at most: the latency a first packet may find */
+#define HOUSE_POLL_MS    10
+#define CUT_OFF_CHECK_US 1000000ULL
 
 enum { EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
@@ -47,6 +48,8 @@ struct dataplane {
     _Atomic int worker_state; /* 0 starting, 1 running, 2 failed, 3 ended */
     _Atomic bool house_closed;
     struct counters house; /* the housekeeper's own */
+    uint64_t next_cut_off_check_us;
+    bool cut_off;
 };
 
 static _Atomic bool stopping;
@@ -162,15 +165,15 @@ static void pin(const struct dataplane *d)
         log_warn("worker is not pinned", F("core", d->config.dataplane.cores[0]), F("why", strerror(rc)));
 }
 
-static void sleep_a_little(struct worker *w)
+/* Until a frame comes, where the device can say so; else for a moment. */
+static void sleep_a_little(struct dataplane *d)
 {
-    uint64_t now = mono_us(), next = worker_next_timer(w);
+    uint64_t now = mono_us(), next = worker_next_timer(d->worker);
     uint64_t us = next <= now ? 0 : next - now;
-    struct timespec ts = {0, (long)(us < IDLE_SLEEP_US ? us : IDLE_SLEEP_US) * 1000};
 
-    worker_sleeps(w);
-    nanosleep(&ts, NULL);
-    worker_wakes(w);
+    worker_sleeps(d->worker);
+    nic_wait(d->nic, 0, us < IDLE_SLEEP_US ? us : IDLE_SLEEP_US);
+    worker_wakes(d->worker);
 }
 
 static void run_worker(struct dataplane *d)
@@ -183,7 +186,7 @@ static void run_worker(struct dataplane *d)
         if (worker_turn(d->worker, now))
             busy_until = now.now_us + IDLE_SPIN_US;
         else if (d->idle == IDLE_SLEEP && now.now_us > busy_until)
-            sleep_a_little(d->worker);
+            sleep_a_little(d);
         else if (d->idle != IDLE_SPIN)
             __builtin_ia32_pause();
         if (drain_until == 0 && atomic_load_explicit(&stopping, memory_order_relaxed)) {
@@ -248,6 +251,19 @@ static void wait_for_ctl(const struct ctl *c, bool worked)
         (void)poll(&p, 1, HOUSE_POLL_MS);
 }
 
+/* A virtio-user port cannot find its way back to a peer that was started anew: the supervisor starts us anew, too. */
+static void stop_if_cut_off(struct dataplane *d)
+{
+    if (mono_us() < d->next_cut_off_check_us)
+        return;
+    d->next_cut_off_check_us = mono_us() + CUT_OFF_CHECK_US;
+    if (nic_dpdk_is_cut_off(d->nic)) {
+        log_error("the other end of the device has gone; ending, to be started again");
+        d->cut_off = true;
+        atomic_store(&stopping, true);
+    }
+}
+
 static void keep_house(struct dataplane *d)
 {
     struct ctl_config cc = {
@@ -275,6 +291,7 @@ static void keep_house(struct dataplane *d)
             serving = true;
         }
         wait_for_ctl(ctl, worked);
+        stop_if_cut_off(d);
     }
     ctl_free(ctl);
     atomic_store(&d->house_closed, true);
@@ -370,6 +387,9 @@ int main(int argc, char **argv)
     struct sigaction sa = {.sa_handler = on_stop};
 
     secret_process_harden();
+    if (!secret_process_lock())
+        log_warn(
+            "memory is not locked and may be swapped: raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=infinity)");
     if (argc != 3 || strcmp(argv[1], "--config") != 0)
         return usage();
     if (!load_config(argv[2], &d.config))
@@ -389,5 +409,5 @@ int main(int argc, char **argv)
         return EXIT_REFUSED;
     keep_house(&d);
     stop(&d);
-    return 0;
+    return d.cut_off ? EXIT_REFUSED : 0;
 }

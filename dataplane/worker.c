@@ -377,6 +377,7 @@ void worker_sleeps(struct worker *w)
 void worker_wakes(struct worker *w)
 {
     keys_online(w->keys);
+    ekm_quiescent(w->ekm); /* an epoch may have come while it slept */
 }
 
 void worker_drain(struct worker *w, uint64_t now_us)

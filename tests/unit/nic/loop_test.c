@@ -4,7 +4,6 @@
 #include "drivers/nic/dpdk/dpdk.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -185,59 +184,6 @@ static void frame_that_came_in_can_go_out_again(void **state)
     assert_int_equal(receive_in_order(0, 3), 1);
 }
 
-/* Sends count frames on `from` and takes them in on `to`, in order, in bounded tries: the two agree over a socket
- * first. */
-static void frames_cross(struct nic *from, struct nic *to, uint32_t count)
-{
-    uint32_t sent = 0;
-    uint32_t received = 0;
-
-    for (int tries = 0; tries < 10000 && received < count; tries++) {
-        struct frame f;
-        if (sent < count && nic_frame_alloc(from, 0, &f)) {
-            f.len = FRAME_LEN;
-            memcpy(f.data + 14, &sent, sizeof sent);
-            if (nic_tx(from, 0, &f, 1) == 1)
-                sent++;
-            else
-                nic_frame_free(from, &f);
-        }
-        if (nic_rx(to, 0, &f, 1) == 1) {
-            assert_memory_equal(f.data + 14, &received, sizeof received);
-            received++;
-            nic_frame_free(to, &f);
-        } else {
-            usleep(100);
-        }
-    }
-    assert_int_equal(received, count);
-}
-
-static void frames_cross_a_memif_in_both_directions(void **state)
-{
-    char dir[] = "/tmp/ww-memif-XXXXXX";
-    char client[64];
-    char server[64];
-    char err[256];
-    struct nic_dpdk_port c = {.device = client};
-    struct nic_dpdk_port s = {.device = server};
-
-    (void)state;
-    assert_non_null(mkdtemp(dir));
-    snprintf(client, sizeof client, "memif:%s/s", dir);
-    snprintf(server, sizeof server, "memif-server:%s/s", dir);
-    struct nic *a = nic_dpdk_open(&s, err, sizeof err);
-    struct nic *b = nic_dpdk_open(&c, err, sizeof err);
-    assert_non_null(a);
-    assert_non_null(b);
-    frames_cross(b, a, 1000);
-    frames_cross(a, b, 1000);
-    nic_stop(b);
-    nic_stop(a);
-    unlink(strchr(client, ':') + 1);
-    assert_int_equal(rmdir(dir), 0);
-}
-
 static bool is_refused(const struct nic_dpdk_port *p, const char *wanted_in_text)
 {
     char err[256] = "";
@@ -289,7 +235,6 @@ int main(void)
         cmocka_unit_test(no_frame_is_lost_in_ten_thousand_rounds),
         cmocka_unit_test(device_without_checksums_reports_them_unknown),
         cmocka_unit_test(frame_that_came_in_can_go_out_again),
-        cmocka_unit_test(frames_cross_a_memif_in_both_directions),
         cmocka_unit_test(missing_interface_is_refused_by_name),
         cmocka_unit_test(misshapen_mac_is_refused_by_its_text),
         cmocka_unit_test(unknown_device_is_refused_by_its_text),
