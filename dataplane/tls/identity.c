@@ -134,15 +134,16 @@ static const char *chain_load(SSL_CTX *ctx, OSSL_LIB_CTX *lib, BIO *bio)
 
 /* ---- settings ---- */
 
-/* RFC 7301 3.2: no protocol in common is a fatal no_application_protocol.  h2 is not spoken. */
+/* RFC 7301 3.2: no protocol in common is a fatal no_application_protocol.  h2 is not spoken; a client that is
+ * told to speak HTTP/1.0 may offer nothing else. */
 static int alpn_select(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
                        unsigned int in_len, void *arg)
 {
-    static const unsigned char http11[] = "\x08http/1.1";
+    static const unsigned char spoken[] = "\x08http/1.1\x08http/1.0";
     unsigned char *chosen;
     (void)ssl, (void)arg;
 
-    if (SSL_select_next_proto(&chosen, out_len, http11, sizeof http11 - 1, in, in_len) !=
+    if (SSL_select_next_proto(&chosen, out_len, spoken, sizeof spoken - 1, in, in_len) !=
         OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;

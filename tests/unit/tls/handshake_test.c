@@ -334,6 +334,18 @@ static void alpn_http11_is_chosen(void **state)
     expect_alpn("\x08http/1.1", 9, "http/1.1");
 }
 
+static void alpn_http10_alone_is_chosen(void **state)
+{
+    (void)state;
+    expect_alpn("\x08http/1.0", 9, "http/1.0");
+}
+
+static void alpn_http11_is_preferred_to_http10(void **state)
+{
+    (void)state;
+    expect_alpn("\x08http/1.0\x08http/1.1", 18, "http/1.1");
+}
+
 static void alpn_h2_is_passed_over_for_http11(void **state)
 {
     (void)state;
@@ -478,6 +490,8 @@ int main(void)
         cmocka_unit_test(tls13_handshake_completes_byte_by_byte),
         cmocka_unit_test(a_handshake_of_endless_fragments_is_ended),
         cmocka_unit_test(alpn_http11_is_chosen),
+        cmocka_unit_test(alpn_http10_alone_is_chosen),
+        cmocka_unit_test(alpn_http11_is_preferred_to_http10),
         cmocka_unit_test(alpn_h2_is_passed_over_for_http11),
         cmocka_unit_test(absent_alpn_is_served),
         cmocka_unit_test(alpn_h2_alone_gets_no_application_protocol),
