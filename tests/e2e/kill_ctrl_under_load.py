@@ -31,19 +31,22 @@ def ctrl_answers():
 
 @tap.case
 def a_thousand_wraps_succeed_while_ctrl_is_killed_five_times():
-    running = load.Load(h, count=2, wraps=WRAPS)
-    running.start()
-    for kill in range(1, KILLS + 1):
-        house.wait_for(lambda: running.count() >= kill * WRAPS // (KILLS + 2), 120, "the load to go on")
+    running = load.Load(h, count=2, pace=0.01).start()
+    for _ in range(KILLS):
+        at = running.count()
+        house.wait_for(lambda: running.count() >= at + WRAPS // (KILLS + 1), 120, "the load to go on")
         killed("ctrl")
-    running.join()
+        house.wait_for(ctrl_answers, 30, "ctrl")
+    house.wait_for(lambda: running.count() >= WRAPS, 120, "the load to go on")
+    running.stop()
     blobs.extend(running.blobs)
-    tap.equal((running.broken, running.statuses), ([], {200: WRAPS}))
+    tap.equal((running.broken, set(running.statuses)), ([], {200}))
+    tap.check(len(blobs) >= WRAPS, f"{len(blobs)} wraps")
 
 
 @tap.case
 def ctrl_attaches_again_and_pushes_a_change():
-    house.wait_for(ctrl_answers, 30, "ctrl")
+    house.wait_for(h.in_sync, 30, "the dataplane to attach")
     h.key_make("v0/made/afterwards", house.CALLER)
     c = client.Connection(h)
     blobs_of_it = c.wrapped(b"x", path="v0/made/afterwards")
@@ -55,7 +58,7 @@ def all_open():
     c = client.Connection(h)
     wrong = sum(c.unwrapped(blob) != plaintext for blob, plaintext in blobs)
     c.close()
-    tap.equal((len(blobs), wrong), (WRAPS, 0), "blobs, and those that opened wrongly")
+    tap.equal(wrong, 0, f"of {len(blobs)} blobs opened wrongly")
 
 
 @tap.case

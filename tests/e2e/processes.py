@@ -103,10 +103,19 @@ def the_store_holds_neither_passphrase_nor_plaintext():
 
 @tap.case
 def every_request_left_an_audit_record():
-    def found():
-        audit = b"".join(content for path, content in texts() if "/audit" in path)
-        return audit.count(h.key.encode()) >= 4 and house.CALLER.encode() in audit
-    house.wait_for(found, 30, "records of the requests made")
+    made = [("wrap", 200), ("unwrap", 200), ("unwrap", 400), ("wrap", 401)]
+
+    def recorded():
+        entries = h.wwctl_json("audit", "tail", "--count", "100")["entries"]
+        return [(e["op"], e["status"]) for e in entries if e["kind"] == "record"]
+    house.wait_for(lambda: recorded()[-len(made):] == made, 30, f"records of {made}")
+
+
+@tap.case
+def a_record_says_who_did_what_with_which_version():
+    record = next(e for e in h.wwctl_json("audit", "tail", "--count", "100")["entries"] if e.get("op") == "unwrap")
+    tap.equal((record["key"], record["version"], record["caller"], record["caller_proven"], record["verdict"]),
+              (h.key, 1, house.CALLER, True, "ekm_unwrap_ok"))
 
 
 if __name__ == "__main__":

@@ -112,6 +112,13 @@ class House:
     def counters(self):
         return self.wwctl_json("dataplane", "stats")["counters"]
 
+    def in_sync(self):
+        """ctrl is there, the dataplane is attached to it and serves its latest epoch."""
+        try:
+            return self.wwctl_json("status")["dataplane"]["in_sync"]
+        except AssertionError:
+            return False
+
     def key_make(self, path, *callers):
         self.wwctl("key", "create", path)
         self.policy_set(path, *callers)

@@ -10,8 +10,9 @@ class Load:
     """COUNT threads, each with one connection, each wrapping until stop() or WRAPS in all; a connection that ends is made anew only
     if reconnect is set.  Outcomes: replies (status by status), blobs with their plaintexts, broken (why a connection ended)."""
 
-    def __init__(self, h, count=2, path=None, token=None, reconnect=False, wraps=None, blob=None):
+    def __init__(self, h, count=2, path=None, token=None, reconnect=False, wraps=None, blob=None, pace=0):
         self.h, self.path, self.token, self.reconnect, self.wraps = h, path, token, reconnect, wraps
+        self.pace = pace  # seconds between a thread's requests
         self.blob = blob  # (blob, plaintext): unwrap this one instead of wrapping
         self.lock = threading.Lock()
         self.statuses, self.blobs, self.broken = {}, [], []
@@ -57,6 +58,8 @@ class Load:
                 return False
             if self.wraps is not None:
                 self.wraps -= 1
+        if self.pace:
+            time.sleep(self.pace)
         plaintext, begun = os.urandom(32), time.monotonic()
         if self.blob:
             reply = c.unwrap(self.blob[0], None, self.path, token=self.token)
