@@ -280,6 +280,8 @@ static uint16_t refusal_status(enum http_status s)
         return 501;
     case HTTP_BAD_VERSION:
         return 505;
+    case HTTP_BAD_EXPECTATION:
+        return 417;
     default:
         return 400;
     }
