@@ -47,6 +47,10 @@ static const char *tokens_of(const char *text, size_t len, const char **error)
     X(two_byte_utf8_is_taken, "\"\xc3\xa9\"", "s.")                                                          \
     X(three_byte_utf8_is_taken, "\"\xe2\x82\xac\"", "s.")                                                    \
     X(four_byte_utf8_is_taken, "\"\xf0\x9f\x94\x91\"", "s.")                                                 \
+    X(first_of_two_bytes_is_taken, "\"\xc2\x80\"", "s.")                                                     \
+    X(first_of_three_bytes_is_taken, "\"\xe0\xa0\x80\"", "s.")                                               \
+    X(first_of_four_bytes_is_taken, "\"\xf0\x90\x80\x80\"", "s.")                                            \
+    X(first_after_the_surrogates_is_taken, "\"\xee\x80\x80\"", "s.")                                         \
     X(last_code_point_is_taken, "\"\xf4\x8f\xbf\xbf\"", "s.")                                                \
     X(code_point_below_the_surrogates_is_taken, "\"\xed\x9f\xbf\"", "s.")                                    \
     X(delete_in_a_string_is_taken, "\"\x7f\"", "s.")                                                         \
@@ -390,6 +394,44 @@ static void error_is_sticky(void **state)
     assert_ptr_equal(r.error, first);
 }
 
+static void duplicate_that_would_end_its_object_is_still_an_error(void **state)
+{
+    struct json_reader r;
+    (void)state;
+
+    json_init(&r, span_str("{\"a\":1,\"a\"}"));
+    while (json_next(&r) != JSON_ERROR)
+        ;
+    assert_int_equal(json_next(&r), JSON_ERROR);
+}
+
+static void init_forgets_an_earlier_text(void **state)
+{
+    struct json_reader r;
+    (void)state;
+
+    json_init(&r, span_str("{\"a\":[\"\\n\",x"));
+    while (json_next(&r) != JSON_ERROR)
+        ;
+    json_init(&r, span_str("{}"));
+    assert_int_equal(r.text.len, 0);
+    assert_false(r.text_escaped);
+    assert_null(r.error);
+    assert_int_equal(json_next(&r), JSON_OBJECT_BEGIN);
+    assert_int_equal(json_next(&r), JSON_OBJECT_END);
+    assert_int_equal(json_next(&r), JSON_END);
+}
+
+static void text_over_4_gib_is_refused_unread(void **state)
+{
+    struct json_reader r;
+    (void)state;
+
+    json_init(&r, span_of("1", (size_t)UINT32_MAX + 1));
+    assert_int_equal(json_next(&r), JSON_ERROR);
+    assert_string_equal(r.error, "the text is too long");
+}
+
 static void the_end_is_reported_again(void **state)
 {
     struct json_reader r;
@@ -462,6 +504,9 @@ int main(void)
         cmocka_unit_test(name_over_the_length_limit_is_refused),
         cmocka_unit_test(names_of_closed_objects_do_not_count),
         cmocka_unit_test(error_is_sticky),
+        cmocka_unit_test(duplicate_that_would_end_its_object_is_still_an_error),
+        cmocka_unit_test(init_forgets_an_earlier_text),
+        cmocka_unit_test(text_over_4_gib_is_refused_unread),
         cmocka_unit_test(the_end_is_reported_again),
         cmocka_unit_test(skip_passes_over_a_nested_value),
         cmocka_unit_test(skip_still_refuses_duplicates),
