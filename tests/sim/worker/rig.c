@@ -501,6 +501,7 @@ struct rig *rig_new(const struct rig_options *o)
     assert_true(r->out != NULL && r->audit != NULL && r->keys != NULL && r->auth != NULL);
     r->token_key = EVP_EC_gen("P-256");
     r->client_ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_options(r->client_ctx, SSL_OP_CLEANSE_PLAINTEXT); /* for the search of secrets_test */
     ctrl_listen(r);
     worker_make(r);
     struct ctl_config cc = {.socket_path = r->path,

@@ -1,31 +1,15 @@
 /* Key bytes that we know are driven through the tables; then the whole memory of this process is searched for
- * them.  What is searched for is kept masked, so that it is not itself a copy. */
+ * them. */
 #include "base/secret.h"
 #include "drivers/crypto/aead.h"
+#include "tests/lib/needle.h"
 #include "tests/unit/keys/fixture.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#define NEEDLE_LEN 16
-#define MASK       0x5c
-#define REGION_MAX (UINT64_C(1) << 30) /* a sanitizer's shadow is larger: reservations, not memory of ours */
-#define CHUNK      (1u << 20)
-
-struct needle {
-    uint8_t masked[NEEDLE_LEN];
-};
-
 static struct fixture f;
-static uint8_t *chunk; /* what is read is looked at here; the place itself is left out of the search */
 
 static int setup(void **state)
 {
     (void)state;
-    chunk = malloc(CHUNK + NEEDLE_LEN);
-    assert_non_null(chunk);
     fixture_two_keys(&f);
     return 0;
 }
@@ -34,18 +18,7 @@ static int teardown(void **state)
 {
     (void)state;
     fixture_close(&f);
-    free(chunk);
     return 0;
-}
-
-static struct needle needle_of(uint8_t *bytes, size_t len)
-{
-    struct needle n;
-
-    for (size_t i = 0; i < NEEDLE_LEN; i++)
-        n.masked[i] = (uint8_t)(bytes[i] ^ MASK);
-    secret_wipe(bytes, len);
-    return n;
 }
 
 static struct needle material_needle(uint32_t n, uint32_t v)
@@ -54,73 +27,6 @@ static struct needle material_needle(uint32_t n, uint32_t v)
 
     fixture_material(n, v, material);
     return needle_of(material, sizeof material);
-}
-
-static bool is_needle(const uint8_t *p, const struct needle *n)
-{
-    for (size_t i = 0; i < NEEDLE_LEN; i++) {
-        if ((p[i] ^ MASK) != n->masked[i])
-            return false;
-    }
-    return true;
-}
-
-static size_t count_in_chunk(size_t len, const struct needle *n)
-{
-    const uint8_t *end = chunk + len, *p = chunk;
-    size_t found = 0;
-
-    while (len >= NEEDLE_LEN && (size_t)(end - p) >= NEEDLE_LEN) {
-        p = memchr(p, n->masked[0] ^ MASK, (size_t)(end - p) - NEEDLE_LEN + 1);
-        if (p == NULL)
-            break;
-        found += is_needle(p, n);
-        p++;
-    }
-    return found;
-}
-
-static size_t count_in_region(int mem, uint64_t from, uint64_t to, const struct needle *n)
-{
-    size_t found = 0;
-
-    while (from < to) {
-        size_t want = to - from < CHUNK + NEEDLE_LEN - 1 ? (size_t)(to - from) : CHUNK + NEEDLE_LEN - 1;
-        ssize_t got = pread(mem, chunk, want, (off_t)from);
-        if (got <= 0)
-            break;
-        found += count_in_chunk((size_t)got, n);
-        from += CHUNK; /* a little overlap, for one that lies across */
-    }
-    secret_wipe(chunk, CHUNK + NEEDLE_LEN);
-    return found;
-}
-
-/* How often the needle stands in this process's memory. */
-static size_t count_in_memory(const struct needle *n)
-{
-    char line[512];
-    size_t found = 0;
-    uint64_t own = (uint64_t)(uintptr_t)chunk;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    int mem = open("/proc/self/mem", O_RDONLY);
-
-    assert_true(maps != NULL && mem >= 0);
-    while (fgets(line, sizeof line, maps) != NULL) {
-        uint64_t from, to;
-        char access[8];
-        if (sscanf(line, "%lx-%lx %7s", &from, &to, access) != 3 || access[0] != 'r' ||
-            to - from > REGION_MAX)
-            continue;
-        if (own >= from && own < to) {
-            found += count_in_region(mem, from, own, n);
-            from = own + CHUNK + NEEDLE_LEN;
-        }
-        found += count_in_region(mem, from, to, n);
-    }
-    fclose(maps);
-    close(mem);
-    return found;
 }
 
 static void use_a(void)
@@ -139,7 +45,7 @@ static void a_key_in_use_is_found_in_the_slab_and_in_its_contexts(void **state)
     (void)state;
 
     use_a();
-    assert_in_range(count_in_memory(&n), 2, 8);
+    assert_in_range(needle_count(&n), 2, 8);
 }
 
 static void a_key_whose_contexts_are_flushed_lies_in_the_slab_alone(void **state)
@@ -150,7 +56,7 @@ static void a_key_whose_contexts_are_flushed_lies_in_the_slab_alone(void **state
     use_a();
     begin_delta(f.keys);
     publish_and_settle(&f);
-    assert_int_equal(count_in_memory(&n), 1);
+    assert_int_equal(needle_count(&n), 1);
 }
 
 static void a_sleeping_worker_holds_no_key(void **state)
@@ -160,7 +66,7 @@ static void a_sleeping_worker_holds_no_key(void **state)
 
     use_a();
     keys_offline(f.worker);
-    assert_int_equal(count_in_memory(&n), 1);
+    assert_int_equal(needle_count(&n), 1);
     keys_online(f.worker);
 }
 
@@ -173,7 +79,7 @@ static void no_copy_of_a_destroyed_version_is_left_after_the_settling(void **sta
     begin_delta(f.keys);
     assert_int_equal(stage_version(f.keys, 1, 1, KEY_STATE_DESTROYED), 0);
     publish_and_settle(&f);
-    assert_int_equal(count_in_memory(&n), 0);
+    assert_int_equal(needle_count(&n), 0);
 }
 
 static void no_copy_of_a_key_that_went_is_left_after_the_settling(void **state)
@@ -185,7 +91,7 @@ static void no_copy_of_a_key_that_went_is_left_after_the_settling(void **state)
     begin_delta(f.keys);
     assert_int_equal(stage_gone(f.keys, 1), 0);
     publish_and_settle(&f);
-    assert_int_equal(count_in_memory(&n), 0);
+    assert_int_equal(needle_count(&n), 0);
 }
 
 static void no_copy_of_a_key_that_a_full_transaction_left_out_is_left(void **state)
@@ -196,7 +102,7 @@ static void no_copy_of_a_key_that_a_full_transaction_left_out_is_left(void **sta
     use_a();
     begin_full(f.keys);
     publish_and_settle(&f);
-    assert_int_equal(count_in_memory(&n), 0);
+    assert_int_equal(needle_count(&n), 0);
 }
 
 static void no_copy_of_a_key_rolled_back_is_left(void **state)
@@ -207,9 +113,9 @@ static void no_copy_of_a_key_rolled_back_is_left(void **state)
     begin_delta(f.keys);
     assert_int_equal(stage_key(f.keys, 5, "v0/e", 1), 0);
     assert_int_equal(stage_version(f.keys, 5, 1, KEY_STATE_ENABLED), 0);
-    assert_int_equal(count_in_memory(&n), 1);
+    assert_int_equal(needle_count(&n), 1);
     keys_rollback(f.keys);
-    assert_int_equal(count_in_memory(&n), 0);
+    assert_int_equal(needle_count(&n), 0);
 }
 
 static void a_disabled_key_stays_in_the_slab_alone(void **state)
@@ -221,7 +127,7 @@ static void a_disabled_key_stays_in_the_slab_alone(void **state)
     begin_delta(f.keys);
     assert_int_equal(stage_version(f.keys, 1, 1, KEY_STATE_DISABLED), 0);
     publish_and_settle(&f);
-    assert_int_equal(count_in_memory(&n), 1);
+    assert_int_equal(needle_count(&n), 1);
 }
 
 static void no_copy_is_left_when_the_tables_are_freed(void **state)
@@ -231,7 +137,7 @@ static void no_copy_is_left_when_the_tables_are_freed(void **state)
 
     use_a();
     fixture_close(&f);
-    assert_int_equal(count_in_memory(&n), 0);
+    assert_int_equal(needle_count(&n), 0);
     fixture_two_keys(&f);
 }
 
@@ -247,7 +153,7 @@ static void no_plaintext_is_left_in_the_room_after_a_wrap(void **state)
     assert_int_equal(keys_wrap(f.worker, k, secret_of(text, sizeof text), span_str(""), blob, &version),
                      KEYS_OK);
     struct needle n = needle_of(text, sizeof text);
-    assert_int_equal(count_in_memory(&n), 0);
+    assert_int_equal(needle_count(&n), 0);
 }
 
 static void no_message_key_is_left_after_the_flush(void **state)
@@ -263,10 +169,10 @@ static void no_message_key_is_left_after_the_flush(void **state)
     struct needle n = needle_of(d.kx, sizeof d.kx);
     secret_wipe(material, sizeof material);
     aead_worker_free(w);
-    assert_in_range(count_in_memory(&n), 1, 8);
+    assert_in_range(needle_count(&n), 1, 8);
     begin_delta(f.keys);
     publish_and_settle(&f);
-    assert_int_equal(count_in_memory(&n), 0);
+    assert_int_equal(needle_count(&n), 0);
 }
 
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
