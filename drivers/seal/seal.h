@@ -1,7 +1,7 @@
 /* Root-of-trust slots: each one, opened, yields the shard root key (SRK).  Any one slot is enough.
  *
  * A slot is a self-describing record that the store keeps in the clear.  First kind: a passphrase, stretched by
- * Argon2id.  Layout, all integers big-endian (docs/WIRE.md, "Slots"):
+ * Argon2id.  Layout, all integers big-endian (docs/WIRE.md, "Root slots"):
  *
  *     version u8 = 1 | kind u8 | number u8 | 0 u8 | shard u16 | argon2 memory KiB u32 | passes u32 | lanes u8
  *     | salt 16 | nonce 12 | AES-256-GCM(stretched, SRK; aad = all before the nonce) 32+16 | sum 8
