@@ -92,7 +92,7 @@ static bool dev_passphrase(struct daemon *d, const char *store_file, struct refu
     uint8_t random[24];
     char text[2 * sizeof random + 2];
 
-    if (file[0] == '\0' || strchr(file, ':') != NULL || file_exists(file) || file_exists(store_file))
+    if (file[0] != '/' || file_exists(file) || file_exists(store_file))
         return true;
     mbed_random(d->rng, random, sizeof random);
     for (size_t i = 0; i < sizeof random; i++)

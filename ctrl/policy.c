@@ -147,7 +147,7 @@ static bool take_list(struct parse *p, const yaml_node_t *node,
 
 static bool take_reasons(struct parse *p, const yaml_node_t *node)
 {
-    p->reasons_are_all = span_is(scalar(node), "all") || span_is(scalar(node), "any");
+    p->reasons_are_all = span_is(scalar(node), "all");
     p->policy.reasons = 0;
     if (p->reasons_are_all) {
         p->policy.reasons = ACCESS_REASONS_ALL & ~ACCESS_REASON_ABSENT_BIT;

@@ -1,7 +1,7 @@
 /* The policy file of a key: who may use it, for which reasons, and how a refusal is answered.
  *
  *     callers: [service-1@gcp-sa-ekms.iam.gserviceaccount.com]
- *     reasons: all                  # or any, which says the same, or a list such as [CUSTOMER_INITIATED_ACCESS]
+ *     reasons: all                  # or a list, e.g. [CUSTOMER_INITIATED_ACCESS]
  *     allow_missing_reason: true    # default: true with "all", else false
  *     allow_unknown_reason: false   # default: false
  *     deny_status: 403              # or 400

@@ -5,12 +5,6 @@
 
 #include <stdio.h>
 
-static const char *passphrase_name(const struct root_options *o)
-{
-    return o->passphrase_file == NULL || o->passphrase_file[0] == '\0' ? "credential:wirewrap-passphrase"
-                                                                       : o->passphrase_file;
-}
-
 static bool slot_refuse(uint8_t number, enum seal_status status, const struct root_options *o,
                         struct refusal *why)
 {
@@ -30,7 +24,7 @@ static bool slot_refuse(uint8_t number, enum seal_status status, const struct ro
     };
 
     return refuse(why, codes[status], next[status], "slot %u (passphrase, from %s): %s", number,
-                  passphrase_name(o), seal_status_text(status));
+                  o->passphrase_file, seal_status_text(status));
 }
 
 static bool make_first_slot(struct store *s, struct mbed_rng *rng, const struct root_options *o,
@@ -98,7 +92,7 @@ bool root_open(struct store *s, struct mbed_rng *rng, const struct root_options 
     if (passphrase == NULL)
         return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
                       "no locked memory for the passphrase");
-    bool ok = seal_passphrase_read(passphrase_name(o), passphrase, &len, err, sizeof err);
+    bool ok = seal_passphrase_read(o->passphrase_file, passphrase, &len, err, sizeof err);
     if (ok)
         ok = open_or_make(s, rng, o, span_of(passphrase, len), srk, why);
     else

@@ -7,7 +7,7 @@
 
 struct root_options {
     uint16_t shard;
-    const char *passphrase_file; /* see seal_passphrase_read; empty = "credential:wirewrap-passphrase" */
+    const char *passphrase_file; /* see seal_passphrase_read */
     struct seal_cost cost;       /* of a slot made now */
     bool may_create;             /* a store without slots gets its first */
 };

@@ -58,6 +58,18 @@ static const char *wrong_path(const char *s)
     return s[0] == '/' && s[1] != 0 ? NULL : "must be an absolute path";
 }
 
+/* A file, or the name of a systemd credential (drivers/seal). */
+static const char *wrong_secret_source(const char *s)
+{
+    static const char prefix[] = "credential:";
+    size_t len = sizeof prefix - 1;
+
+    if (strncmp(s, prefix, len) == 0)
+        return s[len] != 0 && strchr(s + len, '/') == NULL ? NULL
+                                                           : "must name a credential after credential:";
+    return wrong_path(s) == NULL ? NULL : "must be an absolute path, or credential:NAME";
+}
+
 static const char *wrong_empty(const char *s)
 {
     return s[0] != 0 ? NULL : "must not be empty";
@@ -293,7 +305,12 @@ static const struct setting settings_of_ctrl[] = {
 /* The range of Argon2's parameters: RFC 9106 4, from what a small machine can spare to what a start can wait
  * for. */
 static const struct setting settings_of_seal[] = {
-    PATH_SETTING("passphrase_file", seal.passphrase_file, true),
+    {.name = "passphrase_file",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = OFFSET(seal.passphrase_file),
+     .cap = SIZE(seal.passphrase_file),
+     .wrong = wrong_secret_source},
     {.name = "argon2_memory",
      .kind = KIND_SIZE_KIB,
      .offset = OFFSET(seal.argon2_memory_kib),

@@ -76,7 +76,7 @@ static int split(int argc, char **argv, struct line *out)
             out->words[out->word_count++] = a;
         } else if (i + 1 == argc) {
             return wrong("a value is missing after ", a);
-        } else if (strcmp(a, "--admin") == 0 || strcmp(a, "--socket") == 0) {
+        } else if (strcmp(a, "--admin") == 0) {
             out->socket = argv[++i];
         } else if (out->option_count == 64) {
             return wrong("too many options, beginning with ", a);

@@ -204,6 +204,10 @@ static bool parse(const char *text, size_t len)
     X(relative_path, "ctrl:\n  state_dir: state\n", 2,                                                       \
       "ctrl.state_dir: must be an absolute path, not 'state'")                                               \
     X(root_as_path, "ctrl:\n  state_dir: /\n", 2, "ctrl.state_dir: must be an absolute path, not '/'")       \
+    X(passphrase_file_that_is_neither_path_nor_credential, "seal:\n  passphrase_file: srk\n", 2,             \
+      "seal.passphrase_file: must be an absolute path, or credential:NAME, not 'srk'")                       \
+    X(credential_that_is_a_path, "seal:\n  passphrase_file: credential:a/b\n", 2,                            \
+      "seal.passphrase_file: must name a credential after credential:, not 'credential:a/b'")                \
     X(empty_path, "tls:\n  key_file: \"\"\n", 2, "tls.key_file: must be an absolute path, not ''")           \
     X(path_with_a_line_break, "tls:\n  key_file: \"/a\\nb\"\n", 2,                                           \
       "tls.key_file: must not hold a control character")                                                     \
@@ -248,6 +252,8 @@ static bool text_is(const char *a, const char *b)
     X(addresses_are_read, SOUND,                                                                             \
       config.net.address_count == 1 && text_is(config.net.addresses[0], "192.0.2.2/24"))                     \
     X(passphrase_file_is_read, SOUND, text_is(config.seal.passphrase_file, "/p"))                            \
+    X(passphrase_may_be_a_credential, NIC NET "seal:\n  passphrase_file: credential:srk\n" TLS AUTH,         \
+      text_is(config.seal.passphrase_file, "credential:srk"))                                                \
     X(tls_files_are_read, SOUND,                                                                             \
       text_is(config.tls.certificate_file, "/c") && text_is(config.tls.key_file, "/k"))                      \
     X(audiences_are_read, SOUND,                                                                             \

@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+"""ww-ctrl is killed at seeded moments while keys are made: every key that was acknowledged is there afterwards, with its material."""
+import json
+import os
+import random
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import daemon
+import tap
+
+KILLS, SEED = 30, 20260214
+d = daemon.Daemon()
+choose = random.Random(SEED)
+acknowledged = {}  # path: the key as it was told
+
+
+def make_keys(number):
+    """Asks for one key after the other until ww-ctrl is gone; remembers what was acknowledged."""
+    s = d.connect("admin.sock")
+    stream = s.makefile("rw")
+    try:
+        for n in range(10000):
+            path = f"v0/round{number}/key{n}"
+            command = "key rotate" if n % 3 == 2 else "key create"
+            if command == "key rotate":
+                path = f"v0/round{number}/key{n - 1}"
+            stream.write(json.dumps({"command": command, "path": path}) + "\n")
+            stream.flush()
+            line = stream.readline()
+            if not line.endswith("\n"):
+                return
+            reply = json.loads(line)
+            if not reply["ok"]:
+                raise AssertionError(reply)
+            acknowledged[path] = reply["key"]
+    except (OSError, ValueError):
+        return
+    finally:
+        s.close()
+
+
+def one_round(number):
+    d.start()
+    asking = threading.Thread(target=make_keys, args=[number])
+    asking.start()
+    time.sleep(choose.uniform(0, 0.15))
+    d.kill()
+    asking.join()
+
+
+def version_of(key, number):
+    return next(v for v in key["versions"] if v["version"] == number)
+
+
+@tap.case
+def every_acknowledged_key_and_version_survives_thirty_kills():
+    for number in range(KILLS):
+        one_round(number)
+    print(f"# seed {SEED}: {len(acknowledged)} keys acknowledged")
+    tap.check(len(acknowledged) > KILLS, "too few keys were acknowledged to say anything")
+    d.start()
+    now = keys_now()
+    for path, told in acknowledged.items():
+        tap.check(path in now, f"{path} is gone")
+        tap.equal(now[path]["id"], told["id"], path)
+        tap.check(now[path]["version_count"] >= told["version_count"], f"{path} lost a version")
+
+
+def keys_now():
+    return {k["path"]: k for k in d.json("key", "list")["keys"]}
+
+
+@tap.case
+def what_a_key_was_told_to_be_is_what_it_is():
+    for path in choose.sample(sorted(acknowledged), min(20, len(acknowledged))):
+        key = d.json("key", "show", path)["key"]
+        for told in acknowledged[path]["versions"]:
+            tap.equal(version_of(key, told["version"])["tag"], told["tag"], path)
+        tap.equal({v["state"] for v in key["versions"]}, {"enabled"}, path)
+
+
+@tap.case
+def the_store_opens_without_dev_and_goes_on():
+    tap.equal(d.stop(), 0, "exit status after SIGTERM")
+    d.start("--init")
+    d.ok("key", "create", "v0/afterwards")
+
+
+tap.run(after=d.end)
