@@ -221,6 +221,7 @@ wrap_works() { [ "$(api "$demo_key:wrap" '{"plaintext":"aGVsbG8="}' | tail -n 1)
 
 state_up() {
     supervisor_alive && die "already up: $state (./dev down --state $state)"
+    trap 'state_stop; exit 130' INT TERM
     build_used
     state_prepare
     netns_make

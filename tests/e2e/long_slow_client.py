@@ -18,7 +18,7 @@ SECONDS = 90
 def one_byte_a_second_is_answered_beside_fast_clients():
     c = client.Connection(h)
     query = client.request(h, f"{h.key}:wrap", client.wrap_body(b"slow"))
-    running = load.Load(h, count=2).start()
+    running = load.Load(h, count=2, pace=0.01).start()
     c.send(query[:-SECONDS])
     for byte in query[-SECONDS:]:
         time.sleep(1)
