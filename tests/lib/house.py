@@ -61,6 +61,16 @@ class House:
         """Stops the processes and removes the namespace; the state stays."""
         setns(self.home)
         self.dev("down", "--state", self.state)
+        self.check_logs()
+
+    def check_logs(self):
+        """Told to stop, every process ended with 0, and no sanitizer had anything to say."""
+        for name in ("supervisor", "ctrl", "bridge", "dataplane"):
+            path = f"{self.state}/{name}.log"
+            for line in open(path, errors="replace") if os.path.exists(path) else ():
+                stopped = line.split(" stopped with ")
+                if len(stopped) == 2 and stopped[1].strip() != "0" or "Sanitizer" in line or "runtime error:" in line:
+                    raise AssertionError(f"{name}.log: {line.strip()}")
 
     def down(self):
         try:
