@@ -294,6 +294,7 @@ static void keep_house(struct dataplane *d)
         stop_if_cut_off(d);
     }
     ctl_free(ctl);
+    tls_thread_end(worker_tls(d->worker));
     atomic_store(&d->house_closed, true);
 }
 

@@ -51,6 +51,9 @@ bool MUST_USE tls_publish(struct tls_worker *w, struct span chain_pem, struct se
 const char *tls_publish_error(const struct tls_worker *w);
 void tls_retire(struct tls_worker *w);
 bool tls_ready(const struct tls_worker *w); /* an identity has been published */
+/* A thread other than the worker's that has published or retired calls this when it will do so no more, before
+ * the worker is freed: OpenSSL keeps state per thread that points into the worker's library context. */
+void tls_thread_end(struct tls_worker *w);
 
 /* A server connection over io; NULL when no identity is there or memory is short.  io must outlive it; arg is
  * handed to each of its functions.  tls_free sends nothing.  All connections of w are freed before w is. */

@@ -54,6 +54,11 @@ void tls_worker_free(struct tls_worker *w)
     free(w);
 }
 
+void tls_thread_end(struct tls_worker *w)
+{
+    OPENSSL_thread_stop_ex(w->lib);
+}
+
 bool tls_publish(struct tls_worker *w, struct span chain_pem, struct secret_span key_pem)
 {
     struct tls_identity *next, *old;

@@ -1,11 +1,14 @@
 #include "tests/unit/tls/rig.h"
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/secret_priv.h"
 #include "tests/unit/test.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+
+#include <pthread.h>
 
 static struct counters counters_none;
 
@@ -40,6 +43,43 @@ static void expect_refused(const char *kind, const char *why)
     assert_non_null(strstr(tls_publish_error(w), why));
     tls_worker_free(w);
 }
+
+/* ---- threads ---- */
+
+struct housekeeper {
+    struct tls_worker *worker;
+    struct identity_pem identity;
+    pthread_barrier_t published, freed;
+};
+
+static void *keep_house(void *arg)
+{
+    struct housekeeper *h = arg;
+
+    CHECK(publish(h->worker, &h->identity));
+    tls_thread_end(h->worker);
+    pthread_barrier_wait(&h->published);
+    pthread_barrier_wait(&h->freed);
+    return NULL;
+}
+
+static void a_thread_that_published_may_outlive_the_worker(void **state)
+{
+    struct housekeeper h = {.worker = worker_empty()};
+    pthread_t thread;
+    (void)state;
+
+    identity_make("P-256", "a", &h.identity);
+    pthread_barrier_init(&h.published, NULL, 2);
+    pthread_barrier_init(&h.freed, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, keep_house, &h), 0);
+    pthread_barrier_wait(&h.published);
+    tls_worker_free(h.worker);
+    pthread_barrier_wait(&h.freed);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* ---- keys ---- */
 
 static void a_p256_key_is_served(void **state)
 {
@@ -331,6 +371,7 @@ static void the_whole_chain_is_sent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_thread_that_published_may_outlive_the_worker),
         cmocka_unit_test(a_p256_key_is_served),
         cmocka_unit_test(a_p384_key_is_served),
         cmocka_unit_test(an_rsa_3072_key_is_served),
