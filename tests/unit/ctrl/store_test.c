@@ -514,7 +514,9 @@ static void commit_for_ever(struct rig *g, int said)
 
     rig_refill(g);
     struct store *s = open_store(g, &seen);
-    for (uint32_t n = 1; s != NULL; n++) {
+    if (s == NULL)
+        _exit(1);
+    for (uint32_t n = 1;; n++) {
         char body[16];
 
         snprintf(body, sizeof body, "%u", n);
@@ -526,7 +528,6 @@ static void commit_for_ever(struct rig *g, int said)
         if (write(said, &epoch, sizeof epoch) != (ssize_t)sizeof epoch)
             _exit(1);
     }
-    _exit(1);
 }
 
 static void what_was_acknowledged_survives_a_kill_at_any_moment(void **state)
