@@ -158,7 +158,6 @@ static void refuse(struct conn *c, uint16_t status, enum reason why)
 
     c->arrived_ns = clock_ns(c);
     ekm_refuse(c->env->ekm, status, why, c->env->now_unix_us, &reply, &record);
-    c->refused = true;
     c->close_after = true;
     reply_ready(c, &reply);
     audit(c, &record);
@@ -171,24 +170,24 @@ static void die(struct conn *c, enum reason why)
     c->phase = CONN_DEAD;
 }
 
-/* Everything was said: FIN. */
-static void finish(struct conn *c)
+/* FIN after what is queued.  Bytes that still come are swallowed for a while: a close over unread ones would be a RST, and so would
+ * an answer to what comes after the release; either could take our last words from the peer (RFC 9112 9.6). */
+static void farewell(struct conn *c)
 {
+    struct span in;
+
+    buffer_give(c);
+    while ((in = net_peek(c->net)).len != 0)
+        net_consume(c->net, in.len, c->env->now_us);
     net_close(c->net, c->env->now_us);
-    c->phase = CONN_DEAD;
+    net_set_deadline(c->net, c->env->now_us + c->env->linger_ms * MS);
+    c->phase = CONN_LINGER;
 }
 
 static void say_goodbye(struct conn *c)
 {
     tls_shutdown(c->tls);
-    finish(c);
-}
-
-static void linger(struct conn *c)
-{
-    buffer_give(c);
-    net_set_deadline(c->net, c->env->now_us + c->env->linger_ms * MS);
-    c->phase = CONN_LINGER;
+    farewell(c);
 }
 
 /* ---- deadlines ---- */
@@ -225,8 +224,7 @@ static bool step_handshake(struct conn *c)
     case TLS_FAILED:
         break;
     }
-    /* The alert is queued.  A close with unread bytes would be a RST, and the peer might never read it. */
-    linger(c);
+    farewell(c); /* the alert is queued */
     return false;
 }
 
@@ -263,7 +261,7 @@ static bool fill(struct conn *c, size_t want)
         say_goodbye(c);
         return false;
     case TLS_FAILED:
-        linger(c);
+        farewell(c);
         return false;
     }
     return false;
@@ -371,6 +369,8 @@ static enum http_status body_chunked(struct conn *c, size_t *end, enum reason *w
         }
         if (s != HTTP_MORE)
             return s;
+        CHECK(raw_at + used ==
+              c->in_len); /* decoded bytes never outgrow the coded ones, so none were left over */
         /* Decoded bytes moved up over the framing; what they left behind may be plaintext too. */
         size_t kept = c->head.head_len + c->body_len;
         secret_wipe(c->in + kept, c->in_len - kept);
@@ -441,11 +441,7 @@ static bool reply_sent(struct conn *c)
     c->out_len = 0;
     c->out_at = 0;
     if (c->close_after) {
-        tls_shutdown(c->tls);
-        if (!c->peer_fin && (c->refused || net_readable(c->net) != 0))
-            linger(c);
-        else
-            finish(c);
+        say_goodbye(c);
         return false;
     }
     c->phase = CONN_HEAD;
@@ -482,17 +478,15 @@ static bool step_reply(struct conn *c)
     return reply_sent(c);
 }
 
-/* Bytes of a refused peer are dropped until it stops or its time is up. */
+/* FIN is out; NET_EVENT_CLOSED or the deadline ends it. */
 static bool step_linger(struct conn *c)
 {
     struct span in;
 
     while ((in = net_peek(c->net)).len != 0)
         net_consume(c->net, in.len, c->env->now_us);
-    if (c->peer_fin) {
-        net_close(c->net, c->env->now_us);
+    if (c->peer_fin)
         c->phase = CONN_DEAD;
-    }
     return false;
 }
 
@@ -563,7 +557,6 @@ void conn_deadline(struct conn *c)
         die(c, REASON_CONN_REPLY_STALLED);
         break;
     case CONN_LINGER:
-        net_close(c->net, c->env->now_us);
         c->phase = CONN_DEAD;
         break;
     case CONN_DEAD:

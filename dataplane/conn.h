@@ -20,7 +20,7 @@ enum conn_phase {
     CONN_HEAD, /* waiting for, or reading, a request's head */
     CONN_BODY,
     CONN_REPLY,  /* a reply waits for room in the send buffer */
-    CONN_LINGER, /* refused: the answer is on its way, input is discarded */
+    CONN_LINGER, /* our last words and FIN are on their way, input is discarded */
     CONN_DEAD,   /* to be freed at the end of this step */
 };
 
@@ -37,7 +37,6 @@ struct conn {
     bool in_large;    /* which slab `in` came from */
     bool peer_fin;    /* nothing more will come */
     bool close_after; /* the reply in progress is the last one */
-    bool refused;     /* ... because the request never became whole: more of it may be under way */
     bool continued;   /* 100 Continue was sent for this request */
 
     uint8_t *in;   /* NULL between requests */

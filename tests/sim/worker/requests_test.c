@@ -122,6 +122,9 @@ static void an_http_1_0_client_gets_its_answer_and_the_end(void **state)
     expect_status(c, 200);
     assert_true(rig_until(r, client_ended, c));
     assert_true(c->tls_closed); /* close_notify came before FIN */
+    client_close(c);            /* its own close_notify finds somebody who takes it */
+    rig_run(r, 500000);
+    assert_int_equal(peer_state(c->peer), PEER_FINISHED);
     free(text);
     rig_free(r);
 }
