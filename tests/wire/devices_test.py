@@ -88,13 +88,10 @@ def before():
     wire.make_peer()
     rig.run("ip", "addr", "flush", "dev", rig.TAP)
     rig.run("ip", "link", "add", "peer0", "type", "veth", "peer", "name", OURS)
-    # what a virtual pair leaves to hardware that is not there would reach us undone
-    for device in ("peer0", OURS):
-        rig.run("ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+    rig.plain("peer0")
+    rig.plain(OURS)
     rig.run("sysctl", "-qw", f"net.ipv6.conf.{OURS}.disable_ipv6=1")
-    rig.run("ip", "addr", "add", f"{rig.PEER4}/24", "dev", "peer0")
-    rig.run("ip", "addr", "add", f"{rig.PEER6}/64", "dev", "peer0", "nodad")
-    rig.run("ip", "link", "set", "peer0", "up")
+    rig.address("peer0", rig.PEER4, rig.PEER6)
     rig.run("ip", "link", "set", OURS, "up")
     wire.device = f"af_packet:{OURS}"
     wire.start_echo()

@@ -6,6 +6,12 @@
      |   TAP, or TAP - ww-bridge - vhost-user
     ours 192.0.2.2, 2001:db8:57::2; default gateway: the peer
 
+With a relay between the two (relaying.py) the peer's end is peer0, and ours has a namespace without an address:
+
+    peer 192.0.2.1/24, 2001:db8:57::1/64 on peer0
+     |   veth
+    mid0 - ww-relay - ww0 (TAP), or kernel0 (veth; behind it a kernel with our addresses)
+
 The test's own thread enters peer: sockets and commands are there unless inside(FAR) says otherwise.  Every wait is a bounded
 poll for an outcome; every process is ended by its pid.
 """
@@ -60,6 +66,17 @@ def setns(descriptor):
         raise OSError(ctypes.get_errno(), "setns")
 
 
+def address(device, ip4, ip6):
+    run("ip", "addr", "add", f"{ip4}/24", "dev", device)
+    run("ip", "addr", "add", f"{ip6}/64", "dev", device, "nodad")
+    run("ip", "link", "set", device, "up")
+
+
+def plain(device):
+    """What a virtual pair leaves to hardware that is not there would reach us undone."""
+    run("ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+
+
 class Program:
     """A process of ours; what it prints goes to a file that is polled for the line which says that it is ready."""
 
@@ -111,6 +128,8 @@ def options():
     parser = argparse.ArgumentParser()
     parser.add_argument("--echo", default=built("ww-echo"), help="ww-echo; what was built last")
     parser.add_argument("--bridge", default=built("ww-bridge"), help="ww-bridge; what was built last")
+    parser.add_argument("--relay", default=built("ww-relay"), help="ww-relay; what was built last")
+    parser.add_argument("--long", action="store_true", help="the sizes of ./dev test --long")
     parser.add_argument("--no-offload", action="store_true", help="checksums by us, not by the device")
     return parser.parse_args()
 
@@ -118,26 +137,58 @@ def options():
 class Wire:
     def __init__(self):
         chosen = options()
-        self.echo_program, self.bridge_program, self.offload = chosen.echo, chosen.bridge, not chosen.no_offload
+        self.echo_program, self.bridge_program, self.relay_program = chosen.echo, chosen.bridge, chosen.relay
+        self.offload, self.long = not chosen.no_offload, chosen.long
         self.folder = tempfile.mkdtemp(prefix="wirewrap-wire.")
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.peer, self.far = f"ww-wire-{os.getpid()}", f"ww-far-{os.getpid()}"
+        self.middle = None
         self.made, self.programs, self.echo, self.bridge = [], [], None, None
         self.device = f"tap:{TAP}"
 
     # ---- namespaces ----
 
-    def make_peer(self):
-        run("ip", "netns", "add", self.peer)
-        self.made.append(self.peer)
-        self.enter(self.peer)
+    def make(self, name):
+        """A namespace, and this thread in it."""
+        run("ip", "netns", "add", name)
+        self.made.append(name)
+        self.enter(name)
         for key in ("conf.all.accept_dad", "conf.default.accept_dad", "conf.all.accept_ra", "conf.default.router_solicitations"):
             run("sysctl", "-qw", f"net.ipv6.{key}=0")
         run("ip", "link", "set", "lo", "up")
+
+    def make_peer(self):
+        self.make(self.peer)
         run("ip", "tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue")
-        run("ip", "addr", "add", f"{PEER4}/24", "dev", TAP)
-        run("ip", "addr", "add", f"{PEER6}/64", "dev", TAP, "nodad")
-        run("ip", "link", "set", TAP, "up")
+        address(TAP, PEER4, PEER6)
+
+    def make_relayed(self):
+        """The peer on peer0; mid0 and our TAP in a namespace whose kernel has no address and says nothing of its own."""
+        self.middle = f"ww-mid-{os.getpid()}"
+        self.make(self.middle)
+        run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1")
+        run("ip", "tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue")
+        run("ip", "link", "set", TAP, "txqueuelen", "10000", "up")
+        self.make(self.peer)
+        self.make_pair("mid0", "peer0")
+        address("peer0", PEER4, PEER6)
+
+    def make_kernel(self):
+        """A kernel with our addresses, in the place of ours; its namespace's name."""
+        name = f"ww-kernel-{os.getpid()}"
+        self.make(name)
+        self.make_pair("kernel0", "ours0")
+        address("ours0", OURS4, OURS6)
+        self.enter(self.peer)
+        return name
+
+    def make_pair(self, theirs, name):
+        """name here, theirs in the middle; nothing is left to hardware that is not there."""
+        run("ip", "link", "add", name, "type", "veth", "peer", "name", theirs, "netns", self.middle)
+        plain(name)
+        with self.inside(self.middle):
+            plain(theirs)
+            run("ip", "link", "set", theirs, "up")
 
     def make_far(self):
         """A network behind the peer, which routes."""
@@ -163,11 +214,13 @@ class Wire:
 
     @contextlib.contextmanager
     def inside(self, name):
+        back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         self.enter(name)
         try:
             yield
         finally:
-            self.enter(self.peer)
+            setns(back)
+            os.close(back)
 
     # ---- programs ----
 
@@ -177,8 +230,10 @@ class Wire:
         return p
 
     def start_echo(self, *more):
-        self.echo = self.program("ww-echo ready", self.echo_program, "--device", self.device, "--addr", f"{OURS4}/24", "--addr",
-                                 f"{OURS6}/64", "--gateway", PEER4, "--gateway", PEER6, "--offload", "on" if self.offload else "off", *more)
+        with self.inside(self.middle or self.peer):
+            self.echo = self.program("ww-echo ready", self.echo_program, "--device", self.device, "--addr", f"{OURS4}/24", "--addr",
+                                     f"{OURS6}/64", "--gateway", PEER4, "--gateway", PEER6, "--offload", "on" if self.offload else "off",
+                                     *more)
         return self.echo
 
     @property
@@ -200,6 +255,7 @@ class Wire:
         said = {"counter": {}, "gauge": {}}
         for kind, name, value in re.findall(r"^(counter|gauge) (\w+) (\d+)$", self.echo.stop(), re.M):
             said[kind][name] = int(value)
+        self.said = said
         return said
 
     # ---- capture ----

@@ -71,10 +71,11 @@ def acknowledged(s):
     return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0] == 0
 
 
-def discard(address, data):
+def discard(address, data, seconds=rig.BOUND):
     with connect(address, DISCARD) as s:
+        s.settimeout(seconds)
         s.sendall(data)
-        rig.wait_for(lambda: acknowledged(s), "every byte is acknowledged")
+        rig.wait_for(lambda: acknowledged(s), "every byte is acknowledged", seconds)
         s.shutdown(socket.SHUT_WR)
         tap.check(ended(s), "discard answers")
 
