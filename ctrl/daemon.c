@@ -15,6 +15,7 @@
 #define CONFIG_MAX       (256 * 1024)
 #define DRAIN_BUDGET     1024
 #define DRAINS_PER_TICK  64 /* 65 536 records per ring and tick: 650 000 per second */
+#define AUDIT_SYNC_MS    1000
 #define DEV_JWKS_FRESH_S 3600
 
 /* ---- configuration ---- */
@@ -268,8 +269,10 @@ void daemon_tick(struct daemon *d, uint64_t now_ms)
     push_tick(d->push, now_ms);
     for (int i = 0; i < DRAINS_PER_TICK && audit_drain(d->audit, DRAIN_BUDGET); i++)
         continue;
-    if (now_ms / 1000 != (now_ms - 100) / 1000)
+    if (now_ms - d->audit_synced_ms >= AUDIT_SYNC_MS) {
         audit_sync(d->audit);
+        d->audit_synced_ms = now_ms;
+    }
     refresh_if_due(d);
     custody_idle(d->custody);
 }

@@ -28,6 +28,7 @@ struct daemon {
     struct audit *audit;
     struct dev_issuer *dev_issuer; /* NULL without --dev */
     int64_t started_unix_s, trust_loaded_unix_s;
+    uint64_t audit_synced_ms;
     char ca_file[2 * CONFIG_TEXT_CAP]; /* --dev: the authority of a certificate made here; else empty */
     void (*progress)(void *ctx);       /* see push_listener */
     void *progress_ctx;
