@@ -50,6 +50,13 @@ _Static_assert(EKM_PLAINTEXT_MAX + BLOB_OVERHEAD <= EKM_BLOB_MAX, "what we wrap,
 _Static_assert((EKM_BLOB_MAX + EKM_AAD_MAX) / 3 * 4 + 2048 <= HTTP_BODY_MAX,
                "the largest legal request fits a body");
 
+/* --- IP fragments of one worker (dataplane/net/frag.c): pieces are rare among our peers, a flood of them is
+ * not --- */
+#define FRAG_DATAGRAMS        128
+#define FRAG_SOURCE_DATAGRAMS 16
+#define FRAG_BYTES            (1024 * 1024)
+#define FRAG_SOURCE_BYTES     (128 * 1024)
+
 /* --- workers --- */
 #define WORKERS_MAX   16
 #define NIC_BURST_MAX 32

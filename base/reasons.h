@@ -54,7 +54,6 @@
     X(IP4_BAD_CHECKSUM, "ip4_bad_checksum", "IPv4 header checksum wrong")                                    \
     X(IP4_BAD_OPTION, "ip4_bad_option", "IPv4 option of length 0 or 1, or beyond the header")                \
     X(IP4_SOURCE_ROUTE, "ip4_source_route", "loose or strict source route")                                  \
-    X(IP4_FRAGMENT, "ip4_fragment", "IPv4 fragment; reassembly is not supported")                            \
     X(IP4_MARTIAN_SOURCE, "ip4_martian_source",                                                              \
       "IPv4 source that no other host can have: zero, loopback, group, broadcast, our own")                  \
     X(IP4_NOT_OURS, "ip4_not_ours", "IPv4 destination is another host's")                                    \
@@ -72,7 +71,6 @@
     X(IP6_BAD_ORDER, "ip6_bad_order", "hop-by-hop options elsewhere than first")                             \
     X(IP6_UNKNOWN_OPTION, "ip6_unknown_option",                                                              \
       "IPv6 option that asks for the packet to be discarded where it is not known")                          \
-    X(IP6_FRAGMENT, "ip6_fragment", "IPv6 fragment; reassembly is not supported")                            \
     X(IP6_NO_NEXT_HEADER, "ip6_no_next_header", "IPv6 packet without an upper layer")                        \
     X(IP_UNKNOWN_PROTO, "ip_unknown_proto", "upper layer that is none of TCP, ICMP, ICMPv6")                 \
     X(IP_TCP_TO_GROUP, "ip_tcp_to_group", "TCP to a multicast address")                                      \
@@ -93,6 +91,25 @@
     X(REPLY_FULL, "reply_full", "stateless answers dropped because their queue was full")                    \
     X(REPLY_NO_HOP, "reply_no_hop",                                                                          \
       "stateless answers dropped because their next hop is unknown and does not answer")                     \
+    X(FRAG_REASSEMBLED, "frag_reassembled", "datagrams put together from fragments")                         \
+    X(FRAG_DUPLICATE, "frag_duplicate", "fragments that came twice, the second one dropped")                 \
+    X(FRAG_BAD_LENGTH, "frag_bad_length",                                                                    \
+      "fragment without data, or not the last one and no multiple of eight bytes long")                      \
+    X(FRAG_BEYOND, "frag_beyond", "fragment whose datagram would be longer than 65535 bytes")                \
+    X(FRAG_TINY, "frag_tiny", "fragment that splits the headers it must hold whole")                         \
+    X(FRAG_TO_GROUP, "frag_to_group", "fragment to a multicast address")                                     \
+    X(FRAG_NESTED, "frag_nested", "fragment of a fragment")                                                  \
+    X(FRAG_OVERLAP, "frag_overlap",                                                                          \
+      "datagrams dropped because their fragments overlap or disagree about the end")                         \
+    X(FRAG_DEAD, "frag_dead", "further fragments of a datagram that had been dropped")                       \
+    X(FRAG_MIXED_ECN, "frag_mixed_ecn",                                                                      \
+      "datagrams dropped because one fragment met congestion and another denies ECN")                        \
+    X(FRAG_TOO_MANY, "frag_too_many",                                                                        \
+      "datagrams dropped because they came in more than 64 fragments or exceed their source's share")        \
+    X(FRAG_EVICTED, "frag_evicted", "datagrams in fragments that gave way to newer ones")                    \
+    X(FRAG_TIMEOUT, "frag_timeout", "datagrams of which a fragment was still missing after 30 seconds")      \
+    X(NDP_FRAGMENTED, "ndp_fragmented", "neighbour discovery in fragments (RFC 6980)")                       \
+    X(ICMP_ECHO_TOO_LONG, "icmp_echo_too_long", "echo requests whose answer would exceed the MTU")           \
     /* --- net: TCP --- */                                                                                   \
     X(TCP_ACCEPTED, "tcp_accepted", "connections that completed the three-way handshake")                    \
     X(TCP_SYN_RECEIVED, "tcp_syn_received", "SYNs that began a handshake")                                   \

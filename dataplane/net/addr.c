@@ -107,6 +107,15 @@ bool addr_in_prefix(const struct net_addr *a, const struct net_prefix *p)
     return bits == 0 || (a->bytes[whole] ^ p->addr.bytes[whole]) >> (8 - bits) == 0;
 }
 
+struct net_addr addr_source_prefix(const struct net_addr *a)
+{
+    struct net_addr p = *a;
+
+    if (a->family == NET_IP6)
+        memset(p.bytes + 8, 0, 8);
+    return p;
+}
+
 bool addr_is_subnet_broadcast(const struct net_addr *a, const struct net_prefix *p)
 {
     if (a->family != NET_IP4 || p->len > 30 || !addr_in_prefix(a, p))

@@ -1,13 +1,18 @@
 /* What may be configured.  Each rule is a static text that names what is wrong. */
 #include "dataplane/net/ip.h"
 
-#define MTU_MIN           1280 /* RFC 8200 5 */
-#define MTU_MAX           9000
-#define BUFFER_MIN        4096
-#define BUFFER_MAX        (1024 * 1024)
-#define CONNS_MAX         (4 * 1024 * 1024)
-#define MSL_MS_MAX        600000
-#define SYN_ACK_TRIES_MAX 15
+#include "base/limits.h"
+
+#define MTU_MIN            1280 /* RFC 8200 5 */
+#define MTU_MAX            9000
+#define BUFFER_MIN         4096
+#define BUFFER_MAX         (1024 * 1024)
+#define CONNS_MAX          (4 * 1024 * 1024)
+#define MSL_MS_MAX         600000
+#define SYN_ACK_TRIES_MAX  15
+#define FRAG_BYTES_MIN     65536 /* one datagram of any length */
+#define FRAG_BYTES_MAX     (64 * 1024 * 1024)
+#define FRAG_DATAGRAMS_MAX 4096 /* each fragment costs a walk along them */
 
 void net_config_defaults(struct net_config *c)
 {
@@ -21,6 +26,10 @@ void net_config_defaults(struct net_config *c)
         .msl_ms = 30000,
         .fin_wait_2_ms = 60000,
         .syn_ack_retries = 5,
+        .frag_datagrams = FRAG_DATAGRAMS,
+        .frag_source_datagrams = FRAG_SOURCE_DATAGRAMS,
+        .frag_bytes = FRAG_BYTES,
+        .frag_source_bytes = FRAG_SOURCE_BYTES,
     };
 }
 
@@ -149,6 +158,19 @@ static const char *sizes_error(const struct net_config *c)
     return c->syn_ack_retries > SYN_ACK_TRIES_MAX ? "syn_ack_retries is more than 15" : NULL;
 }
 
+static const char *frags_error(const struct net_config *c)
+{
+    if (c->frag_datagrams == 0 || c->frag_datagrams > FRAG_DATAGRAMS_MAX)
+        return "frag_datagrams is not between 1 and 4096";
+    if (c->frag_source_datagrams == 0 || c->frag_source_datagrams > c->frag_datagrams)
+        return "frag_source_datagrams is not between 1 and frag_datagrams";
+    if (c->frag_bytes < FRAG_BYTES_MIN || c->frag_bytes > FRAG_BYTES_MAX)
+        return "frag_bytes is not between 64 KiB and 64 MiB";
+    return c->frag_source_bytes < FRAG_BYTES_MIN || c->frag_source_bytes > c->frag_bytes
+               ? "frag_source_bytes is not between 64 KiB and frag_bytes"
+               : NULL;
+}
+
 static const char *identity_error(const struct net_config *c)
 {
     static const uint8_t zero[sizeof c->seed];
@@ -168,6 +190,8 @@ const char *net_config_error(const struct net_config *c)
 
     if (why == NULL)
         why = sizes_error(c);
+    if (why == NULL)
+        why = frags_error(c);
     if (why == NULL)
         why = ports_error(c);
     for (uint16_t i = 0; why == NULL && i < c->addr_count; i++)

@@ -81,6 +81,11 @@ static void echo_input(struct net *n, const struct ip_packet *p)
     bool ip6 = p->family == NET_IP6;
     struct net_addr src = p->dst;
 
+    /* We send no fragments. */
+    if (p->payload.len + (ip6 ? IP6_HEADER_LEN : IP4_HEADER_LEN) > n->config.mtu) {
+        count(n->counters, REASON_ICMP_ECHO_TOO_LONG);
+        return;
+    }
     if (!limit_take(n, &n->icmp->echo)) {
         count(n->counters, REASON_ICMP_ECHO_LIMITED);
         return;
@@ -223,25 +228,32 @@ struct wording {
 
 static struct wording wording_of(uint8_t family, enum icmp_complaint what)
 {
-    static const struct wording ip4[] = {[ICMP_NO_PROTOCOL] = {ICMP4_UNREACHABLE, 2},
-                                         [ICMP_NO_PORT] = {ICMP4_UNREACHABLE, 3},
-                                         [ICMP_BAD_OPTION] = {ICMP4_PARAMETER, 0},
-                                         [ICMP_BAD_HEADER] = {ICMP4_PARAMETER, 0}};
-    static const struct wording ip6[] = {[ICMP_NO_PROTOCOL] = {ICMP6_PARAMETER, 1},
-                                         [ICMP_NO_PORT] = {ICMP6_UNREACHABLE, 4},
-                                         [ICMP_BAD_OPTION] = {ICMP6_PARAMETER, 2},
-                                         [ICMP_BAD_HEADER] = {ICMP6_PARAMETER, 0}};
+    static const struct wording ip4[] = {
+        [ICMP_NO_PROTOCOL] = {ICMP4_UNREACHABLE, 2}, [ICMP_NO_PORT] = {ICMP4_UNREACHABLE, 3},
+        [ICMP_BAD_OPTION] = {ICMP4_PARAMETER, 0},    [ICMP_BAD_HEADER] = {ICMP4_PARAMETER, 0},
+        [ICMP_CUT_CHAIN] = {ICMP4_PARAMETER, 0},     [ICMP_REASSEMBLY_TIME] = {ICMP4_TIME_EXCEEDED, 1}};
+    static const struct wording ip6[] = {
+        [ICMP_NO_PROTOCOL] = {ICMP6_PARAMETER, 1}, [ICMP_NO_PORT] = {ICMP6_UNREACHABLE, 4},
+        [ICMP_BAD_OPTION] = {ICMP6_PARAMETER, 2},  [ICMP_BAD_HEADER] = {ICMP6_PARAMETER, 0},
+        [ICMP_CUT_CHAIN] = {ICMP6_PARAMETER, 3},   [ICMP_REASSEMBLY_TIME] = {ICMP6_TIME_EXCEEDED, 1}};
 
     return family == NET_IP6 ? ip6[what] : ip4[what];
 }
 
-/* An ICMPv6 message whose type cannot be seen counts as an error too.  IPv4 has no complaint that could be
- * about ICMP. */
+static bool is_icmp4_query(uint8_t type)
+{
+    return type == ICMP4_ECHO || type == ICMP4_ECHO_REPLY;
+}
+
+/* A message whose type cannot be seen counts as an error too. */
 static bool is_icmp_error(const struct ip_packet *p)
 {
-    if (p->family == NET_IP4 || p->proto != IP_PROTO_ICMP6)
+    if (p->proto != (p->family == NET_IP6 ? IP_PROTO_ICMP6 : IP_PROTO_ICMP))
         return false;
-    return p->payload.len == 0 || p->payload.ptr[0] < 128 || p->payload.ptr[0] == ICMP6_REDIRECT;
+    if (p->payload.len == 0)
+        return true;
+    uint8_t type = p->payload.ptr[0];
+    return p->family == NET_IP6 ? type < 128 || type == ICMP6_REDIRECT : !is_icmp4_query(type);
 }
 
 /* RFC 4443 2.4(e.3): about a packet to a group, unknown options alone may be complained about. */

@@ -22,6 +22,7 @@ struct routes;     /* route.c */
 struct neighbours; /* neighbour.c */
 struct replies;    /* reply.c */
 struct icmp;       /* icmp.c */
+struct frags;      /* frag.c */
 
 /* Every random choice of the room: SipHash in counter mode under a key from config.seed, so that a seed
  * replays a run.  One draw costs one SipHash of eight bytes. */
@@ -47,6 +48,7 @@ struct net {
     struct neighbours *neighbours;
     struct replies *replies;
     struct icmp *icmp;
+    struct frags *frags;
     struct tcp *tcp; /* set by tcp_init */
 };
 
@@ -58,10 +60,11 @@ struct ip_packet {
     uint8_t hop_limit;
     uint16_t proto_at; /* offset in header of the byte that names proto, for ICMP errors */
     bool to_unicast;   /* false: an IPv6 group of ours; TCP never gets those */
+    bool fragmented;   /* it came in fragments, or as an atomic one (RFC 6946) */
     bool l4_csum_good;
     struct net_addr src, dst;
-    struct span
-        payload;        /* the L4 bytes: no link padding, cut by the IP length; dies with net_input's frame */
+    /* The L4 bytes: no link padding, cut by the IP length, at most 65535; dies with the next frame. */
+    struct span payload;
     struct span header; /* the IP header and what extends it, for ICMP errors */
 };
 
@@ -92,7 +95,7 @@ bool tcp_has_output(const struct net *n); /* false while all of it waits for a h
 void tcp_timers(struct net *n, uint32_t budget);
 uint64_t tcp_next_timer(const struct net *n); /* UINT64_MAX when none */
 void tcp_icmp_error(struct net *n, const struct icmp_tcp_error *e);
-void tcp_gauges(const struct net *n, struct net_gauges *out); /* all fields but neighbours */
+void tcp_gauges(const struct net *n, struct net_gauges *out); /* all of TCP's */
 
 /* ---- what net gives to tcp ---- */
 

@@ -35,6 +35,8 @@ bool addr_is_link_local6(const struct net_addr *a);
 /* No host beside us can own it: unspecified, loopback, group, reserved, IPv4-mapped. */
 bool addr_is_martian(const struct net_addr *a);
 bool addr_in_prefix(const struct net_addr *a, const struct net_prefix *p);
+/* What counts as one source where shares are dealt out: an IPv4 address, the /64 of an IPv6 one. */
+struct net_addr addr_source_prefix(const struct net_addr *a);
 /* Host bits all ones or all zeros in an IPv4 prefix of at most 30 bits. */
 bool addr_is_subnet_broadcast(const struct net_addr *a, const struct net_prefix *p);
 struct net_addr addr_solicited_node(const struct net_addr *a); /* RFC 4291 2.7.1 */
@@ -118,9 +120,53 @@ void ip_deliver(struct net *n, const struct ip_packet *p);
 /* Groups of ours: all nodes and the solicited-node groups of our addresses. */
 bool ip6_group_is_ours(const struct net *n, const struct net_addr *group);
 
+/* ---- frag.c ---- */
+
+#define FRAG_WHOLE_MAX (IP6_HEADER_LEN + 65536) /* the longest datagram, rounded up */
+
+/* A sound fragment: its data ends at or below 65535, and is a multiple of eight when more follows. */
+struct fragment {
+    struct net_addr src, dst;
+    uint32_t id;
+    uint8_t proto; /* IPv4: tells datagrams apart; IPv6: 0 */
+    uint8_t tos;
+    bool more;
+    uint16_t offset;    /* of its data in the datagram */
+    struct span packet; /* from the IP header to the end of the data; at most one MTU */
+    uint16_t keep_len;  /* of the packet: the headers that the datagram keeps */
+    uint16_t data_at;   /* in the packet; IPv6: behind the fragment header, which lies at keep_len */
+    uint16_t next_at;   /* IPv6: of the byte that names the fragment header */
+};
+
+/* The headers of the first fragment, as they came, and all data behind them.  Valid until the next
+ * frag_input; the caller puts right what the headers say of lengths and fragments. */
+struct frag_whole {
+    uint8_t *bytes;
+    uint32_t len;
+    uint16_t keep_len;
+    uint16_t next_at; /* IPv6, both of the first fragment: where its fragment header was named, */
+    uint8_t next;     /* and what that named in turn */
+    bool congestion;  /* ECN: one fragment at least met it */
+};
+
+size_t frags_memory_needed(const struct net_config *c);
+void frags_init(struct net *n, struct arena *a);
+/* Keeps f; true when it was the last that was missing.  Cost: a walk over config.frag_datagrams. */
+bool MUST_USE frag_input(struct net *n, const struct fragment *f, struct frag_whole *out);
+void frag_timers(struct net *n);
+uint64_t frag_next_timer(const struct net *n);
+void frag_gauges(const struct net *n, struct net_gauges *out);
+
 /* ---- icmp.c (RFC 792, 4443) ---- */
 
-enum icmp_complaint { ICMP_NO_PROTOCOL, ICMP_NO_PORT, ICMP_BAD_OPTION, ICMP_BAD_HEADER };
+enum icmp_complaint {
+    ICMP_NO_PROTOCOL,
+    ICMP_NO_PORT,
+    ICMP_BAD_OPTION,
+    ICMP_BAD_HEADER,
+    ICMP_CUT_CHAIN,       /* IPv6: a first fragment without all headers (RFC 7112) */
+    ICMP_REASSEMBLY_TIME, /* RFC 792, RFC 4443 3.3 */
+};
 
 size_t icmp_memory_needed(void);
 void icmp_init(struct net *n, struct arena *a);

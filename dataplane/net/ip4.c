@@ -5,10 +5,13 @@
 #define OPTION_LOOSE_SOURCE 0x83
 #define OPTION_STRICT       0x89
 #define NO_REASON           REASON_COUNT
+#define MORE_FRAGMENTS      0x2000
+#define OFFSET_MASK         0x1fff /* in units of eight bytes */
+#define TCP_HEADER_MIN      20
 
 /* Fixed header fields of a packet whose lengths have been checked. */
 struct header4 {
-    uint16_t header_len, total_len, fragment;
+    uint16_t header_len, total_len;
     struct net_addr src, dst;
 };
 
@@ -72,15 +75,89 @@ static enum reason check(const struct net *n, struct span packet, struct ip_link
     struct span header = span_of(packet.ptr, h->header_len);
     if (!checksum_ok(header, link.flags))
         return REASON_IP4_BAD_CHECKSUM;
-    h->fragment = load_be16(packet.ptr + 6) & 0x3fff;
     h->src = addr_ip4(packet.ptr + 12);
     h->dst = addr_ip4(packet.ptr + 16);
     why = check_addresses(n, h, link);
     if (why == NO_REASON)
         why = check_options(span_from(header, IP4_HEADER_LEN));
-    if (why == NO_REASON && h->fragment != 0)
-        why = REASON_IP4_FRAGMENT;
     return why;
+}
+
+static void deliver(struct net *n, struct span packet, const struct header4 *h, bool fragmented, bool l4_good)
+{
+    struct ip_packet p = {
+        .family = NET_IP4,
+        .proto = packet.ptr[9],
+        .tos = packet.ptr[1],
+        .hop_limit = packet.ptr[8],
+        .to_unicast = true,
+        .proto_at = 9,
+        .fragmented = fragmented,
+        .l4_csum_good = l4_good,
+        .src = h->src,
+        .dst = h->dst,
+        .header = span_of(packet.ptr, h->header_len),
+        .payload = span_of(packet.ptr + h->header_len, (size_t)h->total_len - h->header_len),
+    };
+    ip_deliver(n, &p);
+}
+
+/* ---- fragments ---- */
+
+/* RFC 1858, 3128: what the ports and flags of a TCP header are must not depend on a second fragment. */
+static bool splits_tcp_header(const struct fragment *f, size_t data_len)
+{
+    if (f->proto != IP_PROTO_TCP)
+        return false;
+    return f->offset == 0 ? data_len < TCP_HEADER_MIN : f->offset < TCP_HEADER_MIN;
+}
+
+static enum reason check_fragment(const struct fragment *f)
+{
+    size_t data_len = f->packet.len - f->data_at;
+
+    if (data_len == 0 || (f->more && data_len % 8 != 0))
+        return REASON_FRAG_BAD_LENGTH;
+    if ((size_t)f->data_at + f->offset + data_len > UINT16_MAX)
+        return REASON_FRAG_BEYOND;
+    return splits_tcp_header(f, data_len) ? REASON_FRAG_TINY : NO_REASON;
+}
+
+/* The header becomes that of the datagram, for those who quote it. */
+static void deliver_whole(struct net *n, const struct frag_whole *w, struct header4 *h)
+{
+    h->header_len = w->keep_len;
+    h->total_len = (uint16_t)w->len;
+    store_be16(w->bytes + 2, h->total_len);
+    store_be16(w->bytes + 6, 0);
+    if (w->congestion)
+        w->bytes[1] |= 3;
+    store_be16(w->bytes + 10, 0);
+    store_be16(w->bytes + 10, (uint16_t)~checksum_sum(span_of(w->bytes, h->header_len), 0));
+    deliver(n, span_of(w->bytes, w->len), h, true, false);
+}
+
+static void fragment_input(struct net *n, struct span packet, struct header4 *h, uint16_t flags_and_offset)
+{
+    struct fragment f = {
+        .src = h->src,
+        .dst = h->dst,
+        .id = load_be16(packet.ptr + 4),
+        .proto = packet.ptr[9],
+        .tos = packet.ptr[1],
+        .more = (flags_and_offset & MORE_FRAGMENTS) != 0,
+        .offset = (uint16_t)((flags_and_offset & OFFSET_MASK) * 8u),
+        .packet = span_of(packet.ptr, h->total_len),
+        .keep_len = h->header_len,
+        .data_at = h->header_len,
+    };
+    struct frag_whole whole;
+    enum reason why = check_fragment(&f);
+
+    if (why != NO_REASON)
+        count(n->counters, why);
+    else if (frag_input(n, &f, &whole))
+        deliver_whole(n, &whole, h);
 }
 
 void ip4_input(struct net *n, struct span packet, struct ip_link link)
@@ -92,18 +169,9 @@ void ip4_input(struct net *n, struct span packet, struct ip_link link)
         count(n->counters, why);
         return;
     }
-    struct ip_packet p = {
-        .family = NET_IP4,
-        .proto = packet.ptr[9],
-        .tos = packet.ptr[1],
-        .hop_limit = packet.ptr[8],
-        .to_unicast = true,
-        .proto_at = 9,
-        .l4_csum_good = (link.flags & FRAME_RX_L4_CSUM_GOOD) != 0,
-        .src = h.src,
-        .dst = h.dst,
-        .header = span_of(packet.ptr, h.header_len),
-        .payload = span_of(packet.ptr + h.header_len, (size_t)h.total_len - h.header_len),
-    };
-    ip_deliver(n, &p);
+    uint16_t fragment = load_be16(packet.ptr + 6) & (MORE_FRAGMENTS | OFFSET_MASK);
+    if (fragment != 0)
+        fragment_input(n, packet, &h, fragment);
+    else
+        deliver(n, packet, &h, false, (link.flags & FRAME_RX_L4_CSUM_GOOD) != 0);
 }

@@ -7,6 +7,8 @@
 #define NEXT_DESTINATION 60
 #define EXTENSIONS_MAX   8
 #define OPTION_PAD1      0
+#define TCP_HEADER_MIN   20
+#define UPPER_HEADER_MIN 8 /* UDP, ICMPv6 */
 
 bool ip6_group_is_ours(const struct net *n, const struct net_addr *group)
 {
@@ -27,7 +29,8 @@ bool ip6_group_is_ours(const struct net *n, const struct net_addr *group)
 
 /* ---- the chain of extension headers (RFC 8200 4) ---- */
 
-enum walk { WALK_ON, WALK_UPPER, WALK_DROPPED };
+/* WALK_TAKEN: a fragment, which was kept or has gone on as a part of its datagram. */
+enum walk { WALK_ON, WALK_UPPER, WALK_DROPPED, WALK_TAKEN };
 
 /* The packet up to its total length, and how far the chain has been read. */
 struct chain {
@@ -61,6 +64,12 @@ static size_t extension_len(const struct chain *c)
     return len <= left ? len : 0;
 }
 
+/* Offset in bytes and, in the lowest bit, whether more follows; 0: an atomic fragment. */
+static uint16_t fragment_field(const struct chain *c)
+{
+    return load_be16(c->packet.ptr + c->at + 2) & 0xfff9;
+}
+
 static void step(struct chain *c, size_t len)
 {
     c->next = c->packet.ptr[c->at];
@@ -79,6 +88,9 @@ static enum walk drop_and_tell(struct net *n, const struct ip_packet *p, const s
         size_t len = extension_len(&rest);
         if (len == 0)
             break;
+        /* Nobody is told of a fragment but the first: what lies in it is no header. */
+        if (rest.next == NEXT_FRAGMENT && fragment_field(&rest) >= 8)
+            return drop(n, why);
         step(&rest, len);
     }
     whole.proto = rest.next;
@@ -133,15 +145,80 @@ static enum walk walk_routing(struct net *n, const struct ip_packet *p, const st
     return WALK_ON;
 }
 
-/* An atomic fragment is a whole packet (RFC 6946). */
-static enum walk walk_fragment(struct net *n, const struct chain *c)
+/* RFC 7112: a first fragment holds every header, the upper layer's included. */
+static bool holds_every_header(const struct chain *c)
 {
-    uint16_t offset_and_more = load_be16(c->packet.ptr + c->at + 2) & 0xfff9;
+    struct chain rest = *c;
 
-    return offset_and_more == 0 ? WALK_ON : drop(n, REASON_IP6_FRAGMENT);
+    step(&rest, 8);
+    for (unsigned seen = 0; is_extension(rest.next) && seen <= EXTENSIONS_MAX; seen++) {
+        size_t len = extension_len(&rest);
+        if (len == 0)
+            return false;
+        step(&rest, len);
+    }
+    size_t left = rest.packet.len - rest.at;
+    if (rest.next == IP_PROTO_TCP)
+        return left >= TCP_HEADER_MIN;
+    return rest.next == NEXT_NONE || left >= UPPER_HEADER_MIN;
 }
 
-static enum walk walk_one(struct net *n, const struct ip_packet *p, const struct chain *c, size_t len)
+/* RFC 8200 4.5, RFC 7112; of a first fragment its sender is told. */
+static bool fragment_is_sound(struct net *n, const struct ip_packet *p, const struct chain *c,
+                              const struct fragment *f)
+{
+    size_t data_len = f->packet.len - f->data_at;
+    size_t kept = f->keep_len - (size_t)IP6_HEADER_LEN;
+
+    if (data_len == 0)
+        (void)drop(n, REASON_FRAG_BAD_LENGTH);
+    else if (f->more && data_len % 8 != 0)
+        (void)drop_and_tell(n, p, c, REASON_FRAG_BAD_LENGTH, ICMP_BAD_HEADER, 4);
+    else if (kept + f->offset + data_len > UINT16_MAX)
+        (void)drop(n, REASON_FRAG_BEYOND);
+    else if (f->offset == 0 && !holds_every_header(c))
+        (void)drop_and_tell(n, p, c, REASON_FRAG_TINY, ICMP_CUT_CHAIN, 0);
+    else
+        return true;
+    return false;
+}
+
+static void walk_whole(struct net *n, const struct ip_packet *of_last, const struct frag_whole *w);
+
+/* An atomic fragment is a whole packet (RFC 6946). */
+static enum walk walk_fragment(struct net *n, struct ip_packet *p, const struct chain *c)
+{
+    uint16_t field = fragment_field(c);
+    bool nested = p->fragmented;
+    struct frag_whole whole;
+
+    p->fragmented = true;
+    if (field == 0)
+        return WALK_ON;
+    if (nested)
+        return drop(n, REASON_FRAG_NESTED);
+    if (!p->to_unicast || addr_is_unspecified(&p->src))
+        return drop(n, REASON_FRAG_TO_GROUP);
+    struct fragment f = {
+        .src = p->src,
+        .dst = p->dst,
+        .id = load_be32(c->packet.ptr + c->at + 4),
+        .tos = p->tos,
+        .more = (field & 1) != 0,
+        .offset = field & 0xfff8,
+        .packet = c->packet,
+        .keep_len = (uint16_t)c->at,
+        .data_at = (uint16_t)(c->at + 8),
+        .next_at = (uint16_t)c->next_at,
+    };
+    if (!fragment_is_sound(n, p, c, &f))
+        return WALK_DROPPED;
+    if (frag_input(n, &f, &whole))
+        walk_whole(n, p, &whole);
+    return WALK_TAKEN;
+}
+
+static enum walk walk_one(struct net *n, struct ip_packet *p, const struct chain *c, size_t len)
 {
     switch (c->next) {
     case NEXT_HOP_BY_HOP:
@@ -153,11 +230,11 @@ static enum walk walk_one(struct net *n, const struct ip_packet *p, const struct
     case NEXT_ROUTING:
         return walk_routing(n, p, c);
     default:
-        return walk_fragment(n, c);
+        return walk_fragment(n, p, c);
     }
 }
 
-static enum walk walk_chain(struct net *n, const struct ip_packet *p, struct chain *c)
+static enum walk walk_chain(struct net *n, struct ip_packet *p, struct chain *c)
 {
     while (is_extension(c->next)) {
         size_t len = extension_len(c);
@@ -165,11 +242,44 @@ static enum walk walk_chain(struct net *n, const struct ip_packet *p, struct cha
             return drop(n, REASON_IP6_CHAIN_TOO_LONG);
         if (len == 0)
             return drop(n, REASON_IP6_BAD_EXTENSION);
-        if (walk_one(n, p, c, len) != WALK_ON)
-            return WALK_DROPPED;
+        enum walk walk = walk_one(n, p, c, len);
+        if (walk != WALK_ON)
+            return walk;
         step(c, len);
     }
     return c->next == NEXT_NONE ? drop(n, REASON_IP6_NO_NEXT_HEADER) : WALK_UPPER;
+}
+
+static void walk_and_deliver(struct net *n, struct ip_packet *p, struct span packet)
+{
+    struct chain c = {.packet = packet, .at = IP6_HEADER_LEN, .next = packet.ptr[6], .next_at = 6};
+
+    if (walk_chain(n, p, &c) != WALK_UPPER)
+        return;
+    p->proto = c.next;
+    p->header = span_of(packet.ptr, c.at);
+    p->payload = span_from(packet, c.at);
+    p->proto_at = (uint16_t)c.next_at;
+    if (addr_is_unspecified(&p->src) && p->proto != IP_PROTO_ICMP6)
+        count(n->counters, REASON_IP6_MARTIAN_SOURCE);
+    else
+        ip_deliver(n, p);
+}
+
+/* The headers of the first fragment without the fragment header, walked again as one packet.  Once only:
+ * fragmented is set, so that no fragment is found in it. */
+static void walk_whole(struct net *n, const struct ip_packet *of_last, const struct frag_whole *w)
+{
+    struct ip_packet p = *of_last;
+
+    w->bytes[w->next_at] = w->next;
+    store_be16(w->bytes + 4, (uint16_t)(w->len - IP6_HEADER_LEN));
+    if (w->congestion)
+        w->bytes[1] |= 3 << 4;
+    p.tos = (uint8_t)(load_be16(w->bytes) >> 4);
+    p.hop_limit = w->bytes[7];
+    p.l4_csum_good = false;
+    walk_and_deliver(n, &p, span_of(w->bytes, w->len));
 }
 
 /* ---- the fixed header ---- */
@@ -227,15 +337,5 @@ void ip6_input(struct net *n, struct span packet, struct ip_link link)
     if (!parse_header(n, packet, link, &p))
         return;
     packet.len = (size_t)IP6_HEADER_LEN + load_be16(packet.ptr + 4);
-    struct chain c = {.packet = packet, .at = IP6_HEADER_LEN, .next = packet.ptr[6], .next_at = 6};
-    if (walk_chain(n, &p, &c) != WALK_UPPER)
-        return;
-    p.proto = c.next;
-    p.header = span_of(packet.ptr, c.at);
-    p.payload = span_from(packet, c.at);
-    p.proto_at = (uint16_t)c.next_at;
-    if (addr_is_unspecified(&p.src) && p.proto != IP_PROTO_ICMP6)
-        count(n->counters, REASON_IP6_MARTIAN_SOURCE);
-    else
-        ip_deliver(n, &p);
+    walk_and_deliver(n, &p, packet);
 }

@@ -70,7 +70,8 @@ void mld_report(struct net *n)
 /* RFC 3810 5.1.3: beyond 32767 the field is a float; that means more than 32 s, which we cut to ten. */
 void mld_input(struct net *n, const struct ip_packet *p)
 {
-    if (p->payload.len < QUERY_LEN_MIN || p->hop_limit != 1 || !addr_is_link_local6(&p->src)) {
+    if (p->fragmented || p->payload.len < QUERY_LEN_MIN || p->hop_limit != 1 ||
+        !addr_is_link_local6(&p->src)) {
         count(n->counters, REASON_MLD_BAD_QUERY);
         return;
     }

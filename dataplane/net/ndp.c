@@ -155,7 +155,9 @@ void ndp_input(struct net *n, const struct ip_packet *p)
 {
     uint8_t type = p->payload.ptr[0];
 
-    if (p->hop_limit != ND_HOP_LIMIT)
+    if (p->fragmented)
+        count(n->counters, REASON_NDP_FRAGMENTED);
+    else if (p->hop_limit != ND_HOP_LIMIT)
         count(n->counters, REASON_NDP_HOP_LIMIT);
     else if (p->payload.ptr[1] != 0)
         count(n->counters, REASON_NDP_BAD_CODE);

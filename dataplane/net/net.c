@@ -51,7 +51,7 @@ static void random_init(struct net *n)
 size_t net_memory_needed(const struct net_config *c)
 {
     return sizeof(struct net) + 64 + routes_memory_needed() + neighbours_memory_needed() +
-           replies_memory_needed(c) + icmp_memory_needed() + tcp_memory_needed(c);
+           replies_memory_needed(c) + icmp_memory_needed() + frags_memory_needed(c) + tcp_memory_needed(c);
 }
 
 struct net *net_new(const struct net_config *c, struct arena *a, struct counters *counters, uint64_t now_us)
@@ -69,6 +69,7 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
     neighbours_init(n, a);
     replies_init(n, a);
     icmp_init(n, a);
+    frags_init(n, a);
     tcp_init(n, a);
     return n;
 }
@@ -148,6 +149,7 @@ void net_timers(struct net *n, uint64_t now_us, uint32_t budget)
     announce_timers(n);
     mld_timers(n);
     neighbour_timers(n);
+    frag_timers(n);
     tcp_timers(n, budget);
 }
 
@@ -160,11 +162,12 @@ uint64_t net_next_timer(const struct net *n)
 {
     uint64_t link = earlier(earlier(n->announce_at_us, n->mld_report_at_us), neighbour_next_timer(n));
 
-    return earlier(link, tcp_next_timer(n));
+    return earlier(earlier(link, frag_next_timer(n)), tcp_next_timer(n));
 }
 
 void net_gauges(const struct net *n, struct net_gauges *out)
 {
     tcp_gauges(n, out);
     out->neighbours = neighbour_count(n);
+    frag_gauges(n, out);
 }

@@ -67,7 +67,11 @@ struct net_config {
     uint32_t fin_wait_2_ms;  /* default 60 000 */
     uint8_t syn_ack_retries; /* default 5 */
     uint32_t idle_close_ms;  /* 0 = never */
-    uint8_t seed[32];        /* keys of the ISN, hash and timestamp offsets */
+    /* Datagrams in fragments: their number and the memory of their pieces, which is counted in whole MTUs; of
+     * this worker, and of one source (an IPv4 address, an IPv6 /64). */
+    uint16_t frag_datagrams, frag_source_datagrams;
+    uint32_t frag_bytes, frag_source_bytes; /* 64 KiB..64 MiB */
+    uint8_t seed[32];                       /* keys of the ISN, hash and timestamp offsets */
 };
 
 /* The defaults above; addresses, ports, mac and seed are the caller's to fill. */
@@ -166,6 +170,7 @@ struct net_gauges {
     uint32_t syn_received, established, time_wait;
     uint32_t recv_buffers_used, send_buffers_used;
     uint32_t neighbours;
+    uint32_t frag_datagrams, frag_bytes; /* in fragments, not yet whole; bytes as net_config counts them */
 };
 
 void net_gauges(const struct net *n, struct net_gauges *out);

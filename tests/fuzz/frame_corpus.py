@@ -16,6 +16,14 @@ def packed(text):
     return ipaddress.ip_address(text).packed
 
 
+def checksum(data):
+    words = data + bytes(len(data) % 2)
+    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
 def eth(kind, payload, dst=OUR_MAC):
     return dst + PEER_MAC + struct.pack("!H", kind) + payload
 
@@ -23,7 +31,10 @@ def eth(kind, payload, dst=OUR_MAC):
 def ip4(proto, payload, src=PEER[4], dst=US[4], options=b"", fragment=0x4000):
     words = 5 + len(options) // 4
     head = struct.pack("!BBHHHBBH", 0x40 | words, 0, words * 4 + len(payload), 1, fragment, 64, proto, 0)
-    return eth(0x0800, head + packed(src) + packed(dst) + options + payload)
+    head += packed(src) + packed(dst) + options
+    if fragment & 0x3FFF:
+        head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    return eth(0x0800, head + payload)
 
 
 def ip6(proto, payload, src=PEER[6], dst=US[6], hops=64):
@@ -50,6 +61,26 @@ def arp(op, sender_mac, sender, target_mac, target):
 
 def icmp(kind, rest, code=0):
     return struct.pack("!BBH", kind, code, 0) + rest
+
+
+def pieces(family, proto, payload, cuts, ident=7, keep=None):
+    """The fragments of a datagram, cut at the given offsets; keep: which of them, and in what order."""
+    edges = [0] + cuts + [len(payload)]
+    out = []
+    for start, end in zip(edges, edges[1:]):
+        more = end < len(payload)
+        if family == 4:
+            out.append(ip4(proto, payload[start:end], fragment=(0x2000 if more else 0) | start // 8))
+        else:
+            out.append(ip6(44, struct.pack("!BBHI", proto, 0, start | more, ident) + payload[start:end]))
+    return out if keep is None else [out[i] for i in keep]
+
+
+def summed(family, proto, payload, field):
+    """A payload with its checksum, which the target cannot put right in a fragment."""
+    pseudo = packed(PEER[family]) + packed(US[family]) + struct.pack("!II", len(payload), proto)
+    total = checksum(payload if proto == 1 else pseudo + payload)
+    return payload[:field] + struct.pack("!H", total) + payload[field + 2:]
 
 
 def record(frame, control=FIX, wait=0):
@@ -105,6 +136,16 @@ def inputs():
         yield "urgent" + name, both, [record(ip(family, 6, tcp(0x38, 1, 0, data=b"u")), FIX | FOLLOW)]
         yield "all_flags" + name, both, [record(ip(family, 6, tcp(0xFF, 1, 0, data=b"f")), FIX | FOLLOW)]
         yield "sack" + name, both, [record(ip(family, 6, tcp(16, 1, 0, options=b"\x01\x01\x05\x0a" + b"\xff" * 8)), FIX | FOLLOW)]
+        syn = summed(family, 6, tcp(2, 7, port=50000, options=b"\x02\x04\x05\xb4", data=b"early" * 20), 16)
+        for kind, cuts, keep in (("fragments", [48, 96], None), ("fragments_backwards", [48, 96], [2, 1, 0]),
+                                 ("fragments_twice", [48, 96], [0, 0, 2, 2, 1]), ("fragments_tiny", [8], None)):
+            yield kind + name, 0, [record(f, 0) for f in pieces(family, 6, syn, cuts, keep=keep)]
+        overlapping = pieces(family, 6, syn, [48, 96], keep=[0]) + pieces(family, 6, syn, [40, 96], keep=[1, 2])
+        yield "fragments_overlap" + name, 0, [record(f, 0) for f in overlapping]
+        yield "fragments_timeout" + name, 0, [record(pieces(family, 6, syn, [48])[0], 0), record(b"", 0, 15), record(b"", 0, 10)]
+        kind, echo = (1, 8) if family == 4 else (58, 128)
+        echo_pieces = pieces(family, kind, summed(family, kind, icmp(echo, bytes(1400)), 2), [1000])
+        yield "fragments_echo" + name, 0, [record(f, 0) for f in echo_pieces]
     yield "ip4_options", 0, [record(ip4(6, tcp(2), options=b"\x01\x94\x04\x00\x00\x00\x00\x00"))]
     yield "ip4_source_route", 0, [record(ip4(6, tcp(2), options=b"\x83\x07\x04\xc0\x00\x02\x09\x00"))]
     yield "ip4_fragment", 0, [record(ip4(6, tcp(2), fragment=0x2000)), record(ip4(6, tcp(2), fragment=3))]

@@ -7,7 +7,7 @@
 struct tcp {
     unsigned inputs;
     struct ip_packet last; /* payload and header are copied below */
-    uint8_t payload[2048];
+    uint8_t payload[65536];
     bool last_csum_ok;
     unsigned icmp_errors;
     struct icmp_tcp_error last_error;

@@ -364,21 +364,6 @@ static void ip4_option_with_an_impossible_length_is_refused(void **state)
     rig_free(r);
 }
 
-static void ip4_fragments_are_refused(void **state)
-{
-    static const uint16_t fields[] = {0x2000, 0x0001, 0x2001, 0x1fff};
-    struct rig *r = rig_new(NULL);
-
-    (void)state;
-    for (size_t i = 0; i < 4; i++) {
-        struct packet p = any_tcp(4);
-        store_be16(p.bytes + 20, fields[i]);
-        fix_ip4_checksum(&p);
-        rig_send_refused(r, &p, REASON_IP4_FRAGMENT);
-    }
-    rig_free(r);
-}
-
 static void ip4_low_ttl_is_no_reason_to_drop(void **state)
 {
     struct rig *r = rig_new(NULL);
@@ -461,15 +446,6 @@ static void ip6_atomic_fragment_is_a_whole_packet(void **state)
 
     (void)state;
     reaches_tcp(44, header, sizeof header);
-}
-
-static void ip6_fragments_are_refused(void **state)
-{
-    static const uint8_t more[] = {6, 0, 0, 1, 1, 2, 3, 4}, offset[] = {6, 0, 0, 8, 1, 2, 3, 4};
-
-    (void)state;
-    is_refused(44, more, sizeof more, REASON_IP6_FRAGMENT);
-    is_refused(44, offset, sizeof offset, REASON_IP6_FRAGMENT);
 }
 
 static void ip6_routing_header_without_segments_left_is_skipped(void **state)
@@ -865,11 +841,9 @@ int main(void)
         cmocka_unit_test(ip4_options_are_skipped),
         cmocka_unit_test(ip4_source_routes_are_refused),
         cmocka_unit_test(ip4_option_with_an_impossible_length_is_refused),
-        cmocka_unit_test(ip4_fragments_are_refused),
         cmocka_unit_test(ip4_low_ttl_is_no_reason_to_drop),
         cmocka_unit_test(ip6_hop_by_hop_and_destination_options_are_skipped),
         cmocka_unit_test(ip6_atomic_fragment_is_a_whole_packet),
-        cmocka_unit_test(ip6_fragments_are_refused),
         cmocka_unit_test(ip6_routing_header_without_segments_left_is_skipped),
         cmocka_unit_test(ip6_routing_header_of_type_0_is_refused),
         cmocka_unit_test(ip6_routing_header_with_segments_left_is_refused_aloud),

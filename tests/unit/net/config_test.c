@@ -262,6 +262,30 @@ static void empty_pools_are_refused(void **state)
     refused(&c, "conns_max is out of range");
 }
 
+static void l5_bounds_of_fragments_are_checked(void **state)
+{
+    struct net_config c = sound();
+
+    (void)state;
+    c.frag_datagrams = 0;
+    refused(&c, "frag_datagrams is not between 1 and 4096");
+    c.frag_datagrams = 4097;
+    refused(&c, "frag_datagrams is not between 1 and 4096");
+    c = sound();
+    c.frag_source_datagrams = (uint16_t)(c.frag_datagrams + 1);
+    refused(&c, "frag_source_datagrams is not between 1 and frag_datagrams");
+    c = sound();
+    c.frag_bytes = 65535;
+    refused(&c, "frag_bytes is not between 64 KiB and 64 MiB");
+    c.frag_bytes = 64 * 1024 * 1024 + 1;
+    refused(&c, "frag_bytes is not between 64 KiB and 64 MiB");
+    c = sound();
+    c.frag_source_bytes = 65535;
+    refused(&c, "frag_source_bytes is not between 64 KiB and frag_bytes");
+    c.frag_source_bytes = c.frag_bytes + 1;
+    refused(&c, "frag_source_bytes is not between 64 KiB and frag_bytes");
+}
+
 static void times_of_zero_are_refused(void **state)
 {
     struct net_config c = sound();
@@ -335,6 +359,7 @@ int main(void)
         cmocka_unit_test(mtu_out_of_range_is_refused),
         cmocka_unit_test(buffer_that_is_no_power_of_two_is_refused),
         cmocka_unit_test(empty_pools_are_refused),
+        cmocka_unit_test(l5_bounds_of_fragments_are_checked),
         cmocka_unit_test(times_of_zero_are_refused),
         cmocka_unit_test(largest_values_are_accepted),
         cmocka_unit_test(number_of_retries_is_bounded),
