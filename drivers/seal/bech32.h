@@ -1,8 +1,8 @@
 /* Bech32 (BIP 173, without its limit of 90 characters): a prefix, "1", five-bit symbols, six of checksum.
  *
- * Text that people copy: age keys and paper shares.  The checksum finds every error of up to four symbols in short
- * texts and misses one in 2^30 of all others.  Pure; no allocation; may hold a secret, so that what is left on the
- * stack is wiped. */
+ * Text that people copy: age keys and paper shares.  The checksum finds every error of up to four symbols in
+ * short texts and misses one in 2^30 of all others.  Pure; no allocation; may hold a secret, so that what is
+ * left on the stack is wiped. */
 #ifndef DRIVERS_SEAL_BECH32_H
 #define DRIVERS_SEAL_BECH32_H
 
@@ -15,8 +15,8 @@
 
 enum bech32_status {
     BECH32_OK,
-    BECH32_MALFORMED, /* another prefix, a character that is none of its alphabet, both cases, or no such length */
-    BECH32_CHECKSUM, /* the shape is right, and a character is not what was written */
+    BECH32_MALFORMED, /* another prefix or length, a character of no alphabet, both cases */
+    BECH32_CHECKSUM,  /* the shape is right, and a character is not what was written */
 };
 
 /* out: BECH32_LEN + 1 bytes, NUL at the end; lower case.  prefix: lower case. */

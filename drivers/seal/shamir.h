@@ -1,9 +1,10 @@
 /* Shamir's secret sharing: n shares of a 32-byte secret, any k of which give it back, fewer give nothing.
  *
- * Byte by byte over GF(2^8) with AES's polynomial x^8 + x^4 + x^3 + x + 1; share i is the polynomial's value at
- * x = i, the secret its value at 0.  Multiplication takes one time whatever the bytes are.  A share says what it
- * belongs to: set id, threshold, count, its own index, and a digest of the secret, by which a wrong result is told
- * from the right one.  The secret is random and 256 bits long, so that its digest gives nothing away.
+ * Byte by byte over GF(2^8) with AES's polynomial x^8 + x^4 + x^3 + x + 1; share i is the polynomial's value
+ * at x = i, the secret its value at 0.  Multiplication takes one time whatever the bytes are.  A share says
+ * what it belongs to: set id, threshold, count, its own index, and a digest of the secret, by which a wrong
+ * result is told from the right one.  The secret is random and 256 bits long, so that its digest gives
+ * nothing away.
  *
  * On paper (docs/WIRE.md, "Paper shares") a share is Bech32 with the prefix "wwshare" over
  *     version u8 = 1 | set 8 | threshold u8 | count u8 | index u8 | digest 8 | value 32
@@ -46,8 +47,8 @@ enum shamir_status MUST_USE shamir_split(struct mbed_rng *rng, uint8_t threshold
                                          const uint8_t secret[SHAMIR_SECRET_LEN],
                                          struct shamir_share *shares);
 
-/* shares: given of them, in any order; all are used, so that one that does not belong is noticed even beyond the
- * threshold.  secret: all zero unless SHAMIR_OK.  *at: the share that OTHER_SET or TWICE is about. */
+/* shares: given of them, in any order; all are used, so that one that does not belong is noticed even beyond
+ * the threshold.  secret: all zero unless SHAMIR_OK.  *at: the share that OTHER_SET or TWICE is about. */
 enum shamir_status MUST_USE shamir_combine(const struct shamir_share *shares, size_t given,
                                            uint8_t secret[SHAMIR_SECRET_LEN], size_t *at);
 

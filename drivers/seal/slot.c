@@ -1,148 +1,91 @@
 #include "drivers/seal/seal.h"
 
 #include "base/check.h"
-#include "base/cursor.h"
-#include "base/secret.h"
+#include "drivers/seal/slot_priv.h"
 
-#include <argon2.h>
-
-#define SLOT_VERSION 1
-#define SALT_LEN     16
-#define SUM_LEN      8
-#define LANES        1 /* ctrl has one thread */
-#define AAD_LEN      (15 + SALT_LEN)
-
-struct slot {
-    struct seal_slot_info info;
-    uint8_t lanes;
-    struct span aad, salt, nonce, sealed;
-};
+#define SUM_LEN 8
 
 static void slot_sum(struct span slot, uint8_t out[SUM_LEN])
 {
     uint8_t digest[MBED_DIGEST_LEN];
 
-    mbed_sha256(span_of(slot.ptr, slot.len - SUM_LEN), digest);
+    mbed_sha256(slot, digest);
     memcpy(out, digest, SUM_LEN);
 }
 
-static bool cost_in_bounds(struct seal_cost c)
+void slot_write_head(struct writer *w, uint8_t kind, uint8_t number, uint16_t shard)
 {
-    return c.memory_kib >= SEAL_MEMORY_KIB_MIN && c.memory_kib <= SEAL_MEMORY_KIB_MAX && c.passes >= 1 &&
-           c.passes <= SEAL_PASSES_MAX;
+    write_u8(w, SLOT_VERSION);
+    write_u8(w, kind);
+    write_u8(w, number);
+    write_u8(w, 0);
+    write_u16(w, shard);
 }
 
-static enum seal_status slot_parse(struct span raw, struct slot *out)
+void slot_write_sum(struct writer *w)
 {
     uint8_t sum[SUM_LEN];
-    struct cursor c = cursor_of(raw);
 
-    if (raw.len != SEAL_SLOT_LEN)
+    slot_sum(writer_span(w), sum);
+    write_bytes(w, span_of(sum, sizeof sum));
+}
+
+enum seal_status slot_read_head(struct span raw, struct seal_slot_info *info, struct cursor *body)
+{
+    uint8_t sum[SUM_LEN];
+
+    memset(info, 0, sizeof *info);
+    if (raw.len < SLOT_HEAD_LEN + SUM_LEN || raw.len > SEAL_SLOT_MAX)
         return SEAL_CORRUPT;
-    slot_sum(raw, sum);
-    if (memcmp(sum, raw.ptr + raw.len - SUM_LEN, SUM_LEN) != 0)
+    struct span summed = span_of(raw.ptr, raw.len - SUM_LEN);
+    slot_sum(summed, sum);
+    if (memcmp(sum, raw.ptr + summed.len, SUM_LEN) != 0)
         return SEAL_CORRUPT;
-    uint8_t version = cursor_u8(&c);
-    out->info.kind = cursor_u8(&c);
-    out->info.number = cursor_u8(&c);
-    uint8_t zero = cursor_u8(&c);
-    out->info.shard = cursor_u16(&c);
-    out->info.cost.memory_kib = cursor_u32(&c);
-    out->info.cost.passes = cursor_u32(&c);
-    out->lanes = cursor_u8(&c);
-    out->salt = cursor_take(&c, SALT_LEN);
-    out->aad = span_of(raw.ptr, AAD_LEN);
-    out->nonce = cursor_take(&c, MBED_NONCE_LEN);
-    out->sealed = cursor_take(&c, SEAL_SRK_LEN + MBED_TAG_LEN);
-    CHECK(cursor_ok(&c));
-    if (version != SLOT_VERSION || zero != 0)
-        return SEAL_CORRUPT;
-    if (out->info.kind != SEAL_KIND_PASSPHRASE)
-        return SEAL_UNKNOWN_KIND;
-    if (out->lanes != LANES || !cost_in_bounds(out->info.cost))
-        return SEAL_CORRUPT;
-    return SEAL_OK;
+    *body = cursor_of(summed);
+    uint8_t version = cursor_u8(body);
+    info->kind = cursor_u8(body);
+    info->number = cursor_u8(body);
+    uint8_t zero = cursor_u8(body);
+    info->shard = cursor_u16(body);
+    CHECK(cursor_ok(body));
+    return version == SLOT_VERSION && zero == 0 ? SEAL_OK : SEAL_CORRUPT;
 }
 
 enum seal_status seal_slot_info(struct span raw, struct seal_slot_info *out)
 {
-    struct slot s = {0};
-    enum seal_status status = slot_parse(raw, &s);
+    struct cursor body;
+    enum seal_status status = slot_read_head(raw, out, &body);
 
-    *out = s.info;
-    return status;
-}
-
-/* The key that a passphrase stretches to.  RFC 9106: Argon2id, version 0x13. */
-static bool stretch(struct span passphrase, struct span salt, struct seal_cost cost,
-                    uint8_t key[MBED_KEY_LEN])
-{
-    return argon2id_hash_raw(cost.passes, cost.memory_kib, LANES, passphrase.ptr, passphrase.len, salt.ptr,
-                             salt.len, key, MBED_KEY_LEN) == ARGON2_OK;
-}
-
-static struct mbed_aead *stretched_aead(struct span passphrase, struct span salt, struct seal_cost cost)
-{
-    uint8_t *key = secret_pages_alloc(MBED_KEY_LEN);
-    struct mbed_aead *aead = NULL;
-
-    if (key == NULL)
-        return NULL;
-    if (stretch(passphrase, salt, cost, key))
-        aead = mbed_aead_new(key);
-    secret_pages_free(key, MBED_KEY_LEN);
-    return aead;
-}
-
-enum seal_status seal_passphrase_create(struct mbed_rng *rng, uint8_t number, uint16_t shard,
-                                        struct seal_cost cost, struct span passphrase,
-                                        const uint8_t srk[SEAL_SRK_LEN], uint8_t out[SEAL_SLOT_LEN])
-{
-    struct writer w = writer_of(out, SEAL_SLOT_LEN);
-    uint8_t salt[SALT_LEN], nonce[MBED_NONCE_LEN], sealed[SEAL_SRK_LEN + MBED_TAG_LEN];
-
-    if (!cost_in_bounds(cost))
-        return SEAL_CORRUPT;
-    mbed_random(rng, salt, sizeof salt);
-    mbed_random(rng, nonce, sizeof nonce);
-    struct mbed_aead *aead = stretched_aead(passphrase, span_of(salt, sizeof salt), cost);
-    if (aead == NULL)
-        return SEAL_NO_MEMORY;
-    write_u8(&w, SLOT_VERSION);
-    write_u8(&w, SEAL_KIND_PASSPHRASE);
-    write_u8(&w, number);
-    write_u8(&w, 0);
-    write_u16(&w, shard);
-    write_u32(&w, cost.memory_kib);
-    write_u32(&w, cost.passes);
-    write_u8(&w, LANES);
-    write_bytes(&w, span_of(salt, sizeof salt));
-    mbed_seal(aead, nonce, writer_span(&w), span_of(srk, SEAL_SRK_LEN), sealed);
-    mbed_aead_free(aead);
-    write_bytes(&w, span_of(nonce, sizeof nonce));
-    write_bytes(&w, span_of(sealed, sizeof sealed));
-    CHECK(writer_ok(&w) && w.len == SEAL_SLOT_LEN - SUM_LEN);
-    slot_sum(span_of(out, SEAL_SLOT_LEN), out + w.len);
-    return SEAL_OK;
-}
-
-enum seal_status seal_passphrase_open(struct span raw, uint16_t shard, struct span passphrase,
-                                      uint8_t srk[SEAL_SRK_LEN])
-{
-    struct slot s = {0};
-    enum seal_status status = slot_parse(raw, &s);
-
-    secret_wipe(srk, SEAL_SRK_LEN);
     if (status != SEAL_OK)
         return status;
-    if (s.info.shard != shard)
-        return SEAL_WRONG_SHARD;
-    struct mbed_aead *aead = stretched_aead(passphrase, s.salt, s.info.cost);
-    if (aead == NULL)
-        return SEAL_NO_MEMORY;
-    bool opened = mbed_open(aead, s.nonce.ptr, s.aad, s.sealed, srk);
-    mbed_aead_free(aead);
-    return opened ? SEAL_OK : SEAL_WRONG_PASSPHRASE;
+    switch (out->kind) {
+    case SEAL_KIND_PASSPHRASE:
+        return slot_passphrase_info(raw, out);
+    case SEAL_KIND_AGE:
+    case SEAL_KIND_SHARES:
+        return slot_age_info(raw, out);
+    default:
+        return SEAL_UNKNOWN_KIND;
+    }
+}
+
+const char *seal_kind_text(uint8_t kind)
+{
+    switch (kind) {
+    case SEAL_KIND_PASSPHRASE:
+        return "passphrase";
+    case SEAL_KIND_AGE:
+        return "age";
+    case SEAL_KIND_SHARES:
+        return "shares";
+    default:
+        return "unknown";
+    }
+}
+
+bool seal_kind_is_offline(uint8_t kind)
+{
+    return kind == SEAL_KIND_AGE || kind == SEAL_KIND_SHARES;
 }
 
 const char *seal_status_text(enum seal_status s)
@@ -159,7 +102,13 @@ const char *seal_status_text(enum seal_status s)
     case SEAL_WRONG_PASSPHRASE:
         return "wrong passphrase";
     case SEAL_NO_MEMORY:
-        return "not enough memory for Argon2id";
+        return "not enough memory for Argon2id, or not enough locked memory";
+    case SEAL_WRONG_IDENTITY:
+        return "the age identity is none that the slot is for";
+    case SEAL_WRONG_SHARES:
+        return "the shares do not open this slot";
+    case SEAL_BAD_PARAMETER:
+        return "a slot cannot be made of these parameters";
     }
     return "unknown";
 }

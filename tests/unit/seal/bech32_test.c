@@ -9,7 +9,8 @@ static enum bech32_status parse(const char *text, uint8_t out[20])
     return bech32_parse("bc", span_str(text), out, 20);
 }
 
-/* No public text has whole bytes alone before its checksum, so the reference is BIP 173's checksum of nothing. */
+/* No public text has whole bytes alone before its checksum, so the reference is BIP 173's checksum of
+ * nothing. */
 static void the_empty_text_of_bip_173_is_printed(void **state)
 {
     char text[64];
@@ -84,7 +85,8 @@ static void another_prefix_length_or_character_is_malformed(void **state)
     assert_int_equal(bech32_parse("bc", span_of(text, BECH32_LEN(2, 20)), out, 20), BECH32_MALFORMED);
 }
 
-/* One byte takes two symbols, and the last two bits of the second mean nothing: 25 texts would name one byte. */
+/* One byte takes two symbols, and the last two bits of the second mean nothing: 25 texts would name one byte.
+ * */
 static void bits_that_mean_nothing_are_zero(void **state)
 {
     uint8_t out[1];
