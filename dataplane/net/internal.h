@@ -36,7 +36,8 @@ struct net {
     struct counters *counters;
     uint64_t now_us; /* of the current call; every door function that takes a time sets it */
     struct net_rng rng;
-    struct net_addr link_local; /* fe80::/64 with the EUI-64 of the MAC: ours beside config.addrs */
+    struct siphash_key flow_key; /* of IPv6 flow labels */
+    struct net_addr link_local;  /* fe80::/64 with the EUI-64 of the MAC: ours beside config.addrs */
     /* Moves whenever a neighbour became reachable, changed its MAC or failed: what waits for a hop
      * (IP_HOP_RESOLVING) asks again when this differs from what it saw. */
     uint32_t hop_generation;
@@ -118,7 +119,8 @@ uint8_t *ip_frame_begin(struct net *n, struct frame *f, const struct net_addr *s
                         const struct net_addr *dst, uint8_t proto, uint16_t l4_len, const uint8_t mac[6]);
 
 /* After the TCP header and data are in place (checksum field: anything): fills in the checksum, or the
- * pseudo-header sum and FRAME_TX_TCP_CSUM where config leaves it to the device.  Sets f->l4_len. */
+ * pseudo-header sum and FRAME_TX_TCP_CSUM where config leaves it to the device; IPv6: the flow label of this
+ * connection too, one SipHash.  Sets f->l4_len. */
 void ip_frame_finish_tcp(struct net *n, struct frame *f);
 
 /* Whether the TCP checksum of p is right, by the device's word or by computing it. */

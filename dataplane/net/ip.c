@@ -99,6 +99,19 @@ static uint16_t frame_pseudo(const struct frame *f, size_t l4_len)
     return checksum_pseudo(&src, &dst, IP_PROTO_TCP, (uint32_t)l4_len);
 }
 
+void ip6_label_write(const struct net *n, uint8_t *ip)
+{
+    uint8_t flow[32 + 1 + 4] = {0};
+
+    memcpy(flow, ip + 8, 32);
+    flow[32] = ip[6];
+    if (ip[6] == IP_PROTO_TCP)
+        memcpy(flow + 33, ip + IP6_HEADER_LEN, 4);
+    uint32_t label = (uint32_t)siphash(&n->flow_key, span_of(flow, sizeof flow)) & 0xfffff;
+    /* 0 says that there is none. */
+    store_be32(ip, (load_be32(ip) & 0xfff00000) | (label != 0 ? label : 1));
+}
+
 void ip_frame_finish_tcp(struct net *n, struct frame *f)
 {
     size_t before = (size_t)ETH_HEADER_LEN + f->l3_len;
@@ -106,6 +119,8 @@ void ip_frame_finish_tcp(struct net *n, struct frame *f)
     uint8_t *field = f->data + before + 16;
 
     CHECK(l4.len >= 20);
+    if ((f->flags & FRAME_IS_IP6) != 0)
+        ip6_label_write(n, f->data + ETH_HEADER_LEN);
     f->l4_len = (uint16_t)((l4.ptr[12] >> 4) * 4);
     uint16_t pseudo = frame_pseudo(f, l4.len);
     if (n->config.tx_tcp_csum) {

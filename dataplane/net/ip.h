@@ -115,6 +115,9 @@ void ip6_input(struct net *n, struct span packet, struct ip_link link);
  */
 uint16_t ip_header_write(uint8_t *at, const struct net_addr *src, const struct net_addr *dst, uint8_t proto,
                          uint16_t l4_len, uint8_t hop_limit, bool leave_csum);
+/* Gives the IPv6 packet at ip, whose header and ports are in place, the label of its flow (RFC 6437): the same
+ * for each packet between two ports, and without the key nobody's to foretell. */
+void ip6_label_write(const struct net *n, uint8_t *ip);
 /* Hands a checked packet to the upper layer it names. */
 void ip_deliver(struct net *n, const struct ip_packet *p);
 /* Groups of ours: all nodes and the solicited-node groups of our addresses. */

@@ -71,6 +71,7 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
     icmp_init(n, a);
     frags_init(n, a);
     tcp_init(n, a);
+    n->flow_key = net_random_key(n);
     return n;
 }
 

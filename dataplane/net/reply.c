@@ -181,7 +181,10 @@ void reply_commit_ip(struct net *n)
 {
     uint16_t slot = finish_writing(n);
 
-    fill_checksum(&n->replies->slot[slot]);
+    struct slot *s = &n->replies->slot[slot];
+    if (s->dst.family == NET_IP6)
+        ip6_label_write(n, s->bytes + ETH_HEADER_LEN);
+    fill_checksum(s);
     /* Asking for the hop may write a frame of its own (ARP, NDP), which is why writing has ended before. */
     place(n, slot);
 }

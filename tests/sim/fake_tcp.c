@@ -37,6 +37,8 @@ uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
     uint8_t *at = ip_frame_begin(n, &frames[0], &t->send_src, &t->send_dst, IP_PROTO_TCP, t->send_len, mac);
     for (uint16_t i = 0; i < t->send_len; i++)
         at[i] = (uint8_t)(i * 7 + 1);
+    if (t->send_port != 0)
+        store_be16(at, t->send_port);
     at[12] = 5 << 4;
     ip_frame_finish_tcp(n, &frames[0]);
     t->send_len = 0;

@@ -14,6 +14,7 @@ struct tcp {
     /* What tcp_output sends once, when not 0: a segment of this many bytes, header included. */
     uint16_t send_len;
     struct net_addr send_src, send_dst;
+    uint16_t send_port; /* its source port; 0: any */
     enum ip_hop last_hop;
 };
 

@@ -681,6 +681,121 @@ static void ip4_segments_leave_with_df_and_id_zero(void **state)
     rig_free(r);
 }
 
+/* ---- L8: the flow label ---- */
+
+static void other_seed(struct net_config *c, struct sim_config *s)
+{
+    (void)s;
+    c->seed[31] ^= 1;
+}
+
+/* Of a segment from our port to one of the stranger's hosts. */
+static uint32_t label_towards(struct rig *r, uint8_t host, uint16_t port)
+{
+    struct tcp *t = r->net->tcp;
+    struct packet p;
+
+    t->send_src = our(6);
+    t->send_dst = stranger(6);
+    t->send_dst.bytes[15] = host;
+    t->send_port = port;
+    t->send_len = 40;
+    rig_run(r);
+    rig_expect(r, is_tcp, &p);
+    assert_int_equal(p.bytes[14] >> 4, 6);
+    assert_int_equal(load_be16(p.bytes + 14) & 0xff0, 0);
+    return load_be32(p.bytes + 14) & 0xfffff;
+}
+
+static struct rig *rig_with_gateway(rig_configure configure)
+{
+    struct rig *r = rig_new(configure);
+    struct net_addr from = stranger(6), us = our(6), hop = gateway(6);
+    struct packet p = echo_request(&from, &us, 8);
+
+    rig_send(r, &p);
+    answer_question(r, &hop, PEER_MAC);
+    rig_discard(r);
+    return r;
+}
+
+static void l8_flow_label_of_a_connection_stays(void **state)
+{
+    struct rig *r = rig_with_gateway(NULL);
+    uint32_t label = label_towards(r, 8, 443);
+
+    (void)state;
+    assert_int_not_equal(label, 0);
+    assert_int_not_equal(label_towards(r, 9, 443), label);
+    assert_int_not_equal(label_towards(r, 8, 444), label);
+    rig_wait(r, 10000000);
+    assert_int_equal(label_towards(r, 8, 443), label);
+    rig_free(r);
+}
+
+static void l8_flow_labels_of_connections_are_spread(void **state)
+{
+    struct rig *r = rig_with_gateway(NULL);
+    uint32_t seen[128], same = 0, high = 0;
+
+    (void)state;
+    for (uint16_t i = 0; i < 128; i++) {
+        seen[i] = label_towards(r, (uint8_t)(i & 1), (uint16_t)(1000 + i));
+        high += seen[i] >> 19;
+        for (uint16_t k = 0; k < i; k++)
+            same += seen[i] == seen[k];
+    }
+    assert_true(same <= 2);
+    assert_in_range(high, 40, 88);
+    rig_free(r);
+}
+
+static void l8_flow_label_depends_on_the_seed(void **state)
+{
+    struct rig *a = rig_with_gateway(NULL), *b = rig_with_gateway(other_seed);
+
+    (void)state;
+    assert_int_not_equal(label_towards(a, 8, 443), label_towards(b, 8, 443));
+    rig_free(a);
+    rig_free(b);
+}
+
+/* A RST to a connection that is gone looks like all that went before it. */
+static void l8_stateless_segment_has_the_label_of_its_connection(void **state)
+{
+    struct rig *r = rig_with_gateway(NULL);
+    struct net_addr us = our(6), to = stranger(6);
+    uint32_t label = label_towards(r, to.bytes[15], 443);
+    uint16_t remote_port = (uint16_t)(2 * 7 + 1) << 8 | (3 * 7 + 1); /* what fake_tcp writes */
+    struct packet p;
+
+    (void)state;
+    uint8_t *at = reply_begin_ip(r->net, &us, &to, IP_PROTO_TCP, 20);
+    assert_non_null(at);
+    memset(at, 0, 20);
+    store_be16(at, 443);
+    store_be16(at + 2, remote_port);
+    at[12] = 5 << 4;
+    reply_commit_ip(r->net);
+    rig_run(r);
+    rig_expect(r, is_tcp, &p);
+    assert_int_equal(load_be32(p.bytes + 14) & 0xfffff, label);
+    rig_free(r);
+}
+
+static void l8_echo_reply_has_a_label(void **state)
+{
+    struct rig *r = rig_with_gateway(NULL);
+    struct net_addr from = stranger(6), us = our(6);
+    struct packet q = echo_request(&from, &us, 8), p;
+
+    (void)state;
+    rig_send(r, &q);
+    rig_expect(r, is_echo_reply, &p);
+    assert_int_not_equal(load_be32(p.bytes + 14) & 0xfffff, 0);
+    rig_free(r);
+}
+
 static void nothing_is_sent_to_martians_broadcasts_or_ourselves(void **state)
 {
     static const char *const nowhere[] = {"127.0.0.1", "192.0.2.255", "224.0.0.1",
@@ -767,12 +882,6 @@ static void output_that_does_not_fit_comes_with_the_next_call(int family)
     rig_free(r);
 }
 BOTH_FAMILIES(output_that_does_not_fit_comes_with_the_next_call)
-
-static void other_seed(struct net_config *c, struct sim_config *s)
-{
-    (void)s;
-    c->seed[31] ^= 1;
-}
 
 static void other_half_seed(struct net_config *c, struct sim_config *s)
 {
@@ -863,6 +972,11 @@ int main(void)
         BOTH_TESTS(segment_with_checksums_left_to_the_device_is_the_same),
         BOTH_TESTS(hop_limit_of_what_we_send_is_64),
         cmocka_unit_test(ip4_segments_leave_with_df_and_id_zero),
+        cmocka_unit_test(l8_flow_label_of_a_connection_stays),
+        cmocka_unit_test(l8_flow_labels_of_connections_are_spread),
+        cmocka_unit_test(l8_flow_label_depends_on_the_seed),
+        cmocka_unit_test(l8_stateless_segment_has_the_label_of_its_connection),
+        cmocka_unit_test(l8_echo_reply_has_a_label),
         cmocka_unit_test(nothing_is_sent_to_martians_broadcasts_or_ourselves),
         cmocka_unit_test(link_local_source_does_not_leave_by_a_gateway),
         BOTH_TESTS(more_answers_than_the_queue_holds_are_dropped_and_counted),
