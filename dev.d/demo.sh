@@ -89,8 +89,8 @@ demo_refused() { # STATUS GRPC_CODE COMMAND...
 }
 
 # Bytes 4..11 of a blob name the key version that wrapped it.
-demo_versions_differ() { [ "$(base64 -d "$1" | head -c 12 | xxd_hex)" != "$(base64 -d "$2" | head -c 12 | xxd_hex)" ]; }
-xxd_hex() { od -An -v -tx1 | tr -d ' \n'; }
+demo_versions_differ() { [ "$(base64 -d "$1" | head -c 12 | hex)" != "$(base64 -d "$2" | head -c 12 | hex)" ]; }
+hex() { od -An -v -tx1 | tr -d ' \n'; }
 
 verb_demo() {
     local folder
