@@ -102,6 +102,11 @@ def tcp_analysis_finds_no_violation_of_ours():
 
 
 @tap.case
+def nothing_that_we_sent_broke_a_rule():
+    wire.judge(least=500)
+
+
+@tap.case
 def no_frame_of_ours_is_larger_than_the_link():
     none("frame.len > 1514", "frame.len")
 

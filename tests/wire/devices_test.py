@@ -83,6 +83,11 @@ def nothing_is_left_open():
     tap.equal(said["gauge"], {"conns": 0, "recv_buffers": 0, "send_buffers": 0}, f"{said['counter']}")
 
 
+@tap.case
+def nothing_that_we_sent_broke_a_rule():
+    wire.judge()
+
+
 def before():
     """A pair of interfaces instead of the TAP: the peer's end has its addresses, ours has none and its kernel stays silent."""
     wire.make_peer()
@@ -94,6 +99,7 @@ def before():
     rig.address("peer0", rig.PEER4, rig.PEER6)
     rig.run("ip", "link", "set", OURS, "up")
     wire.device = f"af_packet:{OURS}"
+    wire.capture_start("peer0")
     wire.start_echo()
 
 

@@ -145,9 +145,15 @@ def nothing_was_malformed_to_us():
     tap.equal(bad, [], f"all counters {counters}")
 
 
+@tap.case
+def nothing_that_we_sent_broke_a_rule():
+    wire.judge(least=0)
+
+
 def before():
     wire.make_peer()
     wire.make_far()
+    wire.capture_start()
     wire.start_echo()
 
 

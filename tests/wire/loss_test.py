@@ -107,8 +107,14 @@ def what_was_lost_was_sent_again_and_nothing_is_left_open():
     tap.equal(said["gauge"], {"conns": 0, "recv_buffers": 0, "send_buffers": 0}, f"{said['counter']}")
 
 
+@tap.case
+def nothing_that_we_sent_broke_a_rule():
+    wire.judge()
+
+
 def before():
     wire.make_peer()
+    wire.capture_start()
     wire.start_echo("--chargen", MEGA)
 
 

@@ -29,7 +29,8 @@ import tempfile
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-sys.path.insert(0, f"{ROOT}/tests/lib")
+sys.path[:0] = [f"{ROOT}/tests/lib", f"{ROOT}/tests/wire/oracle"]
+import oracle
 import tap
 
 CLONE_NEWNET = 0x40000000
@@ -145,6 +146,7 @@ class Wire:
         self.middle = None
         self.made, self.programs, self.echo, self.bridge = [], [], None, None
         self.device = f"tap:{TAP}"
+        self.capture_file, self.capture, self.macs = None, None, set()
 
     # ---- namespaces ----
 
@@ -234,6 +236,7 @@ class Wire:
             self.echo = self.program("ww-echo ready", self.echo_program, "--device", self.device, "--addr", f"{OURS4}/24", "--addr",
                                      f"{OURS6}/64", "--gateway", PEER4, "--gateway", PEER6, "--offload", "on" if self.offload else "off",
                                      *more)
+        self.macs.add(self.mac)
         return self.echo
 
     @property
@@ -260,14 +263,27 @@ class Wire:
 
     # ---- capture ----
 
-    def capture_start(self):
+    def capture_start(self, device=TAP):
+        """What crosses our wire from now on; begin before ours does."""
         self.capture_file = f"{self.folder}/wire.pcap"
-        self.capture = self.program("listening on", "tcpdump", "-i", TAP, "-U", "-w", self.capture_file, "-s", "0", "-B", "65536",
-                                    "--immediate-mode")
+        with self.inside(self.middle or self.peer):
+            self.capture = self.program("listening on", "tcpdump", "-i", device, "-U", "-w", self.capture_file, "-s", "2000", "-B", "131072",
+                                        "--immediate-mode")
 
     def capture_stop(self):
         said = self.capture.stop(signal.SIGINT)
         tap.check("0 packets dropped by kernel" in said, f"the capture has holes: {said}")
+
+    def judge(self, trust_peer=False, least=100, explained=()):
+        """Ends the capture: the oracle finds no breach in what we sent, nor does tshark; there were at least so many segments."""
+        if self.capture.alive():
+            self.capture_stop()
+        seen = oracle.judge(self.capture_file, self.macs, trust_peer)
+        print(f"# the oracle saw {seen.looked_at} frames of ours, {seen.segments} segments, {len(seen.connections)} connections")
+        tap.check(seen.segments >= least, f"only {seen.segments} segments of ours were captured")
+        tap.equal([f"{rule}: frame {number}: {text}" for rule, number, text in seen.found[:10]], [], f"{len(seen.found)} breaches")
+        said = oracle.expert(self.capture_file, self.macs, explained)
+        tap.equal(said[:10], [], f"tshark: {len(said)} frames of ours")
 
     # ---- end ----
 

@@ -264,9 +264,15 @@ def nothing_is_left_open_and_nothing_was_corrupt():
     tap.check(said["counter"].get("tcp_probes", 0) > 0, "no window was probed: the slow readers were not slow")
 
 
+@tap.case
+def nothing_that_we_sent_broke_a_rule():
+    wire.judge()
+
+
 def before():
     wire.make_peer()
     wire.make_far()
+    wire.capture_start()
     wire.start_echo("--chargen", CHARGEN)
 
 

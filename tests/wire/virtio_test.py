@@ -140,8 +140,14 @@ def both_end_in_order():
     wire.bridge.stop()
 
 
+@tap.case
+def nothing_that_we_sent_broke_a_rule():
+    wire.judge(trust_peer=True)
+
+
 def before():
     wire.make_peer()
+    wire.capture_start()
     wire.start_bridge()
     wire.start_echo("--chargen", 4 * MEGA)
 

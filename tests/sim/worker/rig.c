@@ -482,6 +482,19 @@ static void worker_make(struct rig *r)
     assert_non_null(r->worker);
 }
 
+/* WW_CAPTURES in the environment names a folder: what crosses the wire of each rig goes to a file there. */
+static void capture_if_wanted(struct sim *s)
+{
+    static unsigned int count;
+    const char *folder = getenv("WW_CAPTURES");
+    char path[256];
+
+    if (folder == NULL)
+        return;
+    snprintf(path, sizeof path, "%s/%u.pcap", folder, count++);
+    assert_true(sim_capture(s, path));
+}
+
 struct rig *rig_new(const struct rig_options *o)
 {
     struct rig *r = calloc(1, sizeof *r);
@@ -494,6 +507,7 @@ struct rig *rig_new(const struct rig_options *o)
     sim_config_defaults(&sc);
     sc.seed = o->seed;
     r->sim = sim_new(&sc);
+    capture_if_wanted(r->sim);
     r->out = malloc(OUT_CAP);
     r->audit = audit_ring_create(1024, 0, boot_id, &r->audit_fd);
     r->keys = keys_new(&kc);
