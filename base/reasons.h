@@ -77,13 +77,13 @@
     X(ICMP_TRUNCATED, "icmp_truncated", "ICMP or ICMPv6 message shorter than its header")                    \
     X(ICMP_BAD_CHECKSUM, "icmp_bad_checksum", "ICMP or ICMPv6 checksum wrong")                               \
     X(ICMP_ECHO_ANSWERED, "icmp_echo_answered", "echo requests answered")                                    \
-    X(ICMP_ECHO_LIMITED, "icmp_echo_limited", "echo requests above the rate limit, not answered")            \
+    X(ICMP_ECHO_LIMITED, "icmp_echo_limited", "echo requests above the worker's rate limit, not answered")   \
     X(ICMP_UNKNOWN_TYPE, "icmp_unknown_type", "ICMP or ICMPv6 type that we have no use for")                 \
     X(ICMP_ERROR_RECEIVED, "icmp_error_received", "ICMP errors about a TCP segment of ours, handed to TCP")  \
     X(ICMP_ERROR_BAD_QUOTE, "icmp_error_bad_quote",                                                          \
       "ICMP errors whose quoted packet is truncated, not TCP or not ours")                                   \
     X(ICMP_ERROR_SENT, "icmp_error_sent", "ICMP errors sent")                                                \
-    X(ICMP_ERROR_LIMITED, "icmp_error_limited", "ICMP errors above the rate limit, not sent")                \
+    X(ICMP_ERROR_LIMITED, "icmp_error_limited", "ICMP errors above the worker's rate limit, not sent")       \
     X(MLD_REPORTED, "mld_reported", "reports of the IPv6 groups that we listen to")                          \
     X(MLD_BAD_QUERY, "mld_bad_query",                                                                        \
       "group query that is too short or does not come from a router on this link")                           \
@@ -108,6 +108,10 @@
       "datagrams dropped because they came in more than 64 fragments or exceed their source's share")        \
     X(FRAG_EVICTED, "frag_evicted", "datagrams in fragments that gave way to newer ones")                    \
     X(FRAG_TIMEOUT, "frag_timeout", "datagrams of which a fragment was still missing after 30 seconds")      \
+    X(ICMP_ECHO_SOURCE_LIMITED, "icmp_echo_source_limited",                                                  \
+      "echo requests above the rate limit of their network, not answered")                                   \
+    X(ICMP_ERROR_SOURCE_LIMITED, "icmp_error_source_limited",                                                \
+      "ICMP errors above the rate limit of the network that they were for, not sent")                        \
     X(NDP_FRAGMENTED, "ndp_fragmented", "neighbour discovery in fragments (RFC 6980)")                       \
     X(ICMP_ECHO_TOO_LONG, "icmp_echo_too_long", "echo requests whose answer would exceed the MTU")           \
     /* --- net: TCP --- */                                                                                   \

@@ -1,12 +1,11 @@
-/* Echo, and errors in both directions.  What we send is limited per worker, with a jittered burst: an exact
- * budget would tell a third party how much of it somebody else has used (the SAD DNS class of attacks). */
+/* Echo, and errors in both directions.  What we send is limited per source network and per worker, both with a
+ * jittered burst: an exact budget would tell a third party how much of it somebody else has used (the SAD DNS
+ * class of attacks).  The source's limit is asked first, so that one network cannot use up the worker's. */
 #include "dataplane/net/ip.h"
 
 #define ICMP_HEADER_LEN 8
-#define ECHOES_PER_S    1000
-#define ECHO_BURST      200
-#define ERRORS_PER_S    100
-#define ERROR_BURST     50
+#define SOURCE_SETS     64 /* of SOURCE_WAYS networks each; the one least recently heard gives way */
+#define SOURCE_WAYS     4
 /* RFC 1812 4.3.2.3 and RFC 4443 2.4(c): what an error may be long, its IP header included. */
 #define ERROR4_MAX 576
 #define ERROR6_MAX 1280
@@ -29,15 +28,32 @@ enum {
 };
 
 /* A token bucket in microseconds of credit. */
-struct limit {
+struct rate {
     uint32_t cost_us; /* of one message */
-    uint32_t burst;   /* messages, when full */
+    uint32_t burst;   /* messages, when full; half of them at least */
+};
+
+static const struct rate echo_rate = {1000000 / 1000, 200};
+static const struct rate error_rate = {1000000 / 100, 50};
+static const struct rate echo_source_rate = {1000000 / 200, 100};
+static const struct rate error_source_rate = {1000000 / 20, 20};
+
+struct limit {
     uint64_t credit_us, credit_max_us;
     uint64_t filled_at_us;
 };
 
+/* One network of sources: an IPv4 /24, an IPv6 /64. */
+struct source {
+    uint64_t tag; /* keyed hash of the prefix; 0: unused */
+    uint64_t heard_us;
+    struct limit echo, error;
+};
+
 struct icmp {
     struct limit echo, error;
+    struct siphash_key key;
+    struct source source[SOURCE_SETS][SOURCE_WAYS];
 };
 
 size_t icmp_memory_needed(void)
@@ -45,33 +61,94 @@ size_t icmp_memory_needed(void)
     return sizeof(struct icmp) + 64;
 }
 
-static void limit_init(struct net *n, struct limit *l, uint32_t per_s, uint32_t burst)
+/* ---- limits ---- */
+
+static uint64_t jittered_burst(struct net *n, const struct rate *rate)
 {
-    l->cost_us = 1000000 / per_s;
-    l->burst = burst;
-    l->credit_us = l->credit_max_us = (uint64_t)burst * l->cost_us;
+    return (uint64_t)(rate->burst / 2 + net_random_below(n, rate->burst / 2 + 1)) * rate->cost_us;
+}
+
+static void limit_init(struct net *n, struct limit *l, const struct rate *rate)
+{
+    l->credit_us = l->credit_max_us = jittered_burst(n, rate);
     l->filled_at_us = n->now_us;
 }
 
 void icmp_init(struct net *n, struct arena *a)
 {
     n->icmp = arena_alloc(a, sizeof *n->icmp, 64);
-    limit_init(n, &n->icmp->echo, ECHOES_PER_S, ECHO_BURST);
-    limit_init(n, &n->icmp->error, ERRORS_PER_S, ERROR_BURST);
+    n->icmp->key = net_random_key(n);
+    limit_init(n, &n->icmp->echo, &echo_rate);
+    limit_init(n, &n->icmp->error, &error_rate);
 }
 
-static bool limit_take(struct net *n, struct limit *l)
+static bool limit_take(struct net *n, struct limit *l, const struct rate *rate)
 {
     l->credit_us += n->now_us - l->filled_at_us;
     l->filled_at_us = n->now_us;
     if (l->credit_us > l->credit_max_us)
         l->credit_us = l->credit_max_us;
-    if (l->credit_us < l->cost_us) {
-        l->credit_max_us = (uint64_t)(l->burst / 2 + net_random_below(n, l->burst / 2 + 1)) * l->cost_us;
+    if (l->credit_us < rate->cost_us) {
+        l->credit_max_us = jittered_burst(n, rate);
         return false;
     }
-    l->credit_us -= l->cost_us;
+    l->credit_us -= rate->cost_us;
     return true;
+}
+
+static uint64_t network_tag(const struct net *n, const struct net_addr *a)
+{
+    struct net_addr network = addr_source_prefix(a);
+
+    if (network.family == NET_IP4)
+        network.bytes[3] = 0;
+    uint64_t tag = siphash(&n->icmp->key, span_of(network.bytes, addr_len(a)));
+    return tag != 0 ? tag : 1;
+}
+
+/* A network that was pushed out by others comes back with a fresh burst: the worker's limit holds all the
+ * same. */
+static struct source *source_of(struct net *n, const struct net_addr *a)
+{
+    uint64_t tag = network_tag(n, a);
+    struct source *set = n->icmp->source[tag % SOURCE_SETS], *oldest = set;
+
+    for (size_t i = 0; i < SOURCE_WAYS; i++) {
+        if (set[i].tag == tag) {
+            set[i].heard_us = n->now_us;
+            return &set[i];
+        }
+        if (oldest->tag != 0 && (set[i].tag == 0 || set[i].heard_us < oldest->heard_us))
+            oldest = &set[i];
+    }
+    *oldest = (struct source){.tag = tag, .heard_us = n->now_us};
+    limit_init(n, &oldest->echo, &echo_source_rate);
+    limit_init(n, &oldest->error, &error_source_rate);
+    return oldest;
+}
+
+static bool may_echo(struct net *n, const struct net_addr *to)
+{
+    enum reason why = REASON_ICMP_ECHO_LIMITED;
+
+    if (!limit_take(n, &source_of(n, to)->echo, &echo_source_rate))
+        why = REASON_ICMP_ECHO_SOURCE_LIMITED;
+    else if (limit_take(n, &n->icmp->echo, &echo_rate))
+        return true;
+    count(n->counters, why);
+    return false;
+}
+
+static bool may_send_error(struct net *n, const struct net_addr *to)
+{
+    enum reason why = REASON_ICMP_ERROR_LIMITED;
+
+    if (!limit_take(n, &source_of(n, to)->error, &error_source_rate))
+        why = REASON_ICMP_ERROR_SOURCE_LIMITED;
+    else if (limit_take(n, &n->icmp->error, &error_rate))
+        return true;
+    count(n->counters, why);
+    return false;
 }
 
 /* ---- echo (RFC 792, RFC 4443 4.2) ---- */
@@ -86,10 +163,8 @@ static void echo_input(struct net *n, const struct ip_packet *p)
         count(n->counters, REASON_ICMP_ECHO_TOO_LONG);
         return;
     }
-    if (!limit_take(n, &n->icmp->echo)) {
-        count(n->counters, REASON_ICMP_ECHO_LIMITED);
+    if (!may_echo(n, &p->src))
         return;
-    }
     if (!p->to_unicast && !route_source(n, &p->src, &src))
         return;
     uint8_t *at =
@@ -287,10 +362,8 @@ void icmp_complain(struct net *n, const struct ip_packet *p, enum icmp_complaint
 
     if (!may_complain(p, what) || (!p->to_unicast && !route_source(n, &p->src, &src)))
         return;
-    if (!limit_take(n, &n->icmp->error)) {
-        count(n->counters, REASON_ICMP_ERROR_LIMITED);
+    if (!may_send_error(n, &p->src))
         return;
-    }
     if (quote_len > quote_max)
         quote_len = quote_max;
     uint8_t *at = reply_begin_ip(n, &src, &p->src, ip6 ? IP_PROTO_ICMP6 : IP_PROTO_ICMP,

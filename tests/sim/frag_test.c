@@ -806,7 +806,7 @@ static struct net_addr source(int family, uint32_t i)
 {
     struct net_addr a = stranger(family);
 
-    store_be32(family == 6 ? a.bytes + 4 : a.bytes, UINT32_C(0x08000000) + i * 8 + 1);
+    store_be32(family == 6 ? a.bytes + 4 : a.bytes, UINT32_C(0x08000000) + i * 256 + 1);
     return a;
 }
 

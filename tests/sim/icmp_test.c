@@ -142,15 +142,47 @@ static void echo_reply_is_not_answered(int family)
 }
 BOTH_FAMILIES(echo_reply_is_not_answered)
 
-static unsigned flood(struct rig *r, int family, unsigned requests)
+static unsigned flood_from(struct rig *r, const struct net_addr *from, unsigned requests)
 {
-    struct net_addr from = peer(family), us = our(family);
-    struct packet q = echo_request(&from, &us, 8), reply;
+    struct net_addr us = our(from->family);
+    struct packet q = echo_request(from, &us, 8), reply;
     unsigned answered = 0;
 
     for (unsigned i = 0; i < requests; i++)
         answered += echoes(r, &q, &reply);
     return answered;
+}
+
+static unsigned flood(struct rig *r, int family, unsigned requests)
+{
+    struct net_addr from = peer(family);
+
+    return flood_from(r, &from, requests);
+}
+
+/* A host in network i, an IPv4 /24 or an IPv6 /64, behind the gateway. */
+static struct net_addr network(int family, uint32_t i, uint8_t host)
+{
+    struct net_addr a = stranger(family);
+
+    store_be32(family == 6 ? a.bytes + 4 : a.bytes,
+               UINT32_C(0x08000000) + i * 256 + (family == 6 ? 0 : host));
+    if (family == 6)
+        a.bytes[15] = host;
+    return a;
+}
+
+/* The way to the gateway is known. */
+static struct rig *rig_with_gateway(int family)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr from = network(family, 9999, 1), us = our(family), hop = gateway(family);
+    struct packet q = echo_request(&from, &us, 8);
+
+    rig_send(r, &q);
+    answer_question(r, &hop, PEER_MAC);
+    rig_discard(r);
+    return r;
 }
 
 static void flood_of_echo_requests_is_limited(int family)
@@ -159,11 +191,72 @@ static void flood_of_echo_requests_is_limited(int family)
     struct net_addr from = peer(family);
 
     teach(r, &from, PEER_MAC);
-    assert_in_range(flood(r, family, 1000), 100, 200);
-    assert_true(rig_count(r, REASON_ICMP_ECHO_LIMITED) >= 800);
+    assert_in_range(flood(r, family, 1000), 49, 100);
+    assert_true(rig_count(r, REASON_ICMP_ECHO_SOURCE_LIMITED) >= 900);
     rig_free(r);
 }
 BOTH_FAMILIES(flood_of_echo_requests_is_limited)
+
+static void l6_flood_from_many_networks_is_limited_too(int family)
+{
+    struct rig *r = rig_with_gateway(family);
+    unsigned answered = 0;
+
+    for (uint32_t i = 0; i < 2000; i++) {
+        struct net_addr from = network(family, i, 1);
+        answered += flood_from(r, &from, 1);
+    }
+    assert_in_range(answered, 99, 200);
+    assert_int_equal(rig_count(r, REASON_ICMP_ECHO_LIMITED), 2000 - answered);
+    rig_free(r);
+}
+BOTH_FAMILIES(l6_flood_from_many_networks_is_limited_too)
+
+/* At two hundred a second it is nowhere near what the worker answers. */
+static void l6_flood_from_one_network_leaves_the_others_theirs(int family)
+{
+    struct rig *r = rig_with_gateway(family);
+    struct net_addr loud = network(family, 1, 1), quiet = network(family, 2, 1);
+
+    for (int i = 0; i < 20; i++) {
+        flood_from(r, &loud, 100);
+        rig_wait(r, 50000);
+        assert_int_equal(flood_from(r, &quiet, 1), 1);
+    }
+    rig_free(r);
+}
+BOTH_FAMILIES(l6_flood_from_one_network_leaves_the_others_theirs)
+
+static void l6_hosts_of_one_network_share_its_limit(int family)
+{
+    struct rig *r = rig_with_gateway(family);
+    unsigned answered = 0;
+
+    for (uint8_t host = 1; host < 201; host++) {
+        struct net_addr from = network(family, 1, host);
+        answered += flood_from(r, &from, 1);
+    }
+    assert_in_range(answered, 50, 100);
+    rig_free(r);
+}
+BOTH_FAMILIES(l6_hosts_of_one_network_share_its_limit)
+
+static void l6_bursts_of_networks_differ(int family)
+{
+    struct rig *r = rig_with_gateway(family);
+    unsigned same = 0, first = 0;
+
+    for (uint32_t i = 0; i < 8; i++) {
+        struct net_addr from = network(family, i, 1);
+        unsigned answered = flood_from(r, &from, 150);
+        first = i == 0 ? answered : first;
+        same += answered == first;
+        rig_wait(r, 1000000);
+    }
+    assert_true(same < 4);
+    rig_free(r);
+}
+BOTH_FAMILIES(l6_bursts_of_networks_differ)
 
 static void limit_recovers_with_time(int family)
 {
@@ -431,11 +524,45 @@ static void complaints_are_limited(int family)
     teach(r, &from, PEER_MAC);
     for (int i = 0; i < 500; i++)
         rig_send(r, &p);
-    assert_in_range(rig_discard(r), 25, 50);
-    assert_true(rig_count(r, REASON_ICMP_ERROR_LIMITED) >= 450);
+    assert_in_range(rig_discard(r), 10, 20);
+    assert_true(rig_count(r, REASON_ICMP_ERROR_SOURCE_LIMITED) >= 480);
     rig_free(r);
 }
 BOTH_FAMILIES(complaints_are_limited)
+
+static void l6_complaints_to_many_networks_are_limited_too(int family)
+{
+    struct rig *r = rig_with_gateway(family);
+    struct net_addr us = our(family);
+    unsigned sent;
+
+    for (uint32_t i = 0; i < 500; i++) {
+        struct net_addr from = network(family, i, 1);
+        struct packet p = ip_packet_to(&from, &us, 17, DATAGRAM, sizeof DATAGRAM);
+        rig_send(r, &p);
+    }
+    sent = rig_discard(r);
+    assert_in_range(sent, 25, 50);
+    assert_int_equal(rig_count(r, REASON_ICMP_ERROR_LIMITED), 500 - sent);
+    rig_free(r);
+}
+BOTH_FAMILIES(l6_complaints_to_many_networks_are_limited_too)
+
+static void l6_complaints_to_one_network_leave_the_others_theirs(int family)
+{
+    struct rig *r = rig_with_gateway(family);
+    struct net_addr us = our(family), loud = network(family, 1, 1), quiet = network(family, 2, 1);
+    struct packet p = ip_packet_to(&loud, &us, 17, DATAGRAM, sizeof DATAGRAM);
+    struct packet q = ip_packet_to(&quiet, &us, 17, DATAGRAM, sizeof DATAGRAM);
+
+    for (int i = 0; i < 500; i++)
+        rig_send(r, &p);
+    rig_discard(r);
+    rig_send(r, &q);
+    assert_int_equal(rig_discard(r), 1);
+    rig_free(r);
+}
+BOTH_FAMILIES(l6_complaints_to_one_network_leave_the_others_theirs)
 
 static void error_about_an_error_is_never_sent(void **state)
 {
@@ -490,6 +617,10 @@ int main(void)
         BOTH_TESTS(unknown_type_is_refused),
         BOTH_TESTS(echo_reply_is_not_answered),
         BOTH_TESTS(flood_of_echo_requests_is_limited),
+        BOTH_TESTS(l6_flood_from_many_networks_is_limited_too),
+        BOTH_TESTS(l6_flood_from_one_network_leaves_the_others_theirs),
+        BOTH_TESTS(l6_hosts_of_one_network_share_its_limit),
+        BOTH_TESTS(l6_bursts_of_networks_differ),
         BOTH_TESTS(limit_recovers_with_time),
         BOTH_TESTS(burst_after_the_limit_is_not_a_constant),
         cmocka_unit_test(echo_request_to_a_broadcast_is_not_answered),
@@ -507,6 +638,8 @@ int main(void)
         BOTH_TESTS(unknown_protocol_is_complained_about),
         BOTH_TESTS(complaint_about_a_long_packet_quotes_what_fits),
         BOTH_TESTS(complaints_are_limited),
+        BOTH_TESTS(l6_complaints_to_many_networks_are_limited_too),
+        BOTH_TESTS(l6_complaints_to_one_network_leave_the_others_theirs),
         cmocka_unit_test(error_about_an_error_is_never_sent),
         cmocka_unit_test(echo_request_behind_an_unknown_option_is_complained_about),
         cmocka_unit_test(datagram_to_a_group_is_not_complained_about),
