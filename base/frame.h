@@ -27,6 +27,7 @@ struct frame {
     uint16_t cap;    /* bytes of room at data */
     uint16_t flags;  /* enum frame_flag */
     uint16_t queue;  /* the queue it came in on; replies go out on the same one */
+    uint16_t l2_len; /* bytes of Ethernet header and tag, for checksum offload */
     uint16_t l3_len; /* bytes of IP header, for checksum offload */
     uint16_t l4_len; /* bytes of TCP header, for checksum offload */
     void *owner;

@@ -16,7 +16,7 @@
     X(ETH_UNKNOWN_TYPE, "eth_unknown_type", "EtherType is none of ARP, IPv4, IPv6")                          \
     X(ETH_OVERSIZE, "eth_oversize", "frame longer than the MTU and its Ethernet header")                     \
     X(ETH_BAD_SOURCE, "eth_bad_source", "source MAC is a group, zero or our own")                            \
-    X(ETH_VLAN, "eth_vlan", "tagged frame; VLANs are not supported")                                         \
+    X(ETH_VLAN, "eth_vlan", "frame of another VLAN, or without the tag that ours has")                       \
     X(ARP_TRUNCATED, "arp_truncated", "shorter than an ARP packet for Ethernet and IPv4")                    \
     X(ARP_BAD_FORMAT, "arp_bad_format",                                                                      \
       "hardware, protocol, lengths or operation other than Ethernet, IPv4, 6, 4, request or reply")          \

@@ -124,6 +124,7 @@ static const char *fill_net(const struct config *c, const struct nic_info *info,
     net_config_defaults(out);
     memcpy(out->mac, info->mac, sizeof out->mac);
     out->mtu = info->mtu;
+    out->vlan_id = c->nic.vlan;
     out->tx_ip4_csum = info->tx_ip4_csum;
     out->tx_tcp_csum = info->tx_tcp_csum;
     out->conns_max = c->net.connections_max;

@@ -219,6 +219,7 @@ static const struct setting settings_of_nic[] = {
      .wrong = wrong_device},
     {.name = "mac", .kind = KIND_TEXT, .offset = OFFSET(nic.mac), .cap = SIZE(nic.mac), .wrong = wrong_mac},
     {.name = "mtu", .kind = KIND_U16, .offset = OFFSET(nic.mtu), .min = 1280, .max = 9000},
+    {.name = "vlan", .kind = KIND_U16, .offset = OFFSET(nic.vlan), .min = 0, .max = 4094},
     {.name = "queues", .kind = KIND_U16, .offset = OFFSET(nic.queues), .min = 1, .max = WORKERS_MAX},
     {.name = "hugepages", .kind = KIND_BOOL, .offset = OFFSET(nic.hugepages)},
     {.name = "memory", .kind = KIND_SIZE_MIB, .offset = OFFSET(nic.memory_mb), .min = 64, .max = 65536},

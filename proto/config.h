@@ -32,6 +32,7 @@ struct config {
                                          "virtio-user:/path", "af_packet:eth1", "pci:0000:01:00.0" */
         char mac[18];                 /* empty = the device's */
         uint16_t mtu;
+        uint16_t vlan; /* 0: untagged */
         uint16_t queues;
         bool hugepages;
         uint32_t memory_mb;

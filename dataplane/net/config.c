@@ -5,6 +5,7 @@
 
 #define MTU_MIN            1280 /* RFC 8200 5 */
 #define MTU_MAX            9000
+#define VLAN_MAX           4094 /* 4095 is reserved (IEEE 802.1Q) */
 #define BUFFER_MIN         4096
 #define BUFFER_MAX         (1024 * 1024)
 #define CONNS_MAX          (4 * 1024 * 1024)
@@ -147,6 +148,8 @@ static const char *sizes_error(const struct net_config *c)
 {
     if (c->mtu < MTU_MIN || c->mtu > MTU_MAX)
         return "mtu is not between 1280 and 9000";
+    if (c->vlan_id > VLAN_MAX)
+        return "vlan_id is more than 4094";
     if (c->conns_max == 0 || c->conns_max > CONNS_MAX)
         return "conns_max is out of range";
     if (!buffer_is_sound(c->recv_buffer) || !buffer_is_sound(c->send_buffer))

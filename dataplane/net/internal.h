@@ -9,6 +9,7 @@
 #include "dataplane/net/net.h"
 
 #define ETH_HEADER_LEN 14
+#define ETH_TAG_LEN    4  /* IEEE 802.1Q */
 #define IP4_HEADER_LEN 20 /* what we send; received options are skipped */
 #define IP6_HEADER_LEN 40
 
@@ -112,7 +113,7 @@ enum ip_hop {
 enum ip_hop MUST_USE ip_next_hop(struct net *n, const struct net_addr *src, const struct net_addr *dst,
                                  uint8_t mac[6]);
 
-/* Writes the Ethernet and the IP header for l4_len bytes of proto into f, sets f->len, l3_len and flags (any
+/* Writes the Ethernet and the IP header for l4_len bytes of proto into f, sets f->len, l2_len, l3_len and flags (any
  * earlier value is overwritten); returns where the l4_len bytes go.  The caller made sure that they fit the
  * MTU.  DF is set and ID is 0 (RFC 6864 4.1), hop limit 64. */
 uint8_t *ip_frame_begin(struct net *n, struct frame *f, const struct net_addr *src,

@@ -74,6 +74,7 @@ uint8_t *ip_frame_begin(struct net *n, struct frame *f, const struct net_addr *s
 {
     bool ip6 = dst->family == NET_IP6;
 
+    f->l2_len = ETH_HEADER_LEN;
     f->l3_len = ip6 ? IP6_HEADER_LEN : IP4_HEADER_LEN;
     f->l4_len = 0;
     f->len = (uint16_t)(ETH_HEADER_LEN + f->l3_len + l4_len);

@@ -90,6 +90,11 @@ bool replies_have_output(const struct net *n);
 
 void eth_input(struct net *n, const struct frame *f);
 void eth_header_write(const struct net *n, uint8_t *at, const uint8_t dst[6], uint16_t type);
+/* All of the link and IP half, and TCP, write untagged frames.  Where config.vlan_id asks for a tag, begin makes
+ * room for it in front of empty frames, and end puts it into the first `filled` of them; both do nothing
+ * otherwise. */
+void eth_tag_begin(const struct net *n, struct frame *frames, uint16_t count);
+void eth_tag_end(const struct net *n, struct frame *frames, uint16_t count, uint16_t filled);
 
 /* ---- arp.c (RFC 826, 5227) ---- */
 

@@ -87,10 +87,13 @@ void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64
 uint16_t net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap)
 {
     n->now_us = now_us;
+    eth_tag_begin(n, frames, cap);
     uint16_t done = replies_output(n, frames, cap);
     done = (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
     /* Once more: TCP may just have asked for a next hop. */
-    return (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
+    done = (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
+    eth_tag_end(n, frames, cap, done);
+    return done;
 }
 
 bool net_has_output(const struct net *n)

@@ -50,7 +50,8 @@ struct net_route {
 
 struct net_config {
     uint8_t mac[6];
-    uint16_t mtu; /* IP packet; 1280..9000 */
+    uint16_t mtu;     /* IP packet; 1280..9000 */
+    uint16_t vlan_id; /* frames carry this IEEE 802.1Q tag both ways; 0: none */
     uint16_t addr_count;
     struct net_prefix addrs[NET_SERVICE_ADDRS_MAX]; /* ours, each with its on-link prefix */
     uint16_t route_count;
@@ -96,7 +97,7 @@ void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64
 void net_timers(struct net *n, uint64_t now_us, uint32_t budget);
 uint64_t net_next_timer(const struct net *n);
 
-/* Fills up to cap frames (each already allocated by the caller, room for mtu + 14 bytes) with what is to be
+/* Fills up to cap frames (each already allocated by the caller, room for mtu + 18 bytes) with what is to be
  * sent, in order; returns how many.  What did not fit is sent by a later call: ask net_has_output. */
 uint16_t MUST_USE net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap);
 bool net_has_output(const struct net *n);

@@ -228,6 +228,7 @@ uint16_t replies_output(struct net *n, struct frame *frames, uint16_t cap)
         memcpy(f->data, s->bytes, s->len);
         f->len = s->len;
         f->flags = 0;
+        f->l2_len = ETH_HEADER_LEN;
         f->l3_len = f->l4_len = 0;
         queue_put(&r->unused, slot);
     }

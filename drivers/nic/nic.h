@@ -59,7 +59,7 @@ static inline uint16_t MUST_USE nic_tx(struct nic *n, uint16_t queue, struct fra
     return n->ops->tx(n, queue, frames, count);
 }
 
-/* An empty frame with at least mtu + 14 bytes of room.  false when the pool is empty: try again next turn. */
+/* An empty frame with at least mtu + 18 bytes of room: Ethernet header and one tag.  false when the pool is empty: try again next turn. */
 static inline bool MUST_USE nic_frame_alloc(struct nic *n, uint16_t queue, struct frame *out)
 {
     return n->ops->alloc(n, queue, out);

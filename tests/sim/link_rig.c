@@ -89,6 +89,7 @@ struct rig *rig_new(rig_configure configure)
     CHECK(r->arena != NULL);
     r->net = net_new(&c, r->arena, &r->counters, sim_now(r->sim));
     arena_seal(r->arena);
+    r->send_tci = c.vlan_id != 0 ? c.vlan_id : -1;
     return r;
 }
 
@@ -154,11 +155,30 @@ void rig_send(struct rig *r, const struct packet *p)
     struct frame f;
 
     assert_true(nic_frame_alloc(nic, 0, &f));
-    CHECK(p->len <= f.cap);
-    memcpy(f.data, p->bytes, p->len);
-    f.len = p->len;
+    CHECK(p->len + 4 <= f.cap);
+    if (r->send_tci >= 0) {
+        memcpy(f.data, p->bytes, 12);
+        store_be16(f.data + 12, 0x8100);
+        store_be16(f.data + 14, (uint16_t)r->send_tci);
+        memcpy(f.data + 16, p->bytes + 12, p->len - 12u);
+        f.len = (uint16_t)(p->len + 4);
+    } else {
+        memcpy(f.data, p->bytes, p->len);
+        f.len = p->len;
+    }
     assert_int_equal(nic_tx(nic, 0, &f, 1), 1);
     rig_run(r);
+}
+
+static void take_tag_off(const struct rig *r, struct packet *p)
+{
+    if (r->net->config.vlan_id == 0)
+        return;
+    assert_in_range(p->len, 18, 18 + r->net->config.mtu);
+    assert_int_equal(load_be16(p->bytes + 12), 0x8100);
+    assert_int_equal(load_be16(p->bytes + 14), r->net->config.vlan_id);
+    memmove(p->bytes + 12, p->bytes + 16, p->len - 16u);
+    p->len = (uint16_t)(p->len - 4);
 }
 
 bool rig_take(struct rig *r, struct packet *out)
@@ -171,6 +191,7 @@ bool rig_take(struct rig *r, struct packet *out)
     out->len = f.len;
     memcpy(out->bytes, f.data, f.len);
     nic_frame_free(nic, &f);
+    take_tag_off(r, out);
     assert_true(is_sound(out));
     return true;
 }

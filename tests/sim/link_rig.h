@@ -15,6 +15,7 @@ struct rig {
     struct arena *arena;
     struct counters counters;
     struct net *net;
+    int send_tci; /* the 802.1Q tag of what the peer sends; -1: none.  At first what the net is configured for */
 };
 
 /* Bytes on the way to the net, or taken from it. */
@@ -37,7 +38,7 @@ void rig_send(struct rig *r, const struct packet *p);
 /* Lets time pass in steps of at most 50 ms, running the net's timers and output. */
 void rig_wait(struct rig *r, uint64_t us);
 void rig_run(struct rig *r);
-/* The next frame that the net sent; false: none. */
+/* The next frame that the net sent, its tag, which must be the configured one, taken off; false: none. */
 bool rig_take(struct rig *r, struct packet *out);
 /* Throws away what the net has sent so far; how many frames that was. */
 unsigned rig_discard(struct rig *r);

@@ -7,8 +7,6 @@
 #include <poll.h>
 #include <time.h>
 
-#define ETHERNET_LEN 14
-
 /* Where a device cannot wake us, the longest nap: adds this much to the first frame after a quiet spell. */
 #define NAP_US_MAX 100
 
@@ -93,7 +91,7 @@ static bool mbuf_from(struct rte_mbuf *m, const struct frame *f)
     m->ol_flags = queue_tx_flags(f->flags);
     if (m->ol_flags == 0)
         return false;
-    m->tx_offload = rte_mbuf_tx_offload(ETHERNET_LEN, f->l3_len, f->l4_len, 0, 0, 0, 0);
+    m->tx_offload = rte_mbuf_tx_offload(f->l2_len, f->l3_len, f->l4_len, 0, 0, 0, 0);
     return true;
 }
 

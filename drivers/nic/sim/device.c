@@ -3,14 +3,17 @@
 #include "base/check.h"
 
 #define ETH_HEADER_LEN 14
+#define TAG_LEN        4
 #define IP6_HEADER_LEN 40
 #define TYPE_IP4       0x0800
 #define TYPE_IP6       0x86dd
+#define TYPE_VLAN      0x8100
 #define PROTO_TCP      6
 
-/* Where the parts of a plain TCP/IP frame lie; l4_len 0: it is not one. */
+/* Where the parts of a plain TCP/IP frame, tagged or not, lie; l4_len 0: it is not one. */
 struct layout {
     bool ip4, ip6;
+    size_t l2_len;
     size_t l3_len, l4_len; /* from the IP lengths */
     size_t addrs_at, addrs_len;
 };
@@ -37,11 +40,11 @@ static uint16_t sum(struct span s, uint32_t start)
     return (uint16_t)total;
 }
 
-static struct layout layout4(struct span frame)
+static struct layout layout4(struct span frame, size_t l2_len)
 {
-    const uint8_t *ip = frame.ptr + ETH_HEADER_LEN;
-    size_t left = frame.len - ETH_HEADER_LEN;
-    struct layout l = {0};
+    const uint8_t *ip = frame.ptr + l2_len;
+    size_t left = frame.len - l2_len;
+    struct layout l = {.l2_len = l2_len};
 
     if (left < 20 || ip[0] >> 4 != 4 || (ip[0] & 15) < 5)
         return l;
@@ -50,24 +53,24 @@ static struct layout layout4(struct span frame)
         return l;
     l.ip4 = true;
     l.l3_len = header;
-    l.addrs_at = ETH_HEADER_LEN + 12;
+    l.addrs_at = l2_len + 12;
     l.addrs_len = 8;
     if (ip[9] == PROTO_TCP && (be16(ip + 6) & 0x3fff) == 0 && total - header >= 20)
         l.l4_len = total - header;
     return l;
 }
 
-static struct layout layout6(struct span frame)
+static struct layout layout6(struct span frame, size_t l2_len)
 {
-    const uint8_t *ip = frame.ptr + ETH_HEADER_LEN;
-    size_t left = frame.len - ETH_HEADER_LEN;
-    struct layout l = {0};
+    const uint8_t *ip = frame.ptr + l2_len;
+    size_t left = frame.len - l2_len;
+    struct layout l = {.l2_len = l2_len};
 
     if (left < IP6_HEADER_LEN || ip[0] >> 4 != 6 || be16(ip + 4) > left - IP6_HEADER_LEN)
         return l;
     l.ip6 = true;
     l.l3_len = IP6_HEADER_LEN;
-    l.addrs_at = ETH_HEADER_LEN + 8;
+    l.addrs_at = l2_len + 8;
     l.addrs_len = 32;
     if (ip[6] == PROTO_TCP && be16(ip + 4) >= 20)
         l.l4_len = be16(ip + 4);
@@ -78,10 +81,12 @@ static struct layout layout_of(struct span frame)
 {
     if (frame.len < ETH_HEADER_LEN)
         return (struct layout){0};
-    uint16_t type = be16(frame.ptr + 12);
+    bool tagged = be16(frame.ptr + 12) == TYPE_VLAN && frame.len >= ETH_HEADER_LEN + TAG_LEN;
+    size_t l2_len = tagged ? ETH_HEADER_LEN + TAG_LEN : ETH_HEADER_LEN;
+    uint16_t type = be16(frame.ptr + l2_len - 2);
     if (type == TYPE_IP4)
-        return layout4(frame);
-    return type == TYPE_IP6 ? layout6(frame) : (struct layout){0};
+        return layout4(frame, l2_len);
+    return type == TYPE_IP6 ? layout6(frame, l2_len) : (struct layout){0};
 }
 
 uint16_t sim_device_queue(struct span frame, uint16_t queue_count)
@@ -94,7 +99,7 @@ uint16_t sim_device_queue(struct span frame, uint16_t queue_count)
     for (size_t i = 0; i < l.addrs_len; i++)
         hash = (hash ^ frame.ptr[l.addrs_at + i]) * 16777619u;
     for (size_t i = 0; i < 4 && l.l4_len != 0; i++)
-        hash = (hash ^ frame.ptr[ETH_HEADER_LEN + l.l3_len + i]) * 16777619u;
+        hash = (hash ^ frame.ptr[l.l2_len + l.l3_len + i]) * 16777619u;
     return (uint16_t)((hash ^ hash >> 16) % queue_count);
 }
 
@@ -109,11 +114,11 @@ uint16_t sim_device_rx_flags(struct span frame)
     uint16_t flags = 0;
 
     if (l.ip4) {
-        struct span header = span_of(frame.ptr + ETH_HEADER_LEN, l.l3_len);
+        struct span header = span_of(frame.ptr + l.l2_len, l.l3_len);
         flags |= sum(header, 0) == 0xffff ? FRAME_RX_IP4_CSUM_GOOD : FRAME_RX_IP4_CSUM_BAD;
     }
     if (l.l4_len != 0) {
-        struct span l4 = span_of(frame.ptr + ETH_HEADER_LEN + l.l3_len, l.l4_len);
+        struct span l4 = span_of(frame.ptr + l.l2_len + l.l3_len, l.l4_len);
         bool good = sum(l4, pseudo_sum(frame, &l)) == 0xffff;
         flags |= good ? FRAME_RX_L4_CSUM_GOOD : FRAME_RX_L4_CSUM_BAD;
     }
@@ -123,9 +128,9 @@ uint16_t sim_device_rx_flags(struct span frame)
 uint16_t sim_device_tx(const struct frame *f, bool leave_tcp)
 {
     struct layout l = layout_of(span_of(f->data, f->len));
-    uint8_t *ip = f->data + ETH_HEADER_LEN;
+    uint8_t *ip = f->data + l.l2_len;
 
-    CHECK(f->l3_len == l.l3_len);
+    CHECK(f->l2_len == l.l2_len && f->l3_len == l.l3_len);
     if ((f->flags & FRAME_TX_IP4_CSUM) != 0) {
         CHECK(l.ip4 && be16(ip + 10) == 0);
         put_be16(ip + 10, (uint16_t)~sum(span_of(ip, l.l3_len), 0));

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define ETH_HEADER_LEN 14
+#define TAG_LEN        4
 #define START_US       1000000
 #define RX_QUEUE_CAP   1024
 #define PPM            1000000
@@ -106,7 +107,7 @@ static void buffer_give(struct sim *s, struct buffer *b)
 
 static uint16_t room(const struct sim *s)
 {
-    return (uint16_t)(s->config.mtu + ETH_HEADER_LEN);
+    return (uint16_t)(s->config.mtu + ETH_HEADER_LEN + TAG_LEN);
 }
 
 static void hand_to_user(struct port *p, struct buffer *b, struct frame *out)

@@ -238,6 +238,17 @@ static void mtu_out_of_range_is_refused(void **state)
     refused(&c, "mtu is not between 1280 and 9000");
 }
 
+static void l7_reserved_vlan_is_refused(void **state)
+{
+    struct net_config c = sound();
+
+    (void)state;
+    c.vlan_id = 4095;
+    refused(&c, "vlan_id is more than 4094");
+    c.vlan_id = 4094;
+    assert_null(net_config_error(&c));
+}
+
 static void buffer_that_is_no_power_of_two_is_refused(void **state)
 {
     struct net_config c = sound();
@@ -357,6 +368,7 @@ int main(void)
         cmocka_unit_test(missing_ports_are_refused),
         cmocka_unit_test(port_zero_and_double_ports_are_refused),
         cmocka_unit_test(mtu_out_of_range_is_refused),
+        cmocka_unit_test(l7_reserved_vlan_is_refused),
         cmocka_unit_test(buffer_that_is_no_power_of_two_is_refused),
         cmocka_unit_test(empty_pools_are_refused),
         cmocka_unit_test(l5_bounds_of_fragments_are_checked),

@@ -130,7 +130,7 @@ static void new_frame_has_room_for_the_largest_packet(void **state)
 
     (void)state;
     assert_true(nic_frame_alloc(loop, 0, &f));
-    assert_true(f.cap >= loop->info.mtu + 14);
+    assert_true(f.cap >= loop->info.mtu + 18);
     nic_frame_free(loop, &f);
 }
 

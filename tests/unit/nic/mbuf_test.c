@@ -120,15 +120,16 @@ static void frame_in_several_buffers_is_refused_and_counted(void **state)
 
 static void lengths_for_checksums_reach_the_device(void **state)
 {
-    struct frame f = new_frame(14 + 40 + 32);
+    struct frame f = new_frame(18 + 40 + 32);
     struct rte_mbuf *m = f.owner;
 
     (void)state;
     f.flags = FRAME_TX_TCP_CSUM | FRAME_IS_IP6;
+    f.l2_len = 18;
     f.l3_len = 40;
     f.l4_len = 32;
     assert_int_equal(nic_tx(loop, 0, &f, 1), 1);
-    assert_int_equal(m->l2_len, 14);
+    assert_int_equal(m->l2_len, 18);
     assert_int_equal(m->l3_len, 40);
     assert_int_equal(m->l4_len, 32);
     assert_int_equal(nic_rx(loop, 0, &f, 1), 1);

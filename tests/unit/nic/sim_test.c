@@ -295,6 +295,7 @@ static void tcp_frame(struct frame *f, uint16_t port, uint8_t payload)
     f->data[35] = (uint8_t)port;
     f->data[54] = payload;
     f->len = 55;
+    f->l2_len = 14;
     f->l3_len = 20;
     f->l4_len = 20;
 }
