@@ -43,10 +43,15 @@ def make_keys(number):
 
 
 def one_round(number):
+    """The kill comes after a seeded number of acknowledgements and a moment more: somewhere inside the next change."""
     d.start()
+    wanted = len(acknowledged) + choose.randint(0, 4)
     asking = threading.Thread(target=make_keys, args=[number])
     asking.start()
-    time.sleep(choose.uniform(0, 0.15))
+    give_up = time.monotonic() + 60
+    while len(acknowledged) < wanted and time.monotonic() < give_up:
+        time.sleep(0.0005)
+    time.sleep(choose.uniform(0, 0.02))
     d.kill()
     asking.join()
 

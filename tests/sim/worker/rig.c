@@ -20,6 +20,8 @@
 #define OUT_CAP       (256 * 1024)
 #define MAX_US        120000000ULL
 
+bool rig_in_worker;
+
 struct rig {
     struct rig_options options;
     struct sim *sim;
@@ -370,7 +372,9 @@ static bool client_transmit(struct rig *r, struct client *c)
 static bool rig_step(struct rig *r)
 {
     uint64_t now = sim_now(r->sim);
+    rig_in_worker = true;
     bool busy = worker_turn(r->worker, (struct worker_time){now, UNIX_EPOCH_US + now});
+    rig_in_worker = false;
 
     ctrl_poll(r);
     busy |= ctl_step(r->ctl, now);
@@ -441,8 +445,12 @@ bool rig_until(struct rig *r, bool (*done)(void *), void *arg)
 
 void rig_options_defaults(struct rig_options *o)
 {
-    *o = (struct rig_options){
-        .seed = 1, .conns_max = 256, .small_buffers = 64, .large_buffers = 4, .request_idle_ms = 30000};
+    *o = (struct rig_options){.seed = 1,
+                              .conns_max = 256,
+                              .small_buffers = 64,
+                              .large_buffers = 4,
+                              .keys_max = 64,
+                              .request_idle_ms = 30000};
 }
 
 static void net_addresses(struct net_config *n)
@@ -499,7 +507,8 @@ struct rig *rig_new(const struct rig_options *o)
 {
     struct rig *r = calloc(1, sizeof *r);
     struct sim_config sc;
-    struct keys_config kc = {.keys_max = 64, .versions_max = 256, .verify_rng_seeded_for_tests = true};
+    struct keys_config kc = {
+        .keys_max = o->keys_max, .versions_max = 4 * o->keys_max, .verify_rng_seeded_for_tests = true};
     static const uint8_t boot_id[16] = {1};
 
     assert_non_null(r);

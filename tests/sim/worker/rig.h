@@ -31,12 +31,14 @@
 
 struct rig_options {
     uint64_t seed;
-    uint32_t conns_max, small_buffers, large_buffers;
+    uint32_t conns_max, small_buffers, large_buffers, keys_max;
     uint32_t request_idle_ms;
     bool no_keys; /* nothing is pushed: the dataplane is not loaded */
 };
 
 struct rig;
+
+extern bool rig_in_worker; /* while worker_turn runs */
 
 struct client {
     struct rig *rig;
