@@ -147,6 +147,10 @@
     X(TCP_TIMEOUTS, "tcp_timeouts", "retransmission timeouts")                                               \
     X(TCP_RETRANSMITS, "tcp_retransmits", "segments sent again")                                             \
     X(TCP_FAST_RETRANSMITS, "tcp_fast_retransmits", "losses noticed by three duplicate ACKs")                \
+    X(TCP_SACK_RECOVERIES, "tcp_sack_recoveries", "losses noticed by selective acknowledgements")            \
+    X(TCP_DSACKS, "tcp_dsacks", "segments that the peer reported to have twice")                             \
+    X(TCP_BAD_SACK, "tcp_bad_sack", "SACK blocks skipped: not about what is in flight")                      \
+    X(TCP_NO_BOARD, "tcp_no_board", "flights sent without a scoreboard: every one is in use")                \
     X(TCP_PROBES, "tcp_probes", "window probes sent")                                                        \
     X(TCP_GIVEN_UP, "tcp_given_up", "connections given up: no answer for 100 s")                             \
     X(TCP_ORPHAN_TIMEOUT, "tcp_orphan_timeout", "closed connections whose peer did not finish in time")      \

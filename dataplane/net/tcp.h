@@ -3,6 +3,8 @@
  *   tcp_input.c       header, lookup, listeners, segments for nobody
  *   tcp_segment.c     one segment on a connection (RFC 9293 3.10.7)
  *   tcp_ack.c         what an acknowledgement means; NewReno (RFC 5681, 6582)
+ *   tcp_scoreboard.c  what is in flight, segment by segment; SACK blocks against it
+ *   tcp_recovery.c    loss recovery with SACK (RFC 6675, 6937)
  *   tcp_reassembly.c  received bytes into the ring, ranges, SACK blocks
  *   tcp_output.c      which segment to send next; building it
  *   tcp_timer.c       deadlines over the wheel; retransmission, probes
@@ -39,6 +41,7 @@
 #define TCP_DUPACKS          3
 #define TCP_RANGES_MAX       8 /* stretches out of order per connection: bounds work per segment (D14) */
 #define TCP_SACK_BLOCKS_MAX  4
+#define TCP_BURST_SEGMENTS   10 /* what the end of a recovery may let out at once */
 #define TCP_OUTPUT_QUANTUM   16 /* segments of one connection before the next one's turn */
 #define TCP_CHALLENGE_BURST  5  /* RFC 5961 10: per connection, refilled one per 200 ms and jitter */
 #define TCP_CHALLENGE_US     200000
@@ -89,6 +92,7 @@ enum conn_flag {
     CONN_PERSIST = 1 << 16,      /* the window is shut: TIMER_PERSIST instead of TIMER_REXMIT */
     CONN_PARTIAL_SEEN = 1 << 18, /* RFC 6582 4: only the first partial ACK restarts the timer */
     CONN_WSCALE = 1 << 19,       /* window scaling was agreed */
+    CONN_DSACK = 1 << 20,        /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
 };
 
 enum conn_timer {
@@ -108,6 +112,34 @@ struct tcp_link {
 struct tcp_range {
     uint32_t start, end; /* [start, end) */
     uint32_t stamp;      /* when it last grew: the newest is the first SACK block */
+};
+
+/* One segment in flight; it begins where the one before it ends. */
+struct tcp_sent {
+    uint64_t at_us; /* sent last */
+    uint32_t end;
+    uint32_t flags; /* enum sent_flag */
+};
+
+enum sent_flag {
+    SENT_SACKED = 1 << 0,   /* the peer has it */
+    SENT_LOST = 1 << 1,     /* it must be sent again, and has not been */
+    SENT_REPEATED = 1 << 2, /* it went out more than once */
+};
+
+/* The segments in flight of a connection with SACK, from snd_una to snd_nxt without a gap.  Taken from its slab
+ * with the first segment of a flight and given back when nothing is in flight; a flight that found none is
+ * repaired as if the peer had no SACK.  A full ring holds new data back: what a peer with tiny segments can
+ * make us keep and walk through is bounded (CVE-2019-11477). */
+struct tcp_board {
+    uint32_t head, count;   /* ring of records */
+    uint32_t sacked, lost;  /* bytes under each flag; no segment has both */
+    uint32_t prr_delivered; /* RFC 6937, while in recovery */
+    uint32_t prr_out;
+    uint32_t recover_flight;  /* RecoverFS */
+    bool lost_beyond;         /* a segment sent in this recovery was lost: another loss event (B34) */
+    bool rescue_due, rescued; /* RFC 6675 4: a hole was filled; once per recovery */
+    struct tcp_sent sent[];
 };
 
 /* Whom a connection is with; no padding, hashed and compared as bytes. */
@@ -167,11 +199,14 @@ struct net_conn {
     struct wheel_entry timer;
     struct tcp_link event_link, output_link, room_link;
     void *user;
+    struct tcp_board *board; /* NULL: nothing in flight, or no SACK */
+    uint32_t dsack_start, dsack_end;
     struct tcp_range ranges[TCP_RANGES_MAX]; /* out of order, sorted, neither touching nor overlapping */
 };
 
 _Static_assert(offsetof(struct net_conn, snd_una) == 64 && offsetof(struct net_conn, send_ring) == 128,
                "what every segment touches lies in two cache lines");
+_Static_assert(sizeof(struct net_conn) <= 512, "an idle connection is one record and nothing else");
 
 struct tcp_slot {
     uint32_t tag;  /* the tuple's keyed hash */
@@ -184,6 +219,8 @@ struct tcp {
     uint32_t slot_mask;
     struct siphash_key table_key, isn_key, ts_key;
     struct slab conns, recv_buffers, send_buffers;
+    struct slab boards;
+    uint32_t board_cap; /* records of a board; power of two */
     struct tcp_link events, outputs, hop_waiters, room_waiters;
     uint32_t event_round; /* what is raised while a round is handed out belongs to the next one */
     bool in_round;
@@ -202,6 +239,8 @@ struct tcp_options {
     uint8_t wscale;
     uint16_t mss;
     uint32_t tsval, tsecr;
+    uint8_t sack_count;
+    struct tcp_range sack[TCP_SACK_BLOCKS_MAX]; /* as claimed: nothing is checked yet */
 };
 
 struct tcp_segment {
@@ -320,9 +359,10 @@ static inline uint32_t conn_segment_max(const struct net_conn *c)
 bool MUST_USE options_parse(struct span bytes, struct tcp_options *out);
 /* Both write whole words at p (room for TCP_OPTIONS_MAX) and return their number of bytes. */
 uint32_t options_write_syn_ack(const struct net_conn *c, uint16_t mss, uint8_t *p);
-uint32_t options_write(const struct net_conn *c, uint8_t *p);
+/* At most room bytes: SACK blocks that do not fit beside a repeated segment stay away. */
+uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room);
 /* What options_write will need now. */
-uint32_t options_len(const struct net_conn *c);
+uint32_t options_len(const struct net_conn *c, uint32_t room);
 uint32_t conn_ts_now(const struct net_conn *c);
 
 /* --- tcp_reassembly.c --- */
@@ -331,6 +371,8 @@ uint32_t conn_ts_now(const struct net_conn *c);
 bool MUST_USE recv_store(struct net_conn *c, uint32_t seq, struct span data);
 /* The ranges as SACK blocks, the newest first; returns how many of at most cap. */
 uint32_t recv_sack_blocks(const struct net_conn *c, struct tcp_range *out, uint32_t cap);
+/* [start, end) came although it was here already: the next ACK reports it (RFC 2883). */
+void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end);
 /* Gives the receive buffer back when nothing is stored in it. */
 void recv_buffer_trim(struct net_conn *c);
 
@@ -370,6 +412,43 @@ uint32_t cwnd_initial(const struct net_conn *c);
 /* ssthresh for a loss that happened now (RFC 5681 equation 4). */
 uint32_t ssthresh_after_loss(const struct net_conn *c);
 void rtt_sample(struct net_conn *c, uint64_t rtt_us);
+/* Lets cwnd grow for acked bytes. */
+void cwnd_grow(struct net_conn *c, uint32_t acked);
+
+/* --- tcp_scoreboard.c --- */
+size_t board_size(const struct net_config *config, uint32_t *cap);
+/* A segment up to end leaves for the first time; it begins at snd_nxt.  Takes a board when the flight begins
+ * with it.  Cost: constant. */
+void board_append(struct net_conn *c, uint32_t end);
+bool board_is_full(const struct net_conn *c);
+/* Forgets what is in flight: snd_nxt falls back to snd_una, all goes again from there. */
+void board_drop(struct net_conn *c);
+/* The peer has everything before ack; ack is above snd_una, which still is the old one.  Returns how many bytes
+ * it has not had before. */
+uint32_t board_ack(struct net_conn *c, uint32_t ack);
+/* The same for [start, end), which lies between snd_una and snd_max.  Only whole segments count. */
+uint32_t board_sack(struct net_conn *c, uint32_t start, uint32_t end);
+/* RFC 6675 IsLost for every segment never repeated; returns the bytes newly marked. */
+uint32_t board_mark_lost(struct net_conn *c);
+/* After a timeout: everything that the peer does not have. */
+void board_mark_all_lost(struct net_conn *c);
+/* The first segment marked lost: true, and where it begins and ends. */
+bool board_first_lost(const struct net_conn *c, uint32_t *start, uint32_t *end);
+/* The last segment that the peer does not have, likewise; false when it was repeated already. */
+bool board_last_missing(const struct net_conn *c, uint32_t *start, uint32_t *end);
+/* The segment that begins at start leaves again. */
+void board_repeat(struct net_conn *c, uint32_t start);
+/* RFC 6675 pipe: bytes that are believed to be on their way. */
+uint32_t conn_pipe(const struct net_conn *c);
+
+/* --- tcp_recovery.c --- */
+/* The cumulative and selective part of an acknowledgement, on a connection with a board; snd_una is still the
+ * old one.  Returns the bytes newly delivered. */
+uint32_t recovery_take(struct net_conn *c, const struct tcp_segment *s);
+/* What follows for recovery and cwnd, when snd_una has moved by acked (0 or more). */
+void recovery_follow(struct net_conn *c, uint32_t acked, uint32_t delivered);
+/* How many bytes a repetition may have now. */
+uint32_t recovery_room(const struct net_conn *c);
 
 /* --- tcp_output.c --- */
 void conn_output_want(struct net_conn *c);

@@ -57,7 +57,7 @@ static void rtt_measure(struct net_conn *c, const struct tcp_segment *s)
 }
 
 /* Only ACKs of a flight that cwnd held back make it grow (B17, RFC 7661). */
-static void cwnd_grow(struct net_conn *c, uint32_t acked)
+void cwnd_grow(struct net_conn *c, uint32_t acked)
 {
     uint32_t mss = conn_segment_max(c);
 
@@ -112,7 +112,7 @@ static void congestion_acked(struct net_conn *c, uint32_t acked)
 static void timers_acked(struct net_conn *c)
 {
     const struct net_config *config = &c->tcp->net->config;
-    bool partial = conn_has(c, CONN_RECOVERY);
+    bool partial = conn_has(c, CONN_RECOVERY) && c->board == NULL;
 
     if (c->snd_una == c->snd_max)
         conn_timer_stop(c, TIMER_REXMIT);
@@ -141,13 +141,18 @@ static void send_ring_acked(struct net_conn *c)
 static void ack_new(struct net_conn *c, const struct tcp_segment *s)
 {
     uint32_t acked = s->ack - c->snd_una;
+    bool selective = c->board != NULL;
+    uint32_t delivered = selective ? recovery_take(c, s) : 0;
 
     rtt_measure(c, s);
     c->snd_una = s->ack;
     c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
     c->retries = 0;
     c->progress_us = conn_now(c);
-    congestion_acked(c, acked);
+    if (selective)
+        recovery_follow(c, acked, delivered);
+    else
+        congestion_acked(c, acked);
     timers_acked(c);
     send_ring_acked(c);
     conn_output_want(c);
@@ -222,7 +227,9 @@ void ack_input(struct net_conn *c, const struct tcp_segment *s)
     }
     if (seq_lt(c->snd_una, s->ack))
         ack_new(c, s);
-    else if (ack_is_duplicate(c, s, wnd))
+    else if (c->board != NULL && s->ack == c->snd_una && s->options.sack_count != 0)
+        recovery_follow(c, 0, recovery_take(c, s));
+    else if (c->board == NULL && ack_is_duplicate(c, s, wnd))
         ack_duplicate(c);
     send_window_update(c, s, wnd);
 }

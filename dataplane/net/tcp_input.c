@@ -265,7 +265,7 @@ void tcp_icmp_error(struct net *n, const struct icmp_tcp_error *e)
     if (c->state == TCP_SYN_RCVD)
         return;
     /* All that is in flight was as large: it goes out again in smaller pieces. */
-    c->snd_nxt = c->snd_una;
+    board_drop(c);
     c->flags &= ~(uint32_t)CONN_TIMING;
     conn_output_want(c);
 }

@@ -12,6 +12,16 @@ enum option_kind {
     OPT_AO = 29,
 };
 
+static void sack_take(struct tcp_options *out, struct span value)
+{
+    if (value.len == 0 || value.len % 8 != 0)
+        return;
+    out->sack_count = 0;
+    for (size_t at = 0; at < value.len && out->sack_count < TCP_SACK_BLOCKS_MAX; at += 8)
+        out->sack[out->sack_count++] =
+            (struct tcp_range){.start = load_be32(value.ptr + at), .end = load_be32(value.ptr + at + 4)};
+}
+
 /* An option of a known kind with a length that is not its own is skipped like an unknown one. */
 static void option_take(struct tcp_options *out, uint8_t kind, struct span value)
 {
@@ -27,6 +37,8 @@ static void option_take(struct tcp_options *out, uint8_t kind, struct span value
         out->has_ts = true;
         out->tsval = load_be32(value.ptr);
         out->tsecr = load_be32(value.ptr + 4);
+    } else if (kind == OPT_SACK) {
+        sack_take(out, value);
     } else if (kind == OPT_MD5 || kind == OPT_AO) {
         out->refused = true;
     }
@@ -34,7 +46,7 @@ static void option_take(struct tcp_options *out, uint8_t kind, struct span value
 
 bool options_parse(struct span bytes, struct tcp_options *out)
 {
-    memset(out, 0, sizeof *out);
+    memset(out, 0, offsetof(struct tcp_options, sack));
     while (bytes.len != 0 && bytes.ptr[0] != OPT_END) {
         if (bytes.ptr[0] == OPT_NOP) {
             bytes = span_from(bytes, 1);
@@ -89,25 +101,29 @@ uint32_t options_write_syn_ack(const struct net_conn *c, uint16_t mss, uint8_t *
     return len;
 }
 
-static uint32_t sack_count(const struct net_conn *c)
+static uint32_t sack_count(const struct net_conn *c, uint32_t room)
 {
-    if (!conn_has(c, CONN_SACK))
+    uint32_t ts = conn_has(c, CONN_TS) ? TCP_TS_OPTION_LEN : 0;
+    uint32_t blocks = c->range_count + (conn_has(c, CONN_DSACK) ? 1u : 0u);
+
+    room = u32_min(room, TCP_OPTIONS_MAX);
+    if (!conn_has(c, CONN_SACK) || room < ts + 4)
         return 0;
-    return u32_min(c->range_count, conn_has(c, CONN_TS) ? TCP_SACK_BLOCKS_MAX - 1 : TCP_SACK_BLOCKS_MAX);
+    return u32_min(blocks, (room - ts - 4) / 8);
 }
 
-uint32_t options_len(const struct net_conn *c)
+uint32_t options_len(const struct net_conn *c, uint32_t room)
 {
-    uint32_t blocks = sack_count(c);
+    uint32_t blocks = sack_count(c, room);
 
     return (conn_has(c, CONN_TS) ? TCP_TS_OPTION_LEN : 0) + (blocks != 0 ? 4 + 8 * blocks : 0);
 }
 
-uint32_t options_write(const struct net_conn *c, uint8_t *p)
+uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room)
 {
     struct tcp_range blocks[TCP_SACK_BLOCKS_MAX];
     uint32_t len = 0;
-    uint32_t count = sack_count(c);
+    uint32_t count = sack_count(c, room);
 
     if (conn_has(c, CONN_TS)) {
         p[len++] = OPT_NOP;

@@ -77,7 +77,7 @@ static uint8_t *frame_begin(const struct net_conn *c, struct frame *f, const uin
 /* Every segment acknowledges: nothing is owed any more. */
 static void ack_left(struct net_conn *c)
 {
-    c->flags &= ~(uint32_t)CONN_ACK_NOW;
+    c->flags &= ~(uint32_t)(CONN_ACK_NOW | CONN_DSACK);
     c->rcv_since_ack = 0;
     c->last_ack = c->rcv_nxt;
     conn_timer_stop(c, TIMER_DELACK);
@@ -86,12 +86,13 @@ static void ack_left(struct net_conn *c)
 static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t seq,
                           uint32_t len, uint8_t flags)
 {
-    uint32_t options = options_len(c);
+    uint32_t room = c->mss - len;
+    uint32_t options = options_len(c, room);
     uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + options + len);
 
     c->rcv_adv = conn_window_edge(c);
     header_write(c, h, seq, flags, options, conn_recv_window(c) >> c->rcv_wscale);
-    (void)options_write(c, h + TCP_HEADER_LEN);
+    (void)options_write(c, h + TCP_HEADER_LEN, room);
     ring_read(c, seq, h + TCP_HEADER_LEN + options, len);
     ip_frame_finish_tcp(c->tcp->net, f);
     ack_left(c);
@@ -122,6 +123,7 @@ static void syn_ack_write(struct net_conn *c, struct frame *f, const uint8_t mac
 struct plan {
     uint32_t seq, len;
     bool fin, probe;
+    bool again; /* a segment of the board */
 };
 
 static uint32_t data_pending(const struct net_conn *c)
@@ -136,7 +138,7 @@ static bool fin_pending(const struct net_conn *c)
 
 static uint32_t data_max(const struct net_conn *c)
 {
-    return (uint32_t)c->mss - options_len(c);
+    return (uint32_t)c->mss - options_len(c, c->mss);
 }
 
 static bool plan_resend(struct net_conn *c, struct plan *p)
@@ -151,6 +153,46 @@ static bool plan_resend(struct net_conn *c, struct plan *p)
     p->len = u32_min(data, data_max(c));
     p->fin = p->len == data && outstanding > data;
     return p->len != 0 || p->fin;
+}
+
+static void plan_again(const struct net_conn *c, uint32_t start, uint32_t end, struct plan *p)
+{
+    p->seq = start;
+    p->fin = seq_lt(c->snd_end, end);
+    p->len = end - start - p->fin;
+    p->again = true;
+}
+
+/* The oldest segment marked lost.  It was within the window when it first left; should the peer have drawn the
+ * window back since, only the first segment asks whether it still means that. */
+static bool plan_lost(const struct net_conn *c, struct plan *p)
+{
+    uint32_t start, end;
+
+    if (c->board == NULL || !board_first_lost(c, &start, &end))
+        return false;
+    if (start != c->snd_una && seq_lt(c->snd_una + c->snd_wnd, end))
+        return false;
+    if (recovery_room(c) < end - start)
+        return false;
+    plan_again(c, start, end, p);
+    return true;
+}
+
+/* RFC 6675 4, rule 4, once per recovery: a hole was filled, nothing else is left to send, and still the last
+ * segment is missing.  Nobody would report it otherwise. */
+static bool plan_rescue(const struct net_conn *c, struct plan *p)
+{
+    uint32_t start, end;
+
+    if (c->board == NULL || !conn_has(c, CONN_RECOVERY) || !c->board->rescue_due || c->board->rescued ||
+        c->board->lost != 0 || data_pending(c) != 0 || fin_pending(c))
+        return false;
+    if (!board_last_missing(c, &start, &end) || recovery_room(c) < end - start)
+        return false;
+    c->board->rescued = true;
+    plan_again(c, start, end, p);
+    return true;
 }
 
 /* RFC 9293 3.8.6.1: one byte from beyond the window, or the FIN when nothing else is left; whatever cwnd
@@ -179,10 +221,10 @@ static uint32_t window_room(const struct net_conn *c)
 /* RFC 3042: the first two duplicates let one new segment out each. */
 static uint32_t cwnd_room(const struct net_conn *c)
 {
-    uint32_t flight = c->snd_nxt - c->snd_una;
+    uint32_t flight = conn_pipe(c);
     uint32_t cwnd = c->cwnd;
 
-    if (!conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY) && c->dupacks < TCP_DUPACKS)
+    if (c->board == NULL && !conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY) && c->dupacks < TCP_DUPACKS)
         cwnd += c->dupacks * conn_segment_max(c);
     return cwnd > flight ? cwnd - flight : 0;
 }
@@ -195,6 +237,8 @@ static bool plan_new(struct net_conn *c, struct plan *p)
     uint32_t wnd = window_room(c);
     uint32_t len = u32_min(wanted, u32_min(wnd, cwnd_room(c)));
 
+    if (board_is_full(c))
+        return false;
     if (len < wanted && len < c->snd_wnd_max / 2 && !conn_has(c, CONN_FORCE))
         return false;
     c->flags &= ~(uint32_t)CONN_FORCE;
@@ -207,7 +251,7 @@ static bool plan_new(struct net_conn *c, struct plan *p)
 static bool plan_next(struct net_conn *c, struct plan *p)
 {
     *p = (struct plan){0};
-    return plan_resend(c, p) || plan_probe(c, p) || plan_new(c, p);
+    return plan_lost(c, p) || plan_resend(c, p) || plan_probe(c, p) || plan_new(c, p) || plan_rescue(c, p);
 }
 
 /* RFC 5681 4.1: after a pause longer than a timeout nobody knows the path any more. */
@@ -215,6 +259,16 @@ static void idle_restart(struct net_conn *c)
 {
     if (c->snd_una == c->snd_max && conn_now(c) - c->last_send_us > c->rto_us)
         c->cwnd = u32_min(c->cwnd, cwnd_initial(c));
+}
+
+static void plan_board(struct net_conn *c, const struct plan *p, uint32_t end)
+{
+    if (p->again)
+        board_repeat(c, p->seq);
+    else if (p->seq == c->snd_nxt)
+        board_append(c, end);
+    if (c->board != NULL && conn_has(c, CONN_RECOVERY))
+        c->board->prr_out += end - p->seq;
 }
 
 static void plan_account(struct net_conn *c, const struct plan *p)
@@ -239,6 +293,7 @@ static void plan_account(struct net_conn *c, const struct plan *p)
     c->last_send_us = conn_now(c);
     if (p->probe)
         return;
+    plan_board(c, p, end);
     c->snd_nxt = seq_max(c->snd_nxt, end);
     if (conn_has(c, CONN_PERSIST))
         conn_persist_stop(c);
@@ -262,7 +317,7 @@ static void output_settle(struct net_conn *c)
     bool waiting = data_pending(c) != 0 || fin_pending(c);
     uint32_t flight = c->snd_nxt - c->snd_una;
 
-    if (flight + conn_segment_max(c) > c->cwnd)
+    if (conn_pipe(c) + conn_segment_max(c) > c->cwnd)
         c->flags |= CONN_CWND_LIMITED;
     else
         c->flags &= ~(uint32_t)CONN_CWND_LIMITED;

@@ -105,6 +105,29 @@ void recv_buffer_trim(struct net_conn *c)
     c->recv_ring = NULL;
 }
 
+/* Only what lies within the last buffer can have come: an older number is made up. */
+void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end)
+{
+    if (!conn_has(c, CONN_SACK) || !seq_lt(start, end) || !seq_lt(c->irs, start) ||
+        (seq_lt(start, c->rcv_nxt) && c->rcv_nxt - start > c->tcp->net->config.recv_buffer))
+        return;
+    c->dsack_start = start;
+    c->dsack_end = end;
+    c->flags |= CONN_DSACK;
+}
+
+/* The first part of [seq, end) that a range already holds. */
+static void ranges_note_duplicate(struct net_conn *c, uint32_t seq, uint32_t end)
+{
+    for (uint32_t i = 0; i < c->range_count; i++) {
+        const struct tcp_range *r = &c->ranges[i];
+        if (seq_lt(seq, r->end) && seq_lt(r->start, end)) {
+            recv_duplicate_note(c, seq_max(seq, r->start), seq_min(end, r->end));
+            return;
+        }
+    }
+}
+
 static bool store_out_of_order(struct net_conn *c, uint32_t seq, struct span data)
 {
     uint32_t first;
@@ -125,6 +148,7 @@ bool recv_store(struct net_conn *c, uint32_t seq, struct span data)
     uint32_t limit = conn_has(c, CONN_FIN_SEEN) ? seq_min(c->rcv_adv, c->rcv_fin) : c->rcv_adv;
 
     if (seq_lt(seq, c->rcv_nxt)) {
+        recv_duplicate_note(c, seq, c->rcv_nxt);
         data = span_from(data, c->rcv_nxt - seq);
         seq = c->rcv_nxt;
     }
@@ -134,6 +158,7 @@ bool recv_store(struct net_conn *c, uint32_t seq, struct span data)
         return true;
     if (!recv_buffer_take(c))
         return false;
+    ranges_note_duplicate(c, seq, seq + (uint32_t)data.len);
     if (seq != c->rcv_nxt)
         return store_out_of_order(c, seq, data);
     ring_fill(c, seq, data);
@@ -145,9 +170,13 @@ bool recv_store(struct net_conn *c, uint32_t seq, struct span data)
 uint32_t recv_sack_blocks(const struct net_conn *c, struct tcp_range *out, uint32_t cap)
 {
     uint32_t taken = 0;
-    uint32_t count = u32_min(cap, c->range_count);
+    uint32_t first = 0;
+    uint32_t count;
 
-    for (uint32_t n = 0; n < count; n++) {
+    if (conn_has(c, CONN_DSACK) && cap != 0)
+        out[first++] = (struct tcp_range){.start = c->dsack_start, .end = c->dsack_end};
+    count = u32_min(cap, first + c->range_count);
+    for (uint32_t n = first; n < count; n++) {
         uint32_t newest = 0;
         uint32_t age_min = UINT32_MAX;
         for (uint32_t i = 0; i < c->range_count; i++) {

@@ -294,6 +294,8 @@ static bool segment_admit(struct net_conn *c, const struct tcp_segment *s)
         return false;
     }
     if (!sequence_acceptable(c, s)) {
+        if (seq_le(s->seq + (uint32_t)s->data.len, c->rcv_nxt))
+            recv_duplicate_note(c, s->seq, s->seq + (uint32_t)s->data.len);
         sequence_refused(c, s);
         return false;
     }

@@ -23,9 +23,12 @@ static size_t slab_size(size_t object, size_t count)
 
 size_t tcp_memory_needed(const struct net_config *c)
 {
+    uint32_t cap;
+    size_t board = board_size(c, &cap);
+
     return sizeof(struct tcp) + 128 + slots_for(c) * sizeof(struct tcp_slot) +
            slab_size(sizeof(struct net_conn), c->conns_max) + slab_size(c->recv_buffer, c->recv_buffers_max) +
-           slab_size(c->send_buffer, c->send_buffers_max);
+           slab_size(c->send_buffer, c->send_buffers_max) + slab_size(board, c->send_buffers_max);
 }
 
 /* The smallest scale with which the whole buffer can be announced. */
@@ -53,6 +56,7 @@ void tcp_init(struct net *n, struct arena *a)
     slab_init(&t->conns, a, sizeof(struct net_conn), config->conns_max, false);
     slab_init(&t->recv_buffers, a, config->recv_buffer, config->recv_buffers_max, false);
     slab_init(&t->send_buffers, a, config->send_buffer, config->send_buffers_max, false);
+    slab_init(&t->boards, a, board_size(config, &t->board_cap), config->send_buffers_max, false);
     link_init(&t->events);
     link_init(&t->outputs);
     link_init(&t->hop_waiters);
@@ -195,6 +199,7 @@ void conn_end(struct net_conn *c, enum net_cause cause)
     for (int i = 0; i < TIMER_COUNT; i++)
         if (i != TIMER_USER)
             conn_timer_stop(c, (enum conn_timer)i);
+    board_drop(c);
     conn_send_buffer_give(c);
     if (c->cause == NET_CAUSE_NONE)
         c->cause = (uint8_t)cause;

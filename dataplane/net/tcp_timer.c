@@ -94,16 +94,21 @@ static void retransmission_timeout(struct net_conn *c)
         return;
     }
     count(c->tcp->net->counters, REASON_TCP_TIMEOUTS);
-    if (!conn_has(c, CONN_RTO_RECOVERY)) {
+    if (!conn_has(c, CONN_RTO_RECOVERY))
         c->ssthresh = ssthresh_after_loss(c);
+    if (!conn_has(c, CONN_RTO_RECOVERY) || c->board != NULL)
         c->recover = c->snd_max;
-    }
     c->flags |= CONN_RTO_RECOVERY;
     c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_TIMING | CONN_RESEND_FIRST | CONN_CWND_LIMITED);
     c->cwnd = conn_segment_max(c);
     c->acked_in_ca = 0;
     c->dupacks = 0;
-    c->snd_nxt = c->snd_una;
+    if (c->board != NULL)
+        c->board->lost_beyond = false;
+    if (c->board != NULL && c->snd_wnd != 0)
+        board_mark_all_lost(c);
+    else
+        board_drop(c);
     rto_back_off(c);
     if (c->snd_wnd == 0) {
         /* The peer shut its window behind what was in flight: probe it, do not flood it. */

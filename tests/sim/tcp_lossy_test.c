@@ -4,6 +4,7 @@
  * SEEDS=n the first n. */
 #include "tests/apps/tcp_apps.h"
 #include "tests/sim/peer.h"
+#include "tests/sim/tcp_invariants.h"
 #include "tests/unit/test.h"
 
 #include <stdio.h>
@@ -361,6 +362,7 @@ static void world_turn(struct world *w)
     net_timers(w->net, w->now, 16);
     tcp_apps_turn(&w->apps, w->now);
     net_output_all(w);
+    tcp_invariants_check(w->net);
 }
 
 static bool world_over(const struct world *w)
@@ -408,6 +410,7 @@ static void check_outcome(struct world *w)
     assert_int_equal(g.conns, 0);
     assert_int_equal(g.recv_buffers_used, 0);
     assert_int_equal(g.send_buffers_used, 0);
+    tcp_invariants_check_end(w->net);
     for (int i = 0; i < w->peer_count; i++) {
         if (w->abort_at[i] != 0)
             continue;

@@ -1,0 +1,226 @@
+/* What is in flight, one record per segment, oldest first.  SACK blocks come from outside: a block counts only
+ * where it covers whole segments that were really sent (B1), so that no claim can unbalance the two byte
+ * counters from which pipe follows. */
+#include "dataplane/net/tcp.h"
+
+#include "base/check.h"
+
+#define BOARD_BYTES_PER_RECORD 512 /* of the send buffer: segments are larger, or the flight is bounded */
+#define BOARD_CAP_MIN          32
+
+size_t board_size(const struct net_config *config, uint32_t *cap)
+{
+    *cap = BOARD_CAP_MIN;
+    while (*cap < config->send_buffer / BOARD_BYTES_PER_RECORD)
+        *cap *= 2;
+    return sizeof(struct tcp_board) + *cap * sizeof(struct tcp_sent);
+}
+
+static struct tcp_sent *sent_at(const struct net_conn *c, uint32_t i)
+{
+    return &c->board->sent[(c->board->head + i) & (c->tcp->board_cap - 1)];
+}
+
+static uint32_t sent_start(const struct net_conn *c, uint32_t i)
+{
+    return i == 0 ? c->snd_una : sent_at(c, i - 1)->end;
+}
+
+static void board_give(struct net_conn *c)
+{
+    slab_give(&c->tcp->boards, c->board);
+    c->board = NULL;
+}
+
+static bool board_take(struct net_conn *c)
+{
+    if (!conn_has(c, CONN_SACK) || c->snd_nxt != c->snd_una)
+        return false;
+    c->board = slab_take(&c->tcp->boards);
+    if (c->board == NULL) {
+        count(c->tcp->net->counters, REASON_TCP_NO_BOARD);
+        return false;
+    }
+    memset(c->board, 0, sizeof *c->board);
+    /* A recovery that began without a board has nothing left to repeat. */
+    c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_PARTIAL_SEEN | CONN_RESEND_FIRST);
+    c->dupacks = 0;
+    return true;
+}
+
+bool board_is_full(const struct net_conn *c)
+{
+    return c->board != NULL && c->board->count == c->tcp->board_cap;
+}
+
+void board_append(struct net_conn *c, uint32_t end)
+{
+    if (c->board == NULL && !board_take(c))
+        return;
+    CHECK(!board_is_full(c));
+    *sent_at(c, c->board->count++) = (struct tcp_sent){.at_us = conn_now(c), .end = end};
+}
+
+void board_drop(struct net_conn *c)
+{
+    if (c->board != NULL) {
+        board_give(c);
+        c->flags &= ~(uint32_t)CONN_RECOVERY;
+    }
+    c->snd_nxt = c->snd_una;
+}
+
+/* Takes len bytes with these flags out of the counters. */
+static void board_forget(struct tcp_board *b, uint32_t flags, uint32_t len)
+{
+    if ((flags & SENT_SACKED) != 0)
+        b->sacked -= len;
+    else if ((flags & SENT_LOST) != 0)
+        b->lost -= len;
+}
+
+uint32_t board_ack(struct net_conn *c, uint32_t ack)
+{
+    struct tcp_board *b = c->board;
+    uint32_t start = c->snd_una;
+    uint32_t delivered = 0;
+
+    while (b->count != 0 && seq_lt(start, ack)) {
+        struct tcp_sent *r = sent_at(c, 0);
+        uint32_t upto = seq_min(r->end, ack);
+        board_forget(b, r->flags, upto - start);
+        if ((r->flags & SENT_SACKED) == 0)
+            delivered += upto - start;
+        start = upto;
+        if (upto != r->end)
+            return delivered;
+        b->head++;
+        b->count--;
+    }
+    if (b->count == 0)
+        board_give(c);
+    return delivered;
+}
+
+static void sent_sacked(struct net_conn *c, struct tcp_sent *r, uint32_t len)
+{
+    board_forget(c->board, r->flags, len);
+    r->flags = (r->flags & ~(uint32_t)SENT_LOST) | SENT_SACKED;
+    c->board->sacked += len;
+}
+
+uint32_t board_sack(struct net_conn *c, uint32_t start, uint32_t end)
+{
+    uint32_t at = c->snd_una;
+    uint32_t delivered = 0;
+
+    for (uint32_t i = 0; i < c->board->count && seq_lt(at, end); i++) {
+        struct tcp_sent *r = sent_at(c, i);
+        uint32_t len = r->end - at;
+        if ((r->flags & SENT_SACKED) == 0 && seq_le(start, at) && seq_le(r->end, end)) {
+            sent_sacked(c, r, len);
+            delivered += len;
+        }
+        at = r->end;
+    }
+    return delivered;
+}
+
+static void sent_lost(struct net_conn *c, uint32_t i)
+{
+    struct tcp_sent *r = sent_at(c, i);
+    uint32_t start = sent_start(c, i);
+
+    r->flags |= SENT_LOST;
+    c->board->lost += r->end - start;
+    if (conn_has(c, CONN_RECOVERY) && seq_le(c->recover, start))
+        c->board->lost_beyond = true;
+}
+
+/* RFC 6675 4, with segments where it says discontiguous sequences: three that arrived, however small, or more
+ * than two full ones in bytes. */
+uint32_t board_mark_lost(struct net_conn *c)
+{
+    uint32_t before = c->board->lost;
+    uint32_t segments = 0;
+    uint32_t bytes = 0;
+
+    if (c->board->sacked == 0)
+        return 0;
+    for (uint32_t i = c->board->count; i-- > 0;) {
+        struct tcp_sent *r = sent_at(c, i);
+        if ((r->flags & SENT_SACKED) != 0) {
+            segments++;
+            bytes += r->end - sent_start(c, i);
+        } else if ((r->flags & (SENT_LOST | SENT_REPEATED)) == 0 &&
+                   (segments >= TCP_DUPACKS || bytes > (TCP_DUPACKS - 1) * conn_segment_max(c))) {
+            sent_lost(c, i);
+        }
+    }
+    return c->board->lost - before;
+}
+
+/* RFC 2018 8: a first segment that the peer said it had, and did not acknowledge, was taken back; then none of
+ * its other words is good either. */
+static void board_renege(struct net_conn *c)
+{
+    if ((sent_at(c, 0)->flags & SENT_SACKED) == 0)
+        return;
+    for (uint32_t i = 0; i < c->board->count; i++)
+        sent_at(c, i)->flags &= ~(uint32_t)SENT_SACKED;
+    c->board->sacked = 0;
+}
+
+void board_mark_all_lost(struct net_conn *c)
+{
+    board_renege(c);
+    for (uint32_t i = 0; i < c->board->count; i++)
+        if ((sent_at(c, i)->flags & (SENT_SACKED | SENT_LOST)) == 0)
+            sent_lost(c, i);
+}
+
+bool board_first_lost(const struct net_conn *c, uint32_t *start, uint32_t *end)
+{
+    if (c->board->lost == 0)
+        return false;
+    for (uint32_t i = 0; i < c->board->count; i++) {
+        if ((sent_at(c, i)->flags & SENT_LOST) == 0)
+            continue;
+        *start = sent_start(c, i);
+        *end = sent_at(c, i)->end;
+        return true;
+    }
+    CHECK(false);
+}
+
+bool board_last_missing(const struct net_conn *c, uint32_t *start, uint32_t *end)
+{
+    for (uint32_t i = c->board->count; i-- > 0;) {
+        if ((sent_at(c, i)->flags & SENT_SACKED) != 0)
+            continue;
+        *start = sent_start(c, i);
+        *end = sent_at(c, i)->end;
+        return (sent_at(c, i)->flags & SENT_REPEATED) == 0;
+    }
+    return false;
+}
+
+void board_repeat(struct net_conn *c, uint32_t start)
+{
+    uint32_t i = 0;
+
+    while (i < c->board->count && sent_start(c, i) != start)
+        i++;
+    CHECK(i < c->board->count);
+    struct tcp_sent *r = sent_at(c, i);
+    board_forget(c->board, r->flags, r->end - start);
+    r->flags = SENT_REPEATED;
+    r->at_us = conn_now(c);
+}
+
+uint32_t conn_pipe(const struct net_conn *c)
+{
+    uint32_t flight = c->snd_nxt - c->snd_una;
+
+    return c->board == NULL ? flight : flight - c->board->sacked - c->board->lost;
+}
