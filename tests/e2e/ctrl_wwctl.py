@@ -183,10 +183,11 @@ def another_user_is_turned_away():
     os.chmod(d.folder, 0o755)
     for name in ("admin.sock", "ctl.sock"):
         os.chmod(f"{d.folder}/{name}", 0o666)
-        script = ("import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.settimeout(20); "
-                  "s.connect(sys.argv[1])\ntry:\n s.sendall(b'{\"command\":\"status\"}\\n'); got = s.recv(100)\n"
+        # From inside the folder: the way down from / may be barred to other users.
+        script = ("import os, socket, sys; os.chdir(sys.argv[1]); os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.settimeout(20); "
+                  "s.connect(sys.argv[2])\ntry:\n s.sendall(b'{\"command\":\"status\"}\\n'); got = s.recv(100)\n"
                   "except OSError: got = b''\nsys.exit(0 if got == b'' else 1)")
-        done = subprocess.run([sys.executable, "-c", script, f"{d.folder}/{name}"])
+        done = subprocess.run([sys.executable, "-c", script, d.folder, name])
         os.chmod(f"{d.folder}/{name}", 0o600)
         tap.equal(done.returncode, 0, name)
 
