@@ -67,11 +67,25 @@ def the_dataplane_opens_nothing_of_the_store():
     tap.equal(bad, [])
 
 
+def mappings_left_out_of_dumps(name):
+    """The flags of each of them (proc(5), smaps): nothing else than secret pages asks for dd."""
+    with open(f"/proc/{h.pid(name)}/smaps") as f:
+        flags = [line.split()[1:] for line in f if line.startswith("VmFlags:")]
+    return [kind for kind in flags if "dd" in kind and "io" not in kind and "rd" in kind]
+
+
 @tap.case
 def the_dataplane_locks_its_key_memory():
-    with open(f"/proc/{h.pid('dataplane')}/status") as f:
-        locked = next(int(line.split()[1]) for line in f if line.startswith("VmLck:"))
-    tap.check(locked > 0, "no memory is locked")
+    pages = mappings_left_out_of_dumps("dataplane")
+    tap.check(pages, "no memory is left out of dumps")
+    tap.equal([kind for kind in pages if "lo" not in kind], [])
+
+
+@tap.case
+def ctrl_locks_the_memory_of_its_root_key():
+    pages = mappings_left_out_of_dumps("ctrl")
+    tap.check(pages, "no memory is left out of dumps")
+    tap.equal([kind for kind in pages if "lo" not in kind], [])
 
 
 @tap.case

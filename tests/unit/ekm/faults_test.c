@@ -52,6 +52,8 @@ static void after_a_fault_the_next_wrap_is_served(void **state)
     assert_int_equal(wrap(KEY, good(), "aGVsbG8="), 503);
     rig_fault(KEYS_FAULT_NONE);
     assert_int_equal(wrap(KEY, good(), "aGVsbG8="), 200);
+    assert_int_equal(post("/" KEY ":unwrap", good(), unwrap_body("")), 200);
+    assert_true(reply_has("\"aGVsbG8=\""));
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)

@@ -169,6 +169,7 @@ static void an_empty_chain_is_refused(void **state)
 
     identity_make("P-256", "a", &a);
     assert_false(tls_publish(w, span_of("", 0), secret_of(a.key, strlen(a.key))));
+    assert_string_equal(tls_publish_error(w), "the certificate chain is empty");
     tls_worker_free(w);
 }
 
@@ -194,6 +195,7 @@ static void a_key_that_is_no_pem_is_refused(void **state)
 
     identity_make("P-256", "a", &a);
     assert_false(tls_publish(w, span_str(a.cert), secret_of("nothing", 7)));
+    assert_string_equal(tls_publish_error(w), "the private key is not PEM, or is encrypted");
     tls_worker_free(w);
 }
 
