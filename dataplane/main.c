@@ -48,6 +48,7 @@ struct dataplane {
     _Atomic int worker_state; /* 0 starting, 1 running, 2 failed, 3 ended */
     _Atomic bool house_closed;
     struct counters house; /* the housekeeper's own */
+    bool conflict_told;
     uint64_t next_cut_off_check_us;
     bool cut_off;
 };
@@ -265,6 +266,17 @@ static void stop_if_cut_off(struct dataplane *d)
     }
 }
 
+/* Once: what it means does not change, and how often it happens is counted. */
+static void tell_of_conflict(struct dataplane *d)
+{
+    const struct counters *c = &d->audit->counters;
+
+    if (d->conflict_told || counter_read(c, REASON_ARP_CONFLICT) + counter_read(c, REASON_NDP_CONFLICT) == 0)
+        return;
+    log_warn("another machine on the link claims an address of ours; we serve on, clients may reach either");
+    d->conflict_told = true;
+}
+
 static void keep_house(struct dataplane *d)
 {
     struct ctl_config cc = {
@@ -293,6 +305,7 @@ static void keep_house(struct dataplane *d)
         }
         wait_for_ctl(ctl, worked);
         stop_if_cut_off(d);
+        tell_of_conflict(d);
     }
     ctl_free(ctl);
     tls_thread_end(worker_tls(d->worker));

@@ -70,6 +70,15 @@ void arp_announce(struct net *n, const struct net_addr *addr)
     send(n, broadcast, &a);
 }
 
+/* RFC 5227 2.1.1: a question that tells no address of its sender, so that nobody learns from it. */
+void arp_probe(struct net *n, const struct net_addr *addr)
+{
+    static const uint8_t unknown[6];
+    struct arp a = {.op = ARP_REQUEST, .sender_mac = n->config.mac, .target_mac = unknown, .target = *addr};
+
+    send(n, broadcast, &a);
+}
+
 static void answer(struct net *n, const struct arp *q)
 {
     struct arp a = {.op = ARP_REPLY,
@@ -95,7 +104,7 @@ static bool sender_is_sound(const struct net *n, const struct arp *a)
 static void conflict(struct net *n, const struct net_addr *addr)
 {
     count(n->counters, REASON_ARP_CONFLICT);
-    if (net_may_defend(n))
+    if (net_conflict(n, addr))
         arp_announce(n, addr);
 }
 

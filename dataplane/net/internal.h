@@ -46,6 +46,7 @@ struct net {
     uint64_t announce_at_us;   /* UINT64_MAX when none is due */
     uint64_t mld_report_at_us; /* likewise */
     uint64_t defended_until_us;
+    bool contested[NET_SERVICE_ADDRS_MAX + 1]; /* another MAC claimed config.addrs[i]; the last: link_local */
     struct routes *routes;
     struct neighbours *neighbours;
     struct replies *replies;

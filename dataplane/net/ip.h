@@ -101,9 +101,10 @@ void eth_tag_end(const struct net *n, struct frame *frames, uint16_t count, uint
 void arp_input(struct net *n, struct span packet);
 /* to: the MAC that is asked, NULL to ask everybody. */
 void arp_ask(struct net *n, const struct net_addr *target, const uint8_t to[6]);
-/* Our address is claimed by another MAC: says that it is ours, at most every ten seconds for all of them
- * together (RFC 5227 2.4). */
-bool MUST_USE net_may_defend(struct net *n);
+/* addr, ours, is claimed by another MAC: notes it; true: say that it is ours, at most every ten seconds for all of
+ * them together (RFC 5227 2.4). */
+bool MUST_USE net_conflict(struct net *n, const struct net_addr *addr);
+void arp_probe(struct net *n, const struct net_addr *addr);
 void arp_announce(struct net *n, const struct net_addr *addr);
 
 /* ---- ip.c, ip4.c, ip6.c ---- */
@@ -189,6 +190,7 @@ void icmp_complain(struct net *n, const struct ip_packet *p, enum icmp_complaint
 void ndp_input(struct net *n, const struct ip_packet *p);
 void ndp_ask(struct net *n, const struct net_addr *target, const uint8_t to[6]);
 void ndp_announce(struct net *n, const struct net_addr *addr);
+void ndp_probe(struct net *n, const struct net_addr *addr);
 void mld_report(struct net *n);
 /* p: an ICMPv6 message of type 130 with a good checksum; schedules a report. */
 void mld_input(struct net *n, const struct ip_packet *p);

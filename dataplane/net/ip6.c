@@ -7,6 +7,7 @@
 #define NEXT_DESTINATION 60
 #define EXTENSIONS_MAX   8
 #define OPTION_PAD1      0
+#define ND_ADVERTISEMENT 136
 #define TCP_HEADER_MIN   20
 #define UPPER_HEADER_MIN 8 /* UDP, ICMPv6 */
 
@@ -250,6 +251,12 @@ static enum walk walk_chain(struct net *n, struct ip_packet *p, struct chain *c)
     return c->next == NEXT_NONE ? drop(n, REASON_IP6_NO_NEXT_HEADER) : WALK_UPPER;
 }
 
+/* Another owner of our address speaks from it, to all nodes (RFC 4861 7.2.4 about a probe of ours). */
+static bool is_advertisement(const struct ip_packet *p)
+{
+    return p->proto == IP_PROTO_ICMP6 && p->payload.len > 0 && p->payload.ptr[0] == ND_ADVERTISEMENT;
+}
+
 static void walk_and_deliver(struct net *n, struct ip_packet *p, struct span packet)
 {
     struct chain c = {.packet = packet, .at = IP6_HEADER_LEN, .next = packet.ptr[6], .next_at = 6};
@@ -260,7 +267,8 @@ static void walk_and_deliver(struct net *n, struct ip_packet *p, struct span pac
     p->header = span_of(packet.ptr, c.at);
     p->payload = span_from(packet, c.at);
     p->proto_at = (uint16_t)c.next_at;
-    if (addr_is_unspecified(&p->src) && p->proto != IP_PROTO_ICMP6)
+    bool from_us = ip_addr_is_ours(n, &p->src);
+    if ((addr_is_unspecified(&p->src) && p->proto != IP_PROTO_ICMP6) || (from_us && !is_advertisement(p)))
         count(n->counters, REASON_IP6_MARTIAN_SOURCE);
     else
         ip_deliver(n, p);
@@ -296,7 +304,7 @@ static bool source_is_sound(const struct net *n, const struct ip_packet *p)
 {
     if (addr_is_unspecified(&p->src))
         return !p->to_unicast;
-    return !addr_is_martian(&p->src) && !ip_addr_is_ours(n, &p->src);
+    return !addr_is_martian(&p->src) && (!p->to_unicast || !ip_addr_is_ours(n, &p->src));
 }
 
 static bool check_addresses(struct net *n, struct ip_packet *p, struct ip_link link)

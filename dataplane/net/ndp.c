@@ -12,18 +12,31 @@
 
 /* ---- going out ---- */
 
-/* Type, flags, target and one link-layer address option of ours: both messages have the same shape. */
-static void send(struct net *n, const uint8_t *mac, const struct net_addr *src, const struct net_addr *dst,
-                 uint8_t type, uint8_t flags, const struct net_addr *target)
+/* Type, flags, target; option_len bytes are left for the caller.  NULL: no room in the queue. */
+static uint8_t *begin(struct net *n, const uint8_t *mac, const struct net_addr *src,
+                      const struct net_addr *dst, uint8_t type, uint8_t flags, const struct net_addr *target,
+                      uint16_t option_len)
 {
-    uint8_t *at = reply_begin_ip_to(n, mac, src, dst, IP_PROTO_ICMP6, ND_LEN + ND_OPTION_LEN, ND_HOP_LIMIT);
+    uint8_t *at =
+        reply_begin_ip_to(n, mac, src, dst, IP_PROTO_ICMP6, (uint16_t)(ND_LEN + option_len), ND_HOP_LIMIT);
 
     if (at == NULL)
-        return;
+        return NULL;
     memset(at, 0, 8);
     at[0] = type;
     at[4] = flags;
     memcpy(at + 8, target->bytes, 16);
+    return at;
+}
+
+/* With one link-layer address option of ours: all but the probe have it. */
+static void send(struct net *n, const uint8_t *mac, const struct net_addr *src, const struct net_addr *dst,
+                 uint8_t type, uint8_t flags, const struct net_addr *target)
+{
+    uint8_t *at = begin(n, mac, src, dst, type, flags, target, ND_OPTION_LEN);
+
+    if (at == NULL)
+        return;
     at[ND_LEN] = type == ND_SOLICITATION ? OPTION_SOURCE : OPTION_TARGET;
     at[ND_LEN + 1] = 1;
     memcpy(at + ND_LEN + 2, n->config.mac, 6);
@@ -53,6 +66,17 @@ static void advertise_to_all(struct net *n, const struct net_addr *target)
 void ndp_announce(struct net *n, const struct net_addr *addr)
 {
     advertise_to_all(n, addr);
+}
+
+/* RFC 4862 5.4.2: from nobody to those who may have the address. */
+void ndp_probe(struct net *n, const struct net_addr *addr)
+{
+    struct net_addr nobody = {.family = NET_IP6}, dst = addr_solicited_node(addr);
+    uint8_t group_mac[6];
+
+    addr_group_mac(&dst, group_mac);
+    if (begin(n, group_mac, &nobody, &dst, ND_SOLICITATION, 0, addr, 0) != NULL)
+        reply_commit_ip(n);
 }
 
 /* ---- coming in ---- */
@@ -140,7 +164,7 @@ static void advertisement_input(struct net *n, const struct ip_packet *p)
     }
     if (ip_addr_is_ours(n, &a.target)) {
         count(n->counters, REASON_NDP_CONFLICT);
-        if (net_may_defend(n))
+        if (net_conflict(n, &a.target))
             ndp_announce(n, &a.target);
     } else if (solicited) {
         neighbour_answered(n, &a.target, a.mac);

@@ -103,25 +103,41 @@ bool net_has_output(const struct net *n)
 
 /* ---- announcing ourselves ---- */
 
-bool net_may_defend(struct net *n)
+static void note_conflict(struct net *n, const struct net_addr *addr)
 {
+    uint16_t i = 0;
+
+    while (i < n->config.addr_count && !net_addr_equal(&n->config.addrs[i].addr, addr))
+        i++;
+    n->contested[i < n->config.addr_count ? i : NET_SERVICE_ADDRS_MAX] = true;
+}
+
+bool net_conflict(struct net *n, const struct net_addr *addr)
+{
+    note_conflict(n, addr);
     if (n->now_us < n->defended_until_us)
         return false;
     n->defended_until_us = n->now_us + DEFEND_GAP_US;
     return true;
 }
 
+static void announce_addr(struct net *n, const struct net_addr *addr)
+{
+    if (addr->family == NET_IP6) {
+        ndp_probe(n, addr);
+        ndp_announce(n, addr);
+    } else {
+        arp_probe(n, addr);
+        arp_announce(n, addr);
+    }
+}
+
 static void announce_once(struct net *n)
 {
     mld_report(n);
-    ndp_announce(n, &n->link_local);
-    for (uint16_t i = 0; i < n->config.addr_count; i++) {
-        const struct net_addr *addr = &n->config.addrs[i].addr;
-        if (addr->family == NET_IP6)
-            ndp_announce(n, addr);
-        else
-            arp_announce(n, addr);
-    }
+    announce_addr(n, &n->link_local);
+    for (uint16_t i = 0; i < n->config.addr_count; i++)
+        announce_addr(n, &n->config.addrs[i].addr);
 }
 
 static void announce_timers(struct net *n)
@@ -173,5 +189,8 @@ void net_gauges(const struct net *n, struct net_gauges *out)
 {
     tcp_gauges(n, out);
     out->neighbours = neighbour_count(n);
+    out->addr_conflicts = 0;
+    for (size_t i = 0; i <= NET_SERVICE_ADDRS_MAX; i++)
+        out->addr_conflicts += n->contested[i];
     frag_gauges(n, out);
 }

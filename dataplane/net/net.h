@@ -14,7 +14,7 @@
  *
  * Sources: RFC 9293 (TCP), 6298 (RTO), 5681/6582 (congestion, NewReno), 7323 (timestamps, window scale), 6528
  * (ISN), 6691 (MSS), 826 and 5227 (ARP), 4861 (NDP), 791, 8200, 792, 4443.  Behaviours and bugs are named by
- * their ids in docs/TCP.md. */
+ * their ids in docs/TCP.md and docs/IP.md. */
 #ifndef DATAPLANE_NET_H
 #define DATAPLANE_NET_H
 
@@ -103,7 +103,10 @@ uint16_t MUST_USE net_output(struct net *n, uint64_t now_us, struct frame *frame
 bool net_has_output(const struct net *n);
 
 /* Gratuitous ARP and unsolicited NA for every address, three times a second apart; called once when the link
- * is up. */
+ * is up.  With each goes a probe (RFC 5227 2.1.1, RFC 4862 5.4.2) to which another owner of the address replies:
+ * counted as a conflict and shown in net_gauges.  The addresses are served from the start and whatever comes of
+ * it: they are configured, a restart or a fail-over cannot wait seconds for nobody's objection, and whoever
+ * shouts on the link must not be able to silence us. */
 void net_announce(struct net *n, uint64_t now_us);
 
 /* ---- connections ---- */
@@ -171,6 +174,7 @@ struct net_gauges {
     uint32_t syn_received, established, time_wait;
     uint32_t recv_buffers_used, send_buffers_used;
     uint32_t neighbours;
+    uint32_t addr_conflicts;             /* addresses of ours which another MAC has claimed since the start */
     uint32_t frag_datagrams, frag_bytes; /* in fragments, not yet whole; bytes as net_config counts them */
 };
 

@@ -220,6 +220,11 @@ static void conflict_is_defended_once_in_ten_seconds(void **state)
     rig_free(r);
 }
 
+static bool is_our_announcement(const struct packet *p)
+{
+    return is_arp_request(p) && memcmp(p->bytes + 28, p->bytes + 38, 4) == 0;
+}
+
 static void announcement_is_a_request_for_each_address_by_ourselves(void **state)
 {
     struct rig *r = rig_new(NULL);
@@ -227,14 +232,9 @@ static void announcement_is_a_request_for_each_address_by_ourselves(void **state
     (void)state;
     net_announce(r->net, sim_now(r->sim));
     rig_run(r);
-    arp_expect(r, is_arp_request, BROADCAST_MAC, "192.0.2.1", NOBODY, "192.0.2.1");
-    arp_expect(r, is_arp_request, BROADCAST_MAC, "198.51.100.7", NOBODY, "198.51.100.7");
+    arp_expect(r, is_our_announcement, BROADCAST_MAC, "192.0.2.1", NOBODY, "192.0.2.1");
+    arp_expect(r, is_our_announcement, BROADCAST_MAC, "198.51.100.7", NOBODY, "198.51.100.7");
     rig_free(r);
-}
-
-static bool is_our_announcement(const struct packet *p)
-{
-    return is_arp_request(p) && memcmp(p->bytes + 28, p->bytes + 38, 4) == 0;
 }
 
 static void announcements_come_three_times_a_second_apart(void **state)
@@ -252,6 +252,86 @@ static void announcements_come_three_times_a_second_apart(void **state)
         assert_int_equal(count, second < 3 ? 2 * (second + 1) : 6);
         rig_wait(r, 1000000);
     }
+    rig_free(r);
+}
+
+/* RFC 5227 2.1.1 */
+static bool is_our_probe(const struct packet *p)
+{
+    return is_arp_request(p) && load_be32(p->bytes + 28) == 0;
+}
+
+static uint32_t conflicts(const struct rig *r)
+{
+    struct net_gauges g;
+
+    net_gauges(r->net, &g);
+    return g.addr_conflicts;
+}
+
+static void l1_each_address_is_probed_three_times_a_second_apart(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct packet p;
+    unsigned count = 0;
+
+    (void)state;
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    for (int second = 0; second < 6; second++) {
+        while (rig_take(r, &p))
+            count += is_our_probe(&p);
+        assert_int_equal(count, second < 3 ? 2 * (second + 1) : 6);
+        rig_wait(r, 1000000);
+    }
+    assert_int_equal(conflicts(r), 0);
+    rig_free(r);
+}
+
+static void l1_probe_tells_nobody_s_address(void **state)
+{
+    struct rig *r = rig_new(NULL);
+
+    (void)state;
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    arp_expect(r, is_our_probe, BROADCAST_MAC, "0.0.0.0", NOBODY, "192.0.2.1");
+    arp_expect(r, is_our_probe, BROADCAST_MAC, "0.0.0.0", NOBODY, "198.51.100.7");
+    rig_free(r);
+}
+
+/* It is configured: it stays ours. */
+static void l1_answer_to_our_probe_is_a_conflict_and_the_address_is_served_on(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct packet answer = arp_packet(2, OTHER_MAC, "192.0.2.1", OUR_MAC, "0.0.0.0");
+    struct packet q = arp_packet(1, PEER_MAC, "192.0.2.2", NOBODY, "192.0.2.1"), p;
+
+    (void)state;
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    rig_discard(r);
+    rig_send(r, &answer);
+    assert_int_equal(rig_count(r, REASON_ARP_CONFLICT), 1);
+    assert_int_equal(conflicts(r), 1);
+    rig_expect(r, is_our_announcement, &p);
+    rig_send(r, &q);
+    rig_expect(r, is_arp_reply, &p);
+    rig_free(r);
+}
+
+static void l1_contested_addresses_are_counted_once_each(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct packet first = arp_packet(2, OTHER_MAC, "192.0.2.1", OUR_MAC, "0.0.0.0");
+    struct packet second = arp_packet(1, OTHER_MAC, "198.51.100.7", NOBODY, "198.51.100.7");
+
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        rig_send(r, &first);
+    assert_int_equal(conflicts(r), 1);
+    rig_send(r, &second);
+    assert_int_equal(conflicts(r), 2);
     rig_free(r);
 }
 
@@ -289,6 +369,10 @@ int main(void)
         cmocka_unit_test(conflict_is_defended_once_in_ten_seconds),
         cmocka_unit_test(announcement_is_a_request_for_each_address_by_ourselves),
         cmocka_unit_test(announcements_come_three_times_a_second_apart),
+        cmocka_unit_test(l1_each_address_is_probed_three_times_a_second_apart),
+        cmocka_unit_test(l1_probe_tells_nobody_s_address),
+        cmocka_unit_test(l1_answer_to_our_probe_is_a_conflict_and_the_address_is_served_on),
+        cmocka_unit_test(l1_contested_addresses_are_counted_once_each),
         cmocka_unit_test(question_is_a_broadcast_from_our_address_on_that_prefix),
     };
     return RUN_TESTS("arp", tests);

@@ -490,6 +490,104 @@ static void announcement_advertises_every_address_three_times(void **state)
     rig_free(r);
 }
 
+/* ---- L2: duplicate address detection (RFC 4862 5.4) ---- */
+
+static bool is_our_probe(const struct packet *p)
+{
+    static const uint8_t nobody[16];
+
+    return is_solicitation(p) && memcmp(p->bytes + 22, nobody, 16) == 0;
+}
+
+static uint32_t conflicts(const struct rig *r)
+{
+    struct net_gauges g;
+
+    net_gauges(r->net, &g);
+    return g.addr_conflicts;
+}
+
+static void l2_each_address_is_probed_three_times_a_second_apart(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct packet p;
+    unsigned count = 0;
+
+    (void)state;
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    for (int second = 0; second < 6; second++) {
+        while (rig_take(r, &p))
+            count += is_our_probe(&p);
+        assert_int_equal(count, second < 3 ? 2 * (second + 1) : 6);
+        rig_wait(r, 1000000);
+    }
+    assert_int_equal(conflicts(r), 0);
+    rig_free(r);
+}
+
+static void l2_probe_goes_to_the_solicited_node_without_an_option(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    const char *const probed[] = {OUR_LINK_LOCAL, "2001:db8::1"};
+    struct packet p;
+
+    (void)state;
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    for (int i = 0; i < 2; i++) {
+        struct net_addr target = addr(probed[i]), group = solicited_node(&target);
+        rig_expect(r, is_our_probe, &p);
+        assert_int_equal(p.len, 54 + 24);
+        assert_int_equal(p.bytes[21], 255);
+        assert_memory_equal(p.bytes + 38, group.bytes, 16);
+        assert_memory_equal(p.bytes + 62, target.bytes, 16);
+        assert_memory_equal(p.bytes + 2, group.bytes + 12, 4);
+    }
+    rig_free(r);
+}
+
+/* It comes from the contested address itself, or from another one of its owner's; the address is configured and
+ * stays ours. */
+static void answer_is_a_conflict(const struct net_addr *src)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr us = our(6), from = peer(6), all = addr("ff02::1");
+    struct packet answer = nd_packet(src, &all, 136, 0x20, &us, 2, OTHER_MAC);
+    struct packet q = nd_packet(&from, &us, 135, 0, &us, 1, PEER_MAC), p;
+
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    rig_discard(r);
+    rig_send(r, &answer);
+    assert_int_equal(rig_count(r, REASON_NDP_CONFLICT), 1);
+    assert_int_equal(conflicts(r), 1);
+    rig_expect(r, is_advertisement, &p);
+    rig_send(r, &q);
+    rig_expect(r, is_advertisement, &p);
+    rig_free(r);
+}
+
+static void l2_answer_to_our_probe_is_a_conflict_and_the_address_is_served_on(void **state)
+{
+    struct net_addr us = our(6), other = addr("fe80::7777");
+
+    (void)state;
+    answer_is_a_conflict(&us);
+    answer_is_a_conflict(&other);
+}
+
+static void l2_nothing_but_an_advertisement_may_come_from_our_address(void **state)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr us = our(6), all = addr("ff02::1");
+    struct packet q = echo_request(&us, &all, 8);
+
+    (void)state;
+    rig_send_refused(r, &q, REASON_IP6_MARTIAN_SOURCE);
+    rig_free(r);
+}
+
 /* ---- MLD ---- */
 
 static bool is_report(const struct packet *p)
@@ -638,6 +736,10 @@ int main(void)
         cmocka_unit_test(question_goes_to_the_solicited_node_group_with_our_mac),
         cmocka_unit_test(question_about_a_link_local_gateway_comes_from_our_link_local_address),
         cmocka_unit_test(announcement_advertises_every_address_three_times),
+        cmocka_unit_test(l2_each_address_is_probed_three_times_a_second_apart),
+        cmocka_unit_test(l2_probe_goes_to_the_solicited_node_without_an_option),
+        cmocka_unit_test(l2_answer_to_our_probe_is_a_conflict_and_the_address_is_served_on),
+        cmocka_unit_test(l2_nothing_but_an_advertisement_may_come_from_our_address),
         cmocka_unit_test(groups_are_reported_at_the_announcement),
         cmocka_unit_test(every_group_is_reported_once),
         cmocka_unit_test(reserved_fields_of_a_report_are_zero),

@@ -468,6 +468,26 @@ static void silent_gateway_is_asked_for_again_and_again(int family)
 }
 BOTH_FAMILIES(silent_gateway_is_asked_for_again_and_again)
 
+static void l9_gateway_that_fell_silent_is_used_again_when_it_is_back(int family)
+{
+    struct rig *r = rig_new(NULL);
+    struct net_addr gw = gateway(family), far_away = stranger(family);
+    uint8_t mac[6];
+
+    net_announce(r->net, sim_now(r->sim));
+    rig_run(r);
+    answer_question(r, &gw, OTHER_MAC);
+    used_mac_is(r, &far_away, OTHER_MAC);
+    rig_wait(r, 60000000);
+    assert_false(mac_used_for(r, &far_away, mac));
+    rig_discard(r);
+    rig_wait(r, 4000000);
+    answer_question(r, &gw, PEER_MAC);
+    used_mac_is(r, &far_away, PEER_MAC);
+    rig_free(r);
+}
+BOTH_FAMILIES(l9_gateway_that_fell_silent_is_used_again_when_it_is_back)
+
 /* Host number i on our link. */
 static struct net_addr host(int family, unsigned i)
 {
@@ -612,6 +632,7 @@ int main(void)
         BOTH_TESTS(flood_of_claims_costs_one_question_a_second),
         BOTH_TESTS(answer_with_another_mac_to_a_question_for_one_is_not_taken),
         BOTH_TESTS(gateways_are_asked_for_at_the_announcement),
+        BOTH_TESTS(l9_gateway_that_fell_silent_is_used_again_when_it_is_back),
         BOTH_TESTS(silent_gateway_is_asked_for_again_and_again),
         BOTH_TESTS(flood_of_unknown_hosts_leaves_known_ones_alone),
         BOTH_TESTS(newcomer_takes_the_place_of_the_oldest_silent_host),
