@@ -13,6 +13,8 @@
  *     passphrase   the passphrase, Argon2id        the passphrase
  *     age          one of n age identities         nothing: the slot holds the public keys
  *     shares       k of n paper shares             nothing: the shares are those of an age identity
+ *     pkcs11       a key of a PKCS#11 token        the token and its PIN
+ *     tpm2         this machine's TPM, in a state  the TPM
  */
 #ifndef DRIVERS_SEAL_SEAL_H
 #define DRIVERS_SEAL_SEAL_H
@@ -39,6 +41,8 @@ enum seal_kind {
     SEAL_KIND_PASSPHRASE = 1,
     SEAL_KIND_AGE = 2,
     SEAL_KIND_SHARES = 3,
+    SEAL_KIND_PKCS11 = 4,
+    SEAL_KIND_TPM2 = 5,
 };
 
 enum seal_status {
@@ -50,6 +54,7 @@ enum seal_status {
     SEAL_NO_MEMORY,        /* Argon2id could not have its memory, or there are no locked pages */
     SEAL_WRONG_IDENTITY,   /* sound, and the age identity is none of its recipients' */
     SEAL_WRONG_SHARES,     /* the shares are of another set, too few, or do not combine */
+    SEAL_DEVICE,           /* the device, or the child that asks it, refuses: err has the reason */
     SEAL_BAD_PARAMETER,    /* what a slot is asked to be made of: counts, keys, names */
 };
 
@@ -68,12 +73,13 @@ struct seal_slot_info {
     struct age_recipient recipients[SEAL_SLOT_RECIPIENTS_MAX];
     uint8_t threshold, share_count; /* shares */
     uint8_t set[SHAMIR_SET_LEN];    /* shares: printed on each of them */
+    char device[512];               /* pkcs11, tpm2: which, in words */
 };
 
 /* SEAL_OK, SEAL_CORRUPT or SEAL_UNKNOWN_KIND; number, kind and shard are filled in for the last, too. */
 enum seal_status MUST_USE seal_slot_info(struct span slot, struct seal_slot_info *out);
 
-/* "passphrase", "age", "shares"; "unknown". */
+/* "passphrase", "age", "shares", "pkcs11", "tpm2"; "unknown". */
 const char *seal_kind_text(uint8_t kind);
 /* Whether what opens it is kept away from the machine.  A passphrase counts as online. */
 bool seal_kind_is_offline(uint8_t kind);
@@ -112,6 +118,42 @@ enum seal_status MUST_USE seal_shares_create(struct mbed_rng *rng, uint8_t numbe
 enum seal_status MUST_USE seal_shares_open(struct mbed_rng *rng, struct span slot, uint16_t shard,
                                            const struct shamir_share *shares, size_t given,
                                            uint8_t srk[SEAL_SRK_LEN], enum shamir_status *cause, size_t *at);
+
+/* Devices are asked through ww-seal, a child of one request each: no library of theirs is ever in this
+ * process.  Both calls block until it has answered.  err: what went wrong and what to do, for SEAL_DEVICE and
+ * every other failure.  The device seals a key of the slot's own, which seals srk: neither it nor the child
+ * has srk. */
+struct seal_device {
+    const char *program; /* path of ww-seal */
+    unsigned timeout_ms;
+};
+
+struct seal_pkcs11 {
+    const char *module; /* absolute path; it and its folder belong to root and are writable by nobody else */
+    const char *token;  /* the token's label */
+    const char *key;    /* the label of an AES key on it, which nothing else there has */
+    const char *pin;    /* the file that holds the PIN, or credential:NAME; read by the child */
+    bool gcm;           /* CKM_AES_GCM instead of CKM_AES_KEY_WRAP */
+};
+
+enum seal_status MUST_USE seal_pkcs11_create(struct mbed_rng *rng, const struct seal_device *d,
+                                             uint8_t number, uint16_t shard, const struct seal_pkcs11 *p,
+                                             const uint8_t srk[SEAL_SRK_LEN], struct buf *out, char *err,
+                                             size_t err_cap);
+
+struct seal_tpm2 {
+    const char *tcti; /* "device:/dev/tpmrm0", "tabrmd:", "swtpm:host=127.0.0.1,port=2321" */
+    uint32_t pcrs; /* bit n: PCR n of the SHA-256 bank, 0..23, must be what it is now; 0: whatever they are */
+};
+
+/* A slot that this machine's TPM opens, and no other: never the only one. */
+enum seal_status MUST_USE seal_tpm2_create(struct mbed_rng *rng, const struct seal_device *d, uint8_t number,
+                                           uint16_t shard, const struct seal_tpm2 *t,
+                                           const uint8_t srk[SEAL_SRK_LEN], struct buf *out, char *err,
+                                           size_t err_cap);
+/* Opens a slot of kind pkcs11 or tpm2. */
+enum seal_status MUST_USE seal_device_open(const struct seal_device *d, struct span slot, uint16_t shard,
+                                           uint8_t srk[SEAL_SRK_LEN], char *err, size_t err_cap);
 
 /* Root rotation: the same slot, of kind age or shares, for another srk.  Its holders need not be there. */
 enum seal_status MUST_USE seal_slot_rewrap(struct mbed_rng *rng, struct span slot,

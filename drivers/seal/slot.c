@@ -3,14 +3,12 @@
 #include "base/check.h"
 #include "drivers/seal/slot_priv.h"
 
-#define SUM_LEN 8
-
-static void slot_sum(struct span slot, uint8_t out[SUM_LEN])
+static void slot_sum(struct span slot, uint8_t out[SLOT_SUM_LEN])
 {
     uint8_t digest[MBED_DIGEST_LEN];
 
     mbed_sha256(slot, digest);
-    memcpy(out, digest, SUM_LEN);
+    memcpy(out, digest, SLOT_SUM_LEN);
 }
 
 void slot_write_head(struct writer *w, uint8_t kind, uint8_t number, uint16_t shard)
@@ -24,7 +22,7 @@ void slot_write_head(struct writer *w, uint8_t kind, uint8_t number, uint16_t sh
 
 void slot_write_sum(struct writer *w)
 {
-    uint8_t sum[SUM_LEN];
+    uint8_t sum[SLOT_SUM_LEN];
 
     slot_sum(writer_span(w), sum);
     write_bytes(w, span_of(sum, sizeof sum));
@@ -32,14 +30,14 @@ void slot_write_sum(struct writer *w)
 
 enum seal_status slot_read_head(struct span raw, struct seal_slot_info *info, struct cursor *body)
 {
-    uint8_t sum[SUM_LEN];
+    uint8_t sum[SLOT_SUM_LEN];
 
     memset(info, 0, sizeof *info);
-    if (raw.len < SLOT_HEAD_LEN + SUM_LEN || raw.len > SEAL_SLOT_MAX)
+    if (raw.len < SLOT_HEAD_LEN + SLOT_SUM_LEN || raw.len > SEAL_SLOT_MAX)
         return SEAL_CORRUPT;
-    struct span summed = span_of(raw.ptr, raw.len - SUM_LEN);
+    struct span summed = span_of(raw.ptr, raw.len - SLOT_SUM_LEN);
     slot_sum(summed, sum);
-    if (memcmp(sum, raw.ptr + summed.len, SUM_LEN) != 0)
+    if (memcmp(sum, raw.ptr + summed.len, SLOT_SUM_LEN) != 0)
         return SEAL_CORRUPT;
     *body = cursor_of(summed);
     uint8_t version = cursor_u8(body);
@@ -64,6 +62,9 @@ enum seal_status seal_slot_info(struct span raw, struct seal_slot_info *out)
     case SEAL_KIND_AGE:
     case SEAL_KIND_SHARES:
         return slot_age_info(raw, out);
+    case SEAL_KIND_PKCS11:
+    case SEAL_KIND_TPM2:
+        return slot_device_info(raw, out);
     default:
         return SEAL_UNKNOWN_KIND;
     }
@@ -78,6 +79,10 @@ const char *seal_kind_text(uint8_t kind)
         return "age";
     case SEAL_KIND_SHARES:
         return "shares";
+    case SEAL_KIND_PKCS11:
+        return "pkcs11";
+    case SEAL_KIND_TPM2:
+        return "tpm2";
     default:
         return "unknown";
     }
@@ -107,6 +112,8 @@ const char *seal_status_text(enum seal_status s)
         return "the age identity is none that the slot is for";
     case SEAL_WRONG_SHARES:
         return "the shares do not open this slot";
+    case SEAL_DEVICE:
+        return "the device does not open the slot";
     case SEAL_BAD_PARAMETER:
         return "a slot cannot be made of these parameters";
     }

@@ -25,6 +25,7 @@ PLANTS = {
     rules.dpdk_headers_stay_in_the_nic_drivers_and_main: ("dataplane/worker.c", "#include <rte_mbuf.h>\n"),
     rules.openssl_headers_stay_in_crypto_and_tls: ("ctrl/planted.c", "#include <openssl/evp.h>\n"),
     rules.mbedtls_headers_stay_in_ctrl_and_seal: ("dataplane/ekm/planted.c", "#include <mbedtls/gcm.h>\n"),
+    rules.device_headers_stay_in_the_child: ("drivers/seal/planted.c", "#include <tss2/tss2_esys.h>\n"),
     rules.secret_bytes_are_reached_only_by_the_listed_files: ("base/log.c", '#include "base/secret_priv.h"\n'),
     rules.the_field_of_a_secret_span_is_named_nowhere_else: ("base/log.c", "/* s.secret_ptr_ */\n"),
     rules.ww_ctrl_holds_no_symbol_of_the_dataplane: ("planted.c", "int keys_planted(void) { return 0; }\nint main(void) { return 0; }\n"),

@@ -28,6 +28,7 @@ LIBRARY_HEADERS = {
              ("drivers/nic/dpdk/", "drivers/nic/bridge/", "dataplane/main.c")),
     "OpenSSL": (re.compile(r"^openssl/"), ("drivers/crypto/", "dataplane/tls/")),
     "mbedTLS": (re.compile(r"^(mbedtls|psa)/"), ("drivers/crypto/mbedtls/", "drivers/seal/", "ctrl/")),
+    "devices": (re.compile(r"^(p11-kit|tss2)/"), ("drivers/seal/child/",)),
 }
 
 README_LABELS = ["", "Not here", "Door", "Called by", "Includes", "Invariant", "Limits", "Sources", "Test", "Read first"]
@@ -128,6 +129,10 @@ def openssl_headers_stay_in_crypto_and_tls(root, _):
 
 def mbedtls_headers_stay_in_ctrl_and_seal(root, _):
     return library_stays_in_its_place("mbedTLS", root)
+
+
+def device_headers_stay_in_the_child(root, _):
+    return library_stays_in_its_place("devices", root)
 
 
 def secret_bytes_are_reached_only_by_the_listed_files(root, _):
