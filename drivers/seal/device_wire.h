@@ -1,7 +1,7 @@
 /* What ww-ctrl asks of ww-seal, over a socketpair: one request, one reply, and the child is gone.
  *
- *     request   length u32 | version u8 = 1 | operation u8 | kind u8 | 0 u8 | params u16 + n | payload u16 + n
- *     reply     length u32 | version u8 = 1 | status u8 | payload u16 + n | text u16 + n
+ *     request   length u32 | version u8 = 1 | operation u8 | kind u8 | 0 u8 | params u16 + n | data u16 + n
+ *     reply     length u32 | version u8 = 1 | status u8 | data u16 + n | text u16 + n
  *
  * Big-endian; length counts all after itself.  Seal: the payload is a 32-byte secret, the answer what the
  * device made of it.  Open: the reverse.  The secret is not the root key but the key of one slot, made for it

@@ -154,6 +154,10 @@ enum seal_status MUST_USE seal_tpm2_create(struct mbed_rng *rng, const struct se
 /* Opens a slot of kind pkcs11 or tpm2. */
 enum seal_status MUST_USE seal_device_open(const struct seal_device *d, struct span slot, uint16_t shard,
                                            uint8_t srk[SEAL_SRK_LEN], char *err, size_t err_cap);
+/* Root rotation: the same slot of the same device for another srk. */
+enum seal_status MUST_USE seal_device_rewrap(struct mbed_rng *rng, const struct seal_device *d,
+                                             struct span slot, const uint8_t srk[SEAL_SRK_LEN],
+                                             struct buf *out, char *err, size_t err_cap);
 
 /* Root rotation: the same slot, of kind age or shares, for another srk.  Its holders need not be there. */
 enum seal_status MUST_USE seal_slot_rewrap(struct mbed_rng *rng, struct span slot,

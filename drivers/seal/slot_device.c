@@ -99,6 +99,12 @@ static void write_part(struct writer *w, struct span s)
     write_bytes(w, s);
 }
 
+static enum seal_status no_memory(char *err, size_t err_cap)
+{
+    snprintf(err, err_cap, "%s", seal_status_text(SEAL_NO_MEMORY));
+    return SEAL_NO_MEMORY;
+}
+
 static enum seal_status slot_make(struct mbed_rng *rng, const struct seal_device *d,
                                   const struct seal_slot_info *info, struct span params,
                                   const uint8_t srk[SEAL_SRK_LEN], uint8_t *slot_key, struct buf *out,
@@ -116,7 +122,7 @@ static enum seal_status slot_make(struct mbed_rng *rng, const struct seal_device
     write_part(&w, params);
     write_part(&w, buf_span(&blob));
     if (!write_sealed(rng, slot_key, srk, &w))
-        return SEAL_NO_MEMORY;
+        return no_memory(err, err_cap);
     CHECK(writer_ok(&w));
     out->len = w.len;
     return SEAL_OK;
@@ -133,7 +139,7 @@ static enum seal_status device_create(struct mbed_rng *rng, const struct seal_de
     CHECK(out->cap >= SEAL_SLOT_MAX);
     out->len = 0;
     if (slot_key == NULL)
-        return SEAL_NO_MEMORY;
+        return no_memory(err, err_cap);
     enum seal_status status = slot_make(rng, d, &info, params, srk, slot_key, out, err, err_cap);
     secret_pages_free(slot_key, DEVICE_SECRET_LEN);
     return status;
@@ -199,9 +205,10 @@ static enum seal_status open_with_device(const struct seal_device *d, const stru
 
     if (!device_ask(d, &r, &payload, err, err_cap))
         return SEAL_DEVICE;
-    struct mbed_aead *aead = payload.len == DEVICE_SECRET_LEN ? mbed_aead_new(slot_key) : NULL;
+    /* A shorter answer is no slot key: with the rest zero it opens nothing. */
+    struct mbed_aead *aead = mbed_aead_new(slot_key);
     if (aead == NULL)
-        return SEAL_NO_MEMORY;
+        return no_memory(err, err_cap);
     bool opened = mbed_open(aead, s->nonce.ptr, s->aad, s->sealed, srk);
     mbed_aead_free(aead);
     if (opened)
@@ -224,8 +231,24 @@ enum seal_status seal_device_open(const struct seal_device *d, struct span raw, 
         return status;
     uint8_t *slot_key = secret_pages_alloc(DEVICE_SECRET_LEN);
     if (slot_key == NULL)
-        return SEAL_NO_MEMORY;
+        return no_memory(err, err_cap);
     status = open_with_device(d, &s, slot_key, srk, err, err_cap);
     secret_pages_free(slot_key, DEVICE_SECRET_LEN);
     return status;
+}
+
+enum seal_status seal_device_rewrap(struct mbed_rng *rng, const struct seal_device *d, struct span raw,
+                                    const uint8_t srk[SEAL_SRK_LEN], struct buf *out, char *err,
+                                    size_t err_cap)
+{
+    struct slot s = {0};
+    enum seal_status status = slot_parse(raw, &s);
+    uint8_t params[DEVICE_PARAMS_MAX];
+
+    snprintf(err, err_cap, "%s", seal_status_text(status));
+    if (status != SEAL_OK)
+        return status;
+    memcpy(params, s.params.ptr, s.params.len); /* out may be where the slot is */
+    return device_create(rng, d, s.info.kind, s.info.number, s.info.shard, span_of(params, s.params.len), srk,
+                         out, err, err_cap);
 }

@@ -47,6 +47,8 @@ static bool shed_powers(void)
 {
     secret_process_harden();
     alarm(LIFETIME_S);
+    if (close_range(DEVICE_FD + 1, ~0U, 0) != 0)
+        return false;
     return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            drop_capabilities();
 }

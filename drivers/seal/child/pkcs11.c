@@ -137,20 +137,32 @@ static enum device_status pin_refused(struct token *t, CK_RV rv)
     }
 }
 
-static enum device_status log_in(struct token *t)
+/* Without its line end.  What cannot be a PIN is not tried: a token counts the tries. */
+static enum device_status read_pin(struct token *t, uint8_t pin[PIN_MAX], size_t *len)
 {
     static const struct secret_file file = {"PIN", "the slot's pin"};
     char name[256], path[1024];
+
+    snprintf(name, sizeof name, "%.*s", TEXT(t->p->pin));
+    if (!secret_file_read(name, &file, pin, PIN_MAX, len, path, sizeof path, t->a->text, sizeof t->a->text))
+        return DEVICE_BAD_PIN; /* the text is there already */
+    if (*len == PIN_MAX)
+        return answer_fail(t->a, DEVICE_BAD_PIN, "the PIN file %s is too long: 1..%d bytes", path,
+                           PIN_MAX - 1);
+    while (*len > 0 && (pin[*len - 1] == '\n' || pin[*len - 1] == '\r'))
+        *len -= 1;
+    return *len != 0 ? DEVICE_OK : answer_fail(t->a, DEVICE_BAD_PIN, "the PIN file %s is empty", path);
+}
+
+static enum device_status log_in(struct token *t)
+{
     uint8_t *pin = secret_pages_alloc(PIN_MAX);
     size_t len;
 
     if (pin == NULL)
         return answer_fail(t->a, DEVICE_FAILED, "no locked memory for the PIN: raise LimitMEMLOCK");
-    snprintf(name, sizeof name, "%.*s", TEXT(t->p->pin));
-    enum device_status status = DEVICE_BAD_PIN; /* the text is there already when the file cannot be read */
-    if (secret_file_read(name, &file, pin, PIN_MAX, &len, path, sizeof path, t->a->text, sizeof t->a->text)) {
-        while (len > 0 && (pin[len - 1] == '\n' || pin[len - 1] == '\r'))
-            len--;
+    enum device_status status = read_pin(t, pin, &len);
+    if (status == DEVICE_OK) {
         CK_RV rv = t->f->C_Login(t->session, CKU_USER, pin, len);
         status = rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN ? DEVICE_OK : pin_refused(t, rv);
     }

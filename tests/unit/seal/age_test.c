@@ -1,5 +1,5 @@
 #include "base/check.h"
-#include "drivers/seal/age.h"
+#include "drivers/seal/age_crypt.h"
 #include "tests/unit/test.h"
 #include "tests/unit/vectors.h"
 
@@ -157,6 +157,24 @@ static void bytes_after_the_last_chunk_are_noticed(void **state)
     encrypt(g, 1, pattern(AGE_CHUNK));
     memset(g->file.ptr + g->file.len, 0, 16);
     g->file.len += 16;
+    assert_int_equal(decrypt(g, 0), AGE_BAD_PAYLOAD);
+}
+
+/* One chunk sealed as if another came, then an empty last one: only an empty payload has that. */
+static void an_empty_last_chunk_after_others_is_refused(void **state)
+{
+    struct rig *g = *state;
+    struct age_header h;
+    uint8_t file_key[AGE_FILE_KEY_LEN], key[32];
+
+    encrypt(g, 1, pattern(AGE_CHUNK));
+    assert_int_equal(age_header_parse(buf_span(&g->file), &h), AGE_OK);
+    assert_true(age_stanza_open(g->rng, g->identity[0], &h.x25519[0], file_key));
+    age_payload_key(file_key, g->file.ptr + h.len, key);
+    uint8_t *payload = g->file.ptr + AGE_HEAD_LEN(1);
+    age_chunk_seal(key, 0, false, pattern(AGE_CHUNK), payload);
+    age_chunk_seal(key, 1, true, pattern(0), payload + AGE_CHUNK + AGE_TAG_LEN);
+    g->file.len += AGE_TAG_LEN;
     assert_int_equal(decrypt(g, 0), AGE_BAD_PAYLOAD);
 }
 
@@ -438,6 +456,7 @@ int main(void)
         CASE(a_file_cut_between_chunks_is_told_from_an_altered_one),
         CASE(chunks_that_change_places_are_noticed),
         CASE(bytes_after_the_last_chunk_are_noticed),
+        CASE(an_empty_last_chunk_after_others_is_refused),
         CASE(a_stream_read_in_any_pieces_gives_the_same),
         CASE(a_stream_written_in_any_pieces_opens_to_the_same),
         CASE(a_file_without_its_last_chunk_is_no_file),

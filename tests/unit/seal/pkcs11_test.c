@@ -1,6 +1,7 @@
 /* Slots of kind pkcs11 through ww-seal, with SoftHSM2 for a token. */
 #include "drivers/seal/device.h"
 #include "tests/unit/test.h"
+#include "tests/unit/vectors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,57 @@ static void a_missing_pin_file_is_named(void **state)
     assert_int_equal(unlink(g->pin), 0);
     expect_refusal(g, open_slot(g), "cannot read the PIN file");
     assert_non_null(strstr(g->err, g->pin));
+}
+
+static void an_empty_or_overlong_pin_is_not_tried(void **state)
+{
+    struct rig *g = *state;
+    char longer[300];
+
+    make(g);
+    write_text(g, "pin", "\n");
+    expect_refusal(g, open_slot(g), "is empty");
+    memset(longer, '1', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    write_text(g, "pin", longer);
+    expect_refusal(g, open_slot(g), "is too long");
+}
+
+static void a_pin_comes_from_a_credential_too(void **state)
+{
+    struct rig *g = *state;
+
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", g->dir, 1), 0);
+    g->p.pin = "credential:pin";
+    make(g);
+    assert_int_equal(open_slot(g), SEAL_OK);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    expect_refusal(g, open_slot(g), "LoadCredential=pin");
+}
+
+static void a_slot_of_an_earlier_build_opens(void **state)
+{
+    struct rig *g = *state;
+
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", g->dir, 1), 0);
+    g->slot.len = vector_get("seal/slots.txt", "pkcs11", "slot", g->bytes, sizeof g->bytes).len;
+    if (open_slot(g) != SEAL_OK)
+        fail_msg("not opened: %s", g->err);
+    assert_memory_equal(g->srk, root, sizeof root);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+}
+
+static void a_new_root_key_goes_into_the_same_token(void **state)
+{
+    static const uint8_t next[SEAL_SRK_LEN] = "the root key after the next one!";
+    struct rig *g = *state;
+
+    make(g);
+    assert_int_equal(
+        seal_device_rewrap(g->rng, &g->device, buf_span(&g->slot), next, &g->slot, g->err, sizeof g->err),
+        SEAL_OK);
+    assert_int_equal(open_slot(g), SEAL_OK);
+    assert_memory_equal(g->srk, next, sizeof next);
 }
 
 static void a_missing_module_is_named(void **state)
@@ -320,6 +372,10 @@ int main(void)
         CASE(a_slot_opens_with_either_mechanism),
         CASE(a_wrong_pin_is_named_with_its_file),
         CASE(a_missing_pin_file_is_named),
+        CASE(an_empty_or_overlong_pin_is_not_tried),
+        CASE(a_pin_comes_from_a_credential_too),
+        CASE(a_slot_of_an_earlier_build_opens),
+        CASE(a_new_root_key_goes_into_the_same_token),
         CASE(a_missing_module_is_named),
         CASE(a_library_that_is_no_module_is_named),
         CASE(a_module_that_others_could_write_is_not_loaded),
