@@ -144,6 +144,8 @@ static bool arguments(int argc, char **argv, struct net_config *c, struct nic_dp
             p->no_offload = strcmp(value, "off") == 0;
         else if (strcmp(name, "--mtu") == 0)
             p->mtu = (uint16_t)atoi(value);
+        else if (strcmp(name, "--msl") == 0)
+            c->msl_ms = (uint32_t)atoi(value);
         else if (strcmp(name, "--chargen") == 0)
             *chargen = strtoull(value, NULL, 10);
         else if (strcmp(name, "--addr") == 0)
@@ -178,7 +180,6 @@ static bool net_open(struct echo *e, struct arena *a, uint64_t chargen_bytes)
     c->mtu = e->nic->info.mtu;
     c->tx_ip4_csum = e->nic->info.tx_ip4_csum;
     c->tx_tcp_csum = e->nic->info.tx_tcp_csum;
-    c->msl_ms = 100; /* what is left open at the end is a leak, not a TIME_WAIT */
     CHECK(getrandom(c->seed, sizeof c->seed, 0) == (ssize_t)sizeof c->seed);
     c->ports[0] = APP_PORT_ECHO;
     c->ports[1] = APP_PORT_DISCARD;
@@ -250,10 +251,11 @@ int main(int argc, char **argv)
 
     CHECK(e != NULL && a != NULL);
     net_config_defaults(&e->config);
+    e->config.msl_ms = 100; /* what is left open at the end is a leak, not a TIME_WAIT */
     if (!arguments(argc, argv, &e->config, &port, &chargen_bytes)) {
         fprintf(stderr, "usage: ww-echo --device TEXT --addr PREFIX ... [--gateway ADDR ...] [--chargen "
                         "BYTES] [--mtu N] [--mac MAC] "
-                        "[--offload off]\n");
+                        "[--msl MS] [--offload off]\n");
         return 2;
     }
     sigaction(SIGTERM, &stop, NULL);

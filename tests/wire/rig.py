@@ -164,6 +164,13 @@ class Wire:
         run("ip", "tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue")
         address(TAP, PEER4, PEER6)
 
+    def make_silent(self):
+        """Our TAP where the kernel has no address: whoever answers there is a script (scripted.py)."""
+        self.make(self.peer)
+        run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1")
+        run("ip", "tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue")
+        run("ip", "link", "set", TAP, "up")
+
     def make_relayed(self):
         """The peer on peer0; mid0 and our TAP in a namespace whose kernel has no address and says nothing of its own."""
         self.middle = f"ww-mid-{os.getpid()}"
