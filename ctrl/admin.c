@@ -19,6 +19,7 @@ struct call {
     struct refusal why;
     bool changed;       /* committed: wait for the dataplane */
     bool must_be_acked; /* it took something away */
+    bool dry;           /* nothing is changed: what would be is told */
 };
 
 /* ---- requests ---- */
@@ -72,28 +73,54 @@ static json_t *hex_json(const uint8_t *p, size_t len)
     return json_string(text);
 }
 
-static json_t *version_json(const struct key_record *r, const struct key_version *v)
+/* Its end, scheduled or done.  A destruction waits for its date and for so much time watched (ctrl/clock.h): the
+ * later of the two is when it will be. */
+static void end_into(json_t *j, const struct lifecycle_unit *u, struct lifecycle_time now)
 {
-    return json_pack("{s:i, s:s, s:b, s:o, s:o}", "version", (int)v->number, "state",
-                     key_state_name(v->state), "primary", v->number == r->primary, "created",
-                     time_json(v->created_unix_s), "tag", hex_json(v->tag, sizeof v->tag));
+    if (u->state == KEY_STATE_DESTROYED)
+        json_object_set_new(j, "destroyed", time_json(u->at_unix_s));
+    if (u->state != KEY_STATE_DESTROY_SCHEDULED)
+        return;
+    int64_t left = u->watched_s > now.watched_s ? (int64_t)(u->watched_s - now.watched_s) : 0;
+    int64_t at = now.unix_s + left > u->at_unix_s + CLOCK_JUMP_S ? now.unix_s + left : u->at_unix_s;
+    json_object_set_new(j, "destroy_at", time_json(at));
+    json_object_set_new(j, "window_s", json_integer((json_int_t)u->window_s));
 }
 
-static json_t *key_head_json(const struct key_record *r)
+static json_t *version_json(const struct key_record *r, const struct key_version *v,
+                            struct lifecycle_time now)
 {
-    return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o}", "path", r->path, "id",
-                     hex_json(r->id, KEY_ID_LEN), "state", key_state_name(r->state), "algorithm", "symmetric",
-                     "primary", (int)r->primary, "version_count", (int)r->version_count, "created",
-                     time_json(r->created_unix_s));
+    json_t *j = json_pack("{s:i, s:s, s:b, s:o, s:o}", "version", (int)v->number, "state",
+                          key_state_name(v->life.state), "primary", v->number == r->primary, "created",
+                          time_json(v->created_unix_s), "tag", hex_json(v->tag, sizeof v->tag));
+
+    end_into(j, &v->life, now);
+    return j;
 }
 
-static json_t *key_json(const struct key_record *r)
+static json_t *key_head_json(const struct key_record *r, struct lifecycle_time now)
 {
-    json_t *key = key_head_json(r);
+    json_t *j = json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o}", "path", r->path, "id",
+                          hex_json(r->id, KEY_ID_LEN), "state", key_state_name(r->life.state), "algorithm",
+                          "symmetric", "primary", (int)r->primary, "version_count", (int)r->version_count,
+                          "created", time_json(r->created_unix_s));
+
+    end_into(j, &r->life, now);
+    if (r->rotate_period_s != 0)
+        json_object_set_new(j, "rotate_period_s", json_integer((json_int_t)r->rotate_period_s));
+    if (custody_rotates_unix_s(r) != 0)
+        json_object_set_new(j, "rotates", time_json(custody_rotates_unix_s(r)));
+    return j;
+}
+
+static json_t *key_json(const struct daemon *d, const struct key_record *r)
+{
+    struct lifecycle_time now = custody_time(d->custody);
+    json_t *key = key_head_json(r, now);
     json_t *versions = json_array();
 
     for (uint32_t i = 0; i < r->version_count; i++)
-        json_array_append_new(versions, version_json(r, &r->versions[i]));
+        json_array_append_new(versions, version_json(r, &r->versions[i], now));
     json_object_set_new(key, "versions", versions);
     return key;
 }
@@ -152,11 +179,17 @@ static bool may_change(struct call *c)
                   (unsigned long long)s.held_epoch, (unsigned long long)custody_epoch(c->d->custody));
 }
 
+/* The key after a change: as it is, or as it would be. */
+static const struct key_record *after_change(struct call *c)
+{
+    return c->dry ? custody_would(c->d->custody) : key_of(c);
+}
+
 static bool tell_change(struct call *c, bool already)
 {
     c->changed = true;
     json_object_set_new(c->reply, "already", json_boolean(already));
-    json_object_set_new(c->reply, "key", key_json(key_of(c)));
+    json_object_set_new(c->reply, "key", key_json(c->d, after_change(c)));
     return true;
 }
 
@@ -177,9 +210,15 @@ static bool do_key_create(struct call *c)
 static bool do_key_rotate(struct call *c)
 {
     const char *path = text_of(c, "path");
+    int64_t period;
+    bool already;
 
-    return path != NULL && may_change(c) && custody_rotate(c->d->custody, path, &c->why) &&
-           tell_change(c, false);
+    if (path == NULL || !number_of(c, "period_s", -1, 0, UINT32_MAX, &period) || !may_change(c))
+        return false;
+    if (period < 0)
+        return custody_rotate(c->d->custody, path, &c->why) && tell_change(c, false);
+    return custody_set_period(c->d->custody, path, (uint32_t)period, &already, &c->why) &&
+           tell_change(c, already);
 }
 
 static bool key_switch(struct call *c, bool enable)
@@ -205,38 +244,70 @@ static bool do_key_disable(struct call *c)
     return key_switch(c, false);
 }
 
+/* "after_s" is given in whole seconds; what is out of the range of a window is told as such, not as a bad request. */
+static bool do_key_destroy(struct call *c)
+{
+    const char *path = text_of(c, "path");
+    int64_t version, after;
+    bool already;
+
+    if (path == NULL || !number_of(c, "version", 0, 1, KEY_VERSIONS_PER_KEY, &version) ||
+        !number_of(c, "after_s", 0, INT64_MIN, INT64_MAX, &after) || !may_change(c))
+        return false;
+    if (json_object_get(c->request, "after_s") != NULL && (after <= 0 || after > UINT32_MAX))
+        after = 1; /* no window either */
+    c->must_be_acked = true;
+    return custody_destroy(c->d->custody, path, (uint32_t)version, (uint32_t)after, &already, &c->why) &&
+           tell_change(c, already);
+}
+
+static bool do_key_restore(struct call *c)
+{
+    const char *path = text_of(c, "path");
+    int64_t version;
+    bool already;
+
+    return path != NULL && number_of(c, "version", 0, 1, KEY_VERSIONS_PER_KEY, &version) && may_change(c) &&
+           custody_restore(c->d->custody, path, (uint32_t)version, &already, &c->why) &&
+           tell_change(c, already);
+}
+
 static bool do_key_show(struct call *c)
 {
     const struct key_record *r = key_of(c);
 
     if (r == NULL)
         return false;
-    json_object_set_new(c->reply, "key", key_json(r));
+    json_object_set_new(c->reply, "key", key_json(c->d, r));
     return true;
 }
 
 static bool do_key_list(struct call *c)
 {
     const struct registry *g = custody_registry(c->d->custody);
+    struct lifecycle_time now = custody_time(c->d->custody);
     json_t *keys = json_array();
 
     for (size_t i = 0; i < registry_count(g); i++)
-        json_array_append_new(keys, key_head_json(registry_at(g, i)));
+        json_array_append_new(keys, key_head_json(registry_at(g, i), now));
     json_object_set_new(c->reply, "keys", keys);
     return true;
 }
 
 /* ---- policy ---- */
 
-static bool do_policy_show(struct call *c)
+static bool tell_policy(struct call *c, const struct key_record *r)
 {
-    const struct key_record *r = key_of(c);
-
     if (r == NULL)
         return false;
     json_object_set_new(c->reply, "path", json_string(r->path));
     json_object_set_new(c->reply, "policy", policy_json(&r->policy));
     return true;
+}
+
+static bool do_policy_show(struct call *c)
+{
+    return tell_policy(c, key_of(c));
 }
 
 static bool has_caller(const struct policy *p, const char *caller)
@@ -271,7 +342,7 @@ static bool do_policy_set(struct call *c)
     if (!ok)
         return false;
     c->changed = true;
-    return do_policy_show(c);
+    return tell_policy(c, after_change(c));
 }
 
 /* ---- looking around ---- */
@@ -327,6 +398,15 @@ static json_t *certificate_json(const struct trust *t)
                      "chain", (int)f->chain_count);
 }
 
+static json_t *clock_json(const struct daemon *d)
+{
+    struct custody_clock_status s;
+
+    custody_clock_status(d->custody, &s);
+    return json_pack("{s:I, s:I, s:o}", "watched_s", (json_int_t)s.watched_s, "jump_s", (json_int_t)s.jump_s,
+                     "jumped", s.jumped_unix_s == 0 ? json_null() : time_json(s.jumped_unix_s));
+}
+
 static bool is_degraded(const struct daemon *d)
 {
     struct push_status p;
@@ -349,13 +429,13 @@ static bool do_status(struct call *c)
     for (size_t i = 0; i < registry_count(g); i++)
         versions += registry_at(g, i)->version_count;
     json_t *all =
-        json_pack("{s:s, s:s, s:i, s:b, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:s}", "state",
+        json_pack("{s:s, s:s, s:i, s:b, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:s}", "state",
                   is_degraded(d) ? "degraded" : "ok", "version", CTRL_VERSION, "pid", (int)getpid(), "dev",
                   d->options.dev, "started", time_json(d->started_unix_s), "shard", CTRL_SHARD, "epoch",
                   (json_int_t)custody_epoch(d->custody), "keys", (json_int_t)registry_count(g), "versions",
                   (json_int_t)versions, "sqlite", store_sqlite_version(), "dataplane", dataplane_json(d),
-                  "audit", audit_json(d), "issuers", issuers_json(d->trust), "certificate_problem",
-                  d->trust->certificate_problem);
+                  "clock", clock_json(d), "audit", audit_json(d), "issuers", issuers_json(d->trust),
+                  "certificate_problem", d->trust->certificate_problem);
     json_object_update(c->reply, all);
     json_decref(all);
     return true;
@@ -510,14 +590,16 @@ static bool do_dev_token(struct call *c)
 static const struct {
     const char *name;
     bool (*run)(struct call *c);
+    bool dry; /* has a dry run */
 } commands[] = {
-    {"status", do_status},           {"key create", do_key_create},
-    {"key list", do_key_list},       {"key show", do_key_show},
-    {"key rotate", do_key_rotate},   {"key enable", do_key_enable},
-    {"key disable", do_key_disable}, {"policy show", do_policy_show},
-    {"policy set", do_policy_set},   {"dataplane stats", do_dataplane_stats},
-    {"audit tail", do_audit_tail},   {"cert list", do_cert_list},
-    {"reload", do_reload},           {"dev token", do_dev_token},
+    {"status", do_status, false},          {"key create", do_key_create, true},
+    {"key list", do_key_list, false},      {"key show", do_key_show, false},
+    {"key rotate", do_key_rotate, true},   {"key enable", do_key_enable, true},
+    {"key disable", do_key_disable, true}, {"key destroy", do_key_destroy, true},
+    {"key restore", do_key_restore, true}, {"policy show", do_policy_show, false},
+    {"policy set", do_policy_set, true},   {"dataplane stats", do_dataplane_stats, false},
+    {"audit tail", do_audit_tail, false},  {"cert list", do_cert_list, false},
+    {"reload", do_reload, false},          {"dev token", do_dev_token, false},
 };
 
 /* ---- one line ---- */
@@ -528,15 +610,33 @@ static json_t *refusal_json(const struct refusal *why, enum admin_exit code)
                      "message", why->text, "next", why->next);
 }
 
+static bool run_dry(struct call *c, bool (*command)(struct call *c))
+{
+    custody_dry_run(c->d->custody, true);
+    c->dry = true;
+    bool ok = command(c);
+    c->changed = false;
+    json_object_set_new(c->reply, "dry_run", json_true());
+    custody_dry_run(c->d->custody, false);
+    return ok;
+}
+
 static bool run(struct call *c)
 {
     const char *name = text_of(c, "command");
+    const json_t *dry = json_object_get(c->request, "dry_run");
 
     if (name == NULL)
         return false;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(commands[i].name, name) == 0)
+        if (strcmp(commands[i].name, name) != 0)
+            continue;
+        if (dry == NULL || json_is_false(dry))
             return commands[i].run(c);
+        if (!json_is_true(dry) || !commands[i].dry)
+            return refuse(&c->why, "no_dry_run", "leave --dry-run away: it has no effect to try",
+                          "\"%s\" has no dry run", commands[i].name);
+        return run_dry(c, commands[i].run);
     }
     return refuse(&c->why, "bad_request", "wwctl and ww-ctrl must be of one version",
                   "unknown command \"%.60s\"", name);

@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "base/secret.h"
 
+#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct custody {
     struct store *store;
@@ -16,6 +16,17 @@ struct custody {
     bool trust_known;
     uint8_t trust_digest[MBED_DIGEST_LEN];
     struct custody_listener listener;
+    bool dry, destroy_enabled;
+    const struct key_record *would; /* of the last dry run */
+    struct clock clock;
+    struct clock_reading (*clock_read)(void *ctx);
+    void *clock_ctx;
+    struct custody_clock_status jump;
+    uint64_t noted_ms; /* of the clock's count */
+    bool noted, note_failed;
+    bool dated; /* some record has a date or a period: it is worth looking */
+    uint64_t looked_ms;
+    bool looked;
 };
 
 static const uint8_t no_id[KEY_ID_LEN];
@@ -56,7 +67,7 @@ static bool check_record(struct custody *c, const struct key_record *r, struct r
 {
     for (uint32_t i = 0; i < r->version_count; i++) {
         const struct key_version *v = &r->versions[i];
-        bool ok = v->state == KEY_STATE_DESTROYED ||
+        bool ok = v->life.state == KEY_STATE_DESTROYED ||
                   record_material_unwrap(c->kek, CTRL_SHARD, r->id, v, c->material);
 
         secret_wipe(c->material, KEY_MATERIAL_LEN);
@@ -75,10 +86,10 @@ static bool settle(struct custody *c, const struct key_record *r, struct refusal
 static bool has_pending(const struct key_record *r)
 {
     for (uint32_t i = 0; i < r->version_count; i++) {
-        if (r->versions[i].state == KEY_STATE_PENDING_DURABLE)
+        if (r->versions[i].life.state == KEY_STATE_PENDING_DURABLE)
             return true;
     }
-    return r->state == KEY_STATE_PENDING_DURABLE;
+    return r->life.state == KEY_STATE_PENDING_DURABLE;
 }
 
 static bool check_all(struct custody *c, struct refusal *why)
@@ -91,6 +102,103 @@ static bool check_all(struct custody *c, struct refusal *why)
             log_warn("pending version not enabled", F("why", why->text));
     }
     return true;
+}
+
+/* ---- the clock ---- */
+
+/* A unit that was doomed when so much was watched: at least that much was. */
+static uint64_t watched_at_least(const struct lifecycle_unit *u)
+{
+    return u->state == KEY_STATE_DESTROY_SCHEDULED && u->watched_s > u->window_s ? u->watched_s - u->window_s
+                                                                                 : 0;
+}
+
+/* Without its note (a restored backup has none) the count goes on from the last thing that was doomed. */
+static uint64_t watched_by_records(const struct registry *g)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < registry_count(g); i++) {
+        const struct key_record *r = registry_at(g, i);
+        uint64_t at = watched_at_least(&r->life);
+
+        most = at > most ? at : most;
+        for (uint32_t v = 0; v < r->version_count; v++) {
+            at = watched_at_least(&r->versions[v].life);
+            most = at > most ? at : most;
+        }
+    }
+    return most * 1000;
+}
+
+static void note_load(struct custody *c)
+{
+    uint8_t note[STORE_NOTE_MAX];
+    size_t len = store_note_read(c->store, note);
+    uint64_t least = watched_by_records(c->registry);
+
+    if (len != 0 && !clock_note_decode(span_of(note, len), &c->clock))
+        log_warn("the note of the time watched is of another version; it is passed over");
+    if (c->clock.watched_ms < least)
+        c->clock.watched_ms = least;
+}
+
+/* A note that is old only makes destructions later. */
+static void note_save(struct custody *c)
+{
+    uint8_t note[CLOCK_NOTE_LEN];
+
+    clock_note_encode(&c->clock, note);
+    bool ok = store_note_write(c->store, span_of(note, sizeof note));
+    if (!ok && !c->note_failed)
+        log_warn("the time watched is not noted: after a restart destructions may come later than their date",
+                 F("errno", errno));
+    c->note_failed = !ok;
+    c->noted = true;
+    c->noted_ms = c->clock.watched_ms;
+}
+
+static void clock_found(struct custody *c, enum clock_finding f, int64_t by_s)
+{
+    if (f == CLOCK_JUMPED) {
+        c->jump.jump_s = by_s;
+        c->jump.jumped_unix_s = c->clock.last.unix_s;
+        log_error("the clock jumped; no destruction comes any sooner for it", F("by_s", by_s),
+                  F("watched_s", c->clock.watched_ms / 1000),
+                  F("next", "check this machine's time; wwctl key show tells what waits"));
+    } else if (f == CLOCK_UNWATCHED && by_s != 0) {
+        log_info("first look at the clock after a reboot: what went by meanwhile counts for no destruction",
+                 F("by_s", by_s));
+    }
+}
+
+static void clock_look(struct custody *c)
+{
+    struct clock_reading now = c->clock_read(c->clock_ctx);
+    int64_t by_s;
+
+    enum clock_finding found = clock_advance(&c->clock, &now, &by_s);
+    clock_found(c, found, by_s);
+    if (!c->noted || c->clock.watched_ms - c->noted_ms >= CUSTODY_NOTE_S * 1000)
+        note_save(c);
+}
+
+void custody_set_clock(struct custody *c, struct clock_reading (*read)(void *ctx), void *ctx)
+{
+    c->clock_read = read;
+    c->clock_ctx = ctx;
+}
+
+struct lifecycle_time custody_time(struct custody *c)
+{
+    clock_look(c);
+    return (struct lifecycle_time){c->clock.last.unix_s, c->clock.watched_ms / 1000};
+}
+
+void custody_clock_status(const struct custody *c, struct custody_clock_status *out)
+{
+    *out = c->jump;
+    out->watched_s = c->clock.watched_ms / 1000;
 }
 
 static bool derive_kek(struct custody *c, const uint8_t *srk)
@@ -113,6 +221,8 @@ struct custody *custody_open(struct store *s, struct mbed_rng *rng, const uint8_
     CHECK(c != NULL);
     c->store = s;
     c->rng = rng;
+    c->clock_read = clock_read;
+    c->dated = true;
     c->registry = registry_new();
     if (!derive_kek(c, srk)) {
         refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
@@ -120,7 +230,12 @@ struct custody *custody_open(struct store *s, struct mbed_rng *rng, const uint8_
         custody_close(c);
         return NULL;
     }
-    if (!store_unlock(s, srk, load_row, c, why) || !check_all(c, why)) {
+    if (!store_unlock(s, srk, load_row, c, why)) {
+        custody_close(c);
+        return NULL;
+    }
+    note_load(c);
+    if (!check_all(c, why)) {
         custody_close(c);
         return NULL;
     }
@@ -131,6 +246,9 @@ void custody_close(struct custody *c)
 {
     if (c == NULL)
         return;
+    if (c->noted)
+        note_save(c);
+    record_unref(c->would);
     store_close(c->store);
     registry_free(c->registry);
     mbed_aead_free(c->kek);
@@ -151,11 +269,6 @@ const struct registry *custody_registry(const struct custody *c)
 uint64_t custody_epoch(const struct custody *c)
 {
     return store_epoch(c->store);
-}
-
-void custody_idle(struct custody *c)
-{
-    store_checkpoint(c->store, false);
 }
 
 /* ---- paths ---- */
@@ -223,14 +336,48 @@ static void put_policy(struct custody *c, const struct key_record *r)
     store_put(c->store, STORE_POLICY, r->id, 0, span_of(body, record_policy_encode(&r->policy, body)));
 }
 
+/* Something about it happens by itself, some day. */
+static bool is_dated(const struct key_record *r)
+{
+    bool dated = r->life.state == KEY_STATE_DESTROY_SCHEDULED || r->rotate_period_s != 0;
+
+    for (uint32_t i = 0; !dated && i < r->version_count; i++)
+        dated = r->versions[i].life.state == KEY_STATE_DESTROY_SCHEDULED ||
+                (r->life.state == KEY_STATE_DESTROYED && r->versions[i].life.state != KEY_STATE_DESTROYED);
+    return dated;
+}
+
+static void keep_would(struct custody *c, const struct key_record *next)
+{
+    record_unref(c->would);
+    c->would = next;
+}
+
+void custody_dry_run(struct custody *c, bool on)
+{
+    c->dry = on;
+    keep_would(c, NULL);
+}
+
+const struct key_record *custody_would(const struct custody *c)
+{
+    return c->would;
+}
+
 /* Commits what was put; then next takes the place of what was there.  Takes over next in either case. */
 static bool commit_record(struct custody *c, struct key_record *next, struct refusal *why)
 {
+    if (c->dry) {
+        store_abandon(c->store);
+        keep_would(c, next);
+        return true;
+    }
     if (!store_commit(c->store, why)) {
         record_unref(next);
         return false;
     }
     registry_put(c->registry, next);
+    c->dated |= is_dated(next);
     if (c->listener.changed != NULL)
         c->listener.changed(c->listener.ctx, next);
     return true;
@@ -241,31 +388,44 @@ static bool commit_record(struct custody *c, struct key_record *next, struct ref
 /* A copy of r's states that lifecycle_step may work on; freed by lifecycle_take or by hand. */
 static struct lifecycle lifecycle_of(const struct key_record *r)
 {
-    struct lifecycle l = {r->state, r->primary, r->version_count, malloc((size_t)r->version_count + 1)};
+    struct lifecycle l = {r->life, r->primary, r->window_s, r->version_count,
+                          calloc((size_t)r->version_count + 1, sizeof *l.versions)};
 
-    CHECK(l.version_states != NULL);
+    CHECK(l.versions != NULL);
     for (uint32_t i = 0; i < r->version_count; i++)
-        l.version_states[i] = r->versions[i].state;
+        l.versions[i] = r->versions[i].life;
     return l;
 }
 
-/* Writes the states of l, which has as many versions, into next and puts every version that differs. */
+static bool unit_equal(const struct lifecycle_unit *a, const struct lifecycle_unit *b)
+{
+    return a->state == b->state && a->window_s == b->window_s && a->at_unix_s == b->at_unix_s &&
+           a->watched_s == b->watched_s;
+}
+
+/* Writes the states of l, which has as many versions, into next and puts every version that differs.  The material
+ * of a destroyed one is left out of its row, and wiped here. */
 static void lifecycle_take(struct custody *c, struct key_record *next, struct lifecycle *l)
 {
     uint64_t epoch = store_epoch(c->store) + 1;
 
     CHECK(l->version_count == next->version_count);
-    next->state = l->key_state;
+    next->life = l->key;
     next->primary = l->primary;
+    next->window_s = l->window_s;
     next->epoch = epoch;
     for (uint32_t i = 0; i < l->version_count; i++) {
-        if (next->versions[i].state == l->version_states[i])
+        struct key_version *v = &next->versions[i];
+
+        if (unit_equal(&v->life, &l->versions[i]))
             continue;
-        next->versions[i].state = l->version_states[i];
-        next->versions[i].epoch = epoch;
+        v->life = l->versions[i];
+        v->epoch = epoch;
+        if (v->life.state == KEY_STATE_DESTROYED)
+            secret_wipe(v->wrapped, sizeof v->wrapped);
         put_version(c, next, i + 1);
     }
-    free(l->version_states);
+    free(l->versions);
 }
 
 static bool lifecycle_refuse(enum lifecycle_status s, const char *path, uint32_t version, struct refusal *why)
@@ -284,7 +444,7 @@ static bool lifecycle_refuse(enum lifecycle_status s, const char *path, uint32_t
         code = "no_such_version", next = "see wwctl key show PATH";
         break;
     case LIFECYCLE_PENDING:
-        code = "pending", next = "enable the key first: wwctl key enable PATH";
+        code = "pending", next = "make it durable first: wwctl key enable PATH";
         break;
     case LIFECYCLE_KEY_OFF:
         code = "key_disabled", next = "enable the key first: wwctl key enable PATH";
@@ -292,9 +452,28 @@ static bool lifecycle_refuse(enum lifecycle_status s, const char *path, uint32_t
     case LIFECYCLE_TOO_MANY:
         code = "too_many_versions", next = "make a new key";
         break;
+    case LIFECYCLE_DOOMED:
+        code = "destroy_scheduled", next = "restore it first: wwctl key restore PATH [--version N]";
+        break;
+    case LIFECYCLE_GONE:
+        code = "destroyed", next = "nothing brings it back here; a backup from before may hold it";
+        break;
+    case LIFECYCLE_PRIMARY:
+        code = "primary_version", next = "rotate first (wwctl key rotate PATH), or destroy the whole key";
+        break;
+    case LIFECYCLE_ON:
+        code = "disable_first",
+        next = "wwctl key disable, wait until nobody misses it, then destroy: disabling is undone at once";
+        break;
+    case LIFECYCLE_BAD_WINDOW:
+        code = "bad_window", next = "give --after 1d..120d, or leave it away";
+        break;
+    case LIFECYCLE_NEEDS_APPROVAL:
+        code = "needs_approval", next = "leave --after away, or give at least the time that was set before";
+        break;
     case LIFECYCLE_CHANGED:
     case LIFECYCLE_ALREADY:
-    case LIFECYCLE_NOT_SWITCHABLE:
+    case LIFECYCLE_NOT_DUE:
         break;
     }
     if (version != 0)
@@ -308,7 +487,7 @@ static bool settle(struct custody *c, const struct key_record *r, struct refusal
     struct lifecycle l = lifecycle_of(r);
     struct key_record *next = record_copy(r);
 
-    CHECK(lifecycle_step(&l, LIFECYCLE_DURABLE, 0) == LIFECYCLE_CHANGED);
+    CHECK(lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_DURABLE}) == LIFECYCLE_CHANGED);
     store_begin(c->store);
     lifecycle_take(c, next, &l);
     put_key(c, next);
@@ -332,8 +511,8 @@ static void add_version(struct custody *c, struct key_record *r)
     struct key_version *v = &r->versions[r->version_count];
 
     *v = (struct key_version){.number = r->version_count + 1,
-                              .state = KEY_STATE_PENDING_DURABLE,
-                              .created_unix_s = (int64_t)time(NULL),
+                              .life.state = KEY_STATE_PENDING_DURABLE,
+                              .created_unix_s = custody_time(c).unix_s,
                               .epoch = store_epoch(c->store) + 1};
     do {
         mbed_random(c->rng, v->tag, sizeof v->tag);
@@ -358,26 +537,26 @@ static bool commit_new_version(struct custody *c, struct key_record *r, bool new
         put_policy(c, r);
     if (!commit_record(c, r, why))
         return false;
-    return settle(c, registry_by_id(c->registry, id), why);
+    return settle(c, c->dry ? c->would : registry_by_id(c->registry, id), why);
 }
 
 bool custody_create(struct custody *c, const char *path, struct refusal *why)
 {
     uint8_t id[KEY_ID_LEN];
-    uint8_t state;
-    struct lifecycle l = {.version_states = &state};
+    struct lifecycle_unit first;
+    struct lifecycle l = {.versions = &first};
 
     if (!custody_path_ok(path, why))
         return false;
     if (registry_by_path(c->registry, span_str(path)) != NULL)
         return lifecycle_refuse(LIFECYCLE_EXISTS, path, 0, why);
-    CHECK(lifecycle_step(&l, LIFECYCLE_CREATE, 0) == LIFECYCLE_CHANGED);
+    CHECK(lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_CREATE}) == LIFECYCLE_CHANGED);
     do {
         mbed_random(c->rng, id, sizeof id);
     } while (memcmp(id, no_id, sizeof id) == 0 || registry_by_id(c->registry, id) != NULL);
     struct key_record *r = record_new(id, path);
-    r->state = l.key_state;
-    r->created_unix_s = (int64_t)time(NULL);
+    r->life = l.key;
+    r->created_unix_s = custody_time(c).unix_s;
     add_version(c, r);
     return commit_new_version(c, r, true, why);
 }
@@ -389,8 +568,8 @@ bool custody_rotate(struct custody *c, const char *path, struct refusal *why)
     if (r == NULL)
         return lifecycle_refuse(LIFECYCLE_NO_KEY, path, 0, why);
     struct lifecycle l = lifecycle_of(r);
-    enum lifecycle_status s = lifecycle_step(&l, LIFECYCLE_ROTATE, 0);
-    free(l.version_states);
+    enum lifecycle_status s = lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_ROTATE});
+    free(l.versions);
     if (s != LIFECYCLE_CHANGED)
         return lifecycle_refuse(s, path, 0, why);
     struct key_record *next = record_copy(r);
@@ -398,26 +577,95 @@ bool custody_rotate(struct custody *c, const char *path, struct refusal *why)
     return commit_new_version(c, next, false, why);
 }
 
-bool custody_switch(struct custody *c, const char *path, uint32_t version, bool enable, bool *already,
-                    struct refusal *why)
+/* One event on one key: stepped on a copy, committed, put in its place. */
+static bool apply(struct custody *c, const char *path, const struct lifecycle_input *in, bool *already,
+                  struct refusal *why)
 {
     const struct key_record *r = registry_by_path(c->registry, span_str(path));
 
     *already = false;
     if (r == NULL)
         return lifecycle_refuse(LIFECYCLE_NO_KEY, path, 0, why);
-    if (enable && has_pending(r))
-        return settle(c, r, why);
     struct lifecycle l = lifecycle_of(r);
-    enum lifecycle_status s = lifecycle_step(&l, enable ? LIFECYCLE_ENABLE : LIFECYCLE_DISABLE, version);
+    enum lifecycle_status s = lifecycle_step(&l, in);
     if (s != LIFECYCLE_CHANGED) {
-        free(l.version_states);
+        free(l.versions);
         *already = s == LIFECYCLE_ALREADY;
-        return *already || lifecycle_refuse(s, path, version, why);
+        if (*already && c->dry)
+            keep_would(c, record_ref(r));
+        return *already || lifecycle_refuse(s, path, in->version, why);
     }
     struct key_record *next = record_copy(r);
     store_begin(c->store);
     lifecycle_take(c, next, &l);
+    put_key(c, next);
+    return commit_record(c, next, why);
+}
+
+bool custody_switch(struct custody *c, const char *path, uint32_t version, bool enable, bool *already,
+                    struct refusal *why)
+{
+    const struct key_record *r = registry_by_path(c->registry, span_str(path));
+    struct lifecycle_input in = {.event = enable ? LIFECYCLE_ENABLE : LIFECYCLE_DISABLE, .version = version};
+
+    *already = false;
+    if (enable && r != NULL && has_pending(r))
+        return settle(c, r, why);
+    return apply(c, path, &in, already, why);
+}
+
+bool custody_destroy(struct custody *c, const char *path, uint32_t version, uint32_t after_s, bool *already,
+                     struct refusal *why)
+{
+    struct lifecycle_input in = {.event = LIFECYCLE_DESTROY,
+                                 .version = version,
+                                 .after_s = after_s,
+                                 .from_enabled = c->destroy_enabled,
+                                 .now = custody_time(c)};
+
+    if (!apply(c, path, &in, already, why))
+        return false;
+    if (!*already && !c->dry)
+        note_save(c);
+    return true;
+}
+
+bool custody_restore(struct custody *c, const char *path, uint32_t version, bool *already,
+                     struct refusal *why)
+{
+    struct lifecycle_input in = {.event = LIFECYCLE_RESTORE, .version = version};
+
+    return apply(c, path, &in, already, why);
+}
+
+void custody_destroy_enabled(struct custody *c, bool may)
+{
+    c->destroy_enabled = may;
+}
+
+bool custody_set_period(struct custody *c, const char *path, uint32_t period_s, bool *already,
+                        struct refusal *why)
+{
+    const struct key_record *r = registry_by_path(c->registry, span_str(path));
+
+    *already = false;
+    if (r == NULL)
+        return lifecycle_refuse(LIFECYCLE_NO_KEY, path, 0, why);
+    if (r->life.state >= KEY_STATE_DESTROY_SCHEDULED)
+        return lifecycle_refuse(r->life.state == KEY_STATE_DESTROYED ? LIFECYCLE_GONE : LIFECYCLE_DOOMED,
+                                path, 0, why);
+    if (period_s != 0 && (period_s < CUSTODY_PERIOD_MIN_S || period_s > CUSTODY_PERIOD_MAX_S))
+        return refuse(why, "bad_period", "give --period 1d..3650d, or 0s to rotate by hand only",
+                      "%s: a rotation period must be 1d..3650d", path);
+    *already = r->rotate_period_s == period_s;
+    if (*already && c->dry)
+        keep_would(c, record_ref(r));
+    if (*already)
+        return true;
+    struct key_record *next = record_copy(r);
+    next->rotate_period_s = period_s;
+    next->epoch = store_epoch(c->store) + 1;
+    store_begin(c->store);
     put_key(c, next);
     return commit_record(c, next, why);
 }
@@ -435,6 +683,115 @@ bool custody_set_policy(struct custody *c, const char *path, const struct policy
     store_begin(c->store);
     put_policy(c, next);
     return commit_record(c, next, why);
+}
+
+/* ---- what is due ---- */
+
+int64_t custody_rotates_unix_s(const struct key_record *r)
+{
+    if (r->rotate_period_s == 0 || r->life.state != KEY_STATE_ENABLED || r->version_count == 0 ||
+        r->version_count >= KEY_VERSIONS_PER_KEY)
+        return 0;
+    return r->versions[r->version_count - 1].created_unix_s + r->rotate_period_s;
+}
+
+static bool rotation_is_due(const struct key_record *r, struct lifecycle_time now)
+{
+    int64_t at = custody_rotates_unix_s(r);
+
+    return at != 0 && now.unix_s >= at && !has_pending(r);
+}
+
+static bool version_is_due(const struct key_record *r, const struct key_version *v, struct lifecycle_time now)
+{
+    return lifecycle_is_due(&v->life, now) ||
+           (r->life.state == KEY_STATE_DESTROYED && v->life.state != KEY_STATE_DESTROYED);
+}
+
+static bool destruction_is_due(const struct key_record *r, struct lifecycle_time now)
+{
+    bool due = lifecycle_is_due(&r->life, now);
+
+    for (uint32_t i = 0; !due && i < r->version_count; i++)
+        due = version_is_due(r, &r->versions[i], now);
+    return due;
+}
+
+/* As many units of r as one change can hold: the key first, so that it answers as destroyed from then on; what does
+ * not fit is found due again. */
+static bool destroy_due(struct custody *c, const struct key_record *r, struct lifecycle_time now,
+                        struct refusal *why)
+{
+    struct lifecycle l = lifecycle_of(r);
+    struct lifecycle_input in = {.event = LIFECYCLE_EXPIRE, .now = now};
+    size_t rows = 1;
+
+    for (in.version = 0; in.version <= l.version_count && rows < STORE_WRITES_MAX; in.version++) {
+        if (lifecycle_step(&l, &in) == LIFECYCLE_CHANGED && in.version != 0)
+            rows++;
+    }
+    struct key_record *next = record_copy(r);
+    store_begin(c->store);
+    lifecycle_take(c, next, &l);
+    put_key(c, next);
+    if (!commit_record(c, next, why))
+        return false;
+    log_info("destroyed as scheduled", F("key", next->path), F("epoch", next->epoch), F("versions", rows - 1),
+             F("whole_key", next->life.state == KEY_STATE_DESTROYED));
+    return true;
+}
+
+static bool rotate_due(struct custody *c, const struct key_record *r, struct refusal *why)
+{
+    struct key_record *next = record_copy(r);
+
+    log_info("rotating by period", F("key", r->path), F("period_s", r->rotate_period_s));
+    add_version(c, next);
+    return commit_new_version(c, next, false, why);
+}
+
+/* All that is due of the key at idx; its record is another one after each change. */
+static bool settle_due(struct custody *c, size_t idx, struct lifecycle_time now, uint32_t *budget,
+                       bool *destroyed, struct refusal *why)
+{
+    for (; *budget > 0 && destruction_is_due(registry_at(c->registry, idx), now); --*budget) {
+        if (!destroy_due(c, registry_at(c->registry, idx), now, why))
+            return false;
+        *destroyed = true;
+    }
+    if (*budget == 0 || !rotation_is_due(registry_at(c->registry, idx), now))
+        return true;
+    --*budget;
+    return rotate_due(c, registry_at(c->registry, idx), why);
+}
+
+static void look_for_due(struct custody *c, struct lifecycle_time now)
+{
+    uint32_t budget = CUSTODY_CHANGES_MAX;
+    bool dated = false, destroyed = false, ok = true;
+    struct refusal why;
+
+    for (size_t i = 0; ok && budget > 0 && i < registry_count(c->registry); i++) {
+        ok = !is_dated(registry_at(c->registry, i)) || settle_due(c, i, now, &budget, &destroyed, &why);
+        dated |= is_dated(registry_at(c->registry, i));
+    }
+    if (!ok)
+        log_error("what is due could not be done; it is tried again", F("code", why.code), F("why", why.text),
+                  F("next", why.next));
+    if (destroyed)
+        store_checkpoint(c->store, true);
+    c->dated = dated || !ok || budget == 0;
+    c->looked = budget != 0;
+    c->looked_ms = c->clock.watched_ms;
+}
+
+void custody_tick(struct custody *c)
+{
+    struct lifecycle_time now = custody_time(c);
+
+    if (c->dated && (!c->looked || c->clock.watched_ms - c->looked_ms >= CUSTODY_LOOK_S * 1000))
+        look_for_due(c, now);
+    store_checkpoint(c->store, false);
 }
 
 bool custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN], bool force,

@@ -7,10 +7,16 @@
 #ifndef CTRL_CUSTODY_H
 #define CTRL_CUSTODY_H
 
-#include "ctrl/lifecycle.h"
+#include "ctrl/clock.h"
 #include "ctrl/registry.h"
 
 #define CTRL_SHARD 0
+
+#define CUSTODY_LOOK_S       60   /* between looks at what is due */
+#define CUSTODY_NOTE_S       3600 /* between notes of the time watched */
+#define CUSTODY_CHANGES_MAX  64   /* epochs per tick that carry out what is due */
+#define CUSTODY_PERIOD_MIN_S 86400u
+#define CUSTODY_PERIOD_MAX_S (3650 * 86400u)
 
 struct custody;
 
@@ -37,6 +43,15 @@ bool MUST_USE custody_rotate(struct custody *c, const char *path, struct refusal
 /* enable: else disable.  version 0 = the key as a whole.  *already: it was so; nothing was written. */
 bool MUST_USE custody_switch(struct custody *c, const char *path, uint32_t version, bool enable,
                              bool *already, struct refusal *why);
+/* Dooms a key, or one version, to be destroyed after_s from now (0: as long as before, at least the default); or
+ * moves its date further away.  Until then it can be restored, to DISABLED. */
+bool MUST_USE custody_destroy(struct custody *c, const char *path, uint32_t version, uint32_t after_s,
+                              bool *already, struct refusal *why);
+bool MUST_USE custody_restore(struct custody *c, const char *path, uint32_t version, bool *already,
+                              struct refusal *why);
+/* A new version whenever the newest is period_s old; 0 = by hand only. */
+bool MUST_USE custody_set_period(struct custody *c, const char *path, uint32_t period_s, bool *already,
+                                 struct refusal *why);
 bool MUST_USE custody_set_policy(struct custody *c, const char *path, const struct policy *p,
                                  struct refusal *why);
 
@@ -48,7 +63,28 @@ bool MUST_USE custody_note_trust(struct custody *c, const uint8_t digest[MBED_DI
 void custody_material(const struct custody *c, const struct key_record *r, const struct key_version *v,
                       uint8_t *material);
 
-/* Between events: what may take a moment (store checkpoint). */
-void custody_idle(struct custody *c);
+/* While on, a verb checks everything and changes nothing: it returns what it would, and custody_would is the record
+ * as it would be, borrowed until the next verb or until off. */
+void custody_dry_run(struct custody *c, bool on);
+const struct key_record *custody_would(const struct custody *c);
+
+/* Whether ENABLED may be doomed without being disabled first; it may not unless this says so. */
+void custody_destroy_enabled(struct custody *c, bool may);
+
+/* Between events: watches the clock, destroys and rotates what is due, lets the store checkpoint. */
+void custody_tick(struct custody *c);
+
+/* Time now.  Tests hand in a clock of their own before the first tick or verb. */
+void custody_set_clock(struct custody *c, struct clock_reading (*read)(void *ctx), void *ctx);
+struct lifecycle_time custody_time(struct custody *c);
+
+struct custody_clock_status {
+    uint64_t watched_s;
+    int64_t jump_s, jumped_unix_s; /* the last one, and when it was seen; 0 = none since start */
+};
+void custody_clock_status(const struct custody *c, struct custody_clock_status *out);
+
+/* The date of the next rotation by period; 0 = there is none. */
+int64_t custody_rotates_unix_s(const struct key_record *r);
 
 #endif

@@ -150,6 +150,7 @@ static bool open_keys(struct daemon *d, struct refusal *why)
     struct store *s = store_open(file, CTRL_SHARD, d->options.dev || d->options.init, d->rng, why);
     if (s == NULL || !unlock(d, s, why))
         return false;
+    custody_destroy_enabled(d->custody, !d->config.ctrl.disable_before_destroy);
     log_info("store open", F("file", file), F("sqlite", store_sqlite_version()),
              F("epoch", custody_epoch(d->custody)), F("keys", registry_count(custody_registry(d->custody))));
     return true;
@@ -274,5 +275,5 @@ void daemon_tick(struct daemon *d, uint64_t now_ms)
         d->audit_synced_ms = now_ms;
     }
     refresh_if_due(d);
-    custody_idle(d->custody);
+    custody_tick(d->custody);
 }

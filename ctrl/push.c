@@ -211,7 +211,7 @@ void push_changed(struct push *p, const struct key_record *r)
 
 static void write_key(const struct txn *t, const struct key_record *r, struct writer *w)
 {
-    struct ctl_key m = {.state = r->state,
+    struct ctl_key m = {.state = r->life.state,
                         .deny_status = r->policy.deny_status,
                         .primary_version = r->primary,
                         .reasons_allowed = r->policy.reasons,
@@ -227,12 +227,12 @@ static void write_key(const struct txn *t, const struct key_record *r, struct wr
 static void write_version(struct push *p, const struct key_record *r, const struct key_version *v,
                           struct writer *w)
 {
-    struct ctl_key_version m = {.version = v->number, .state = v->state};
+    struct ctl_key_version m = {.version = v->number, .state = v->life.state};
     uint8_t *material = p->out + OUT_CAP - KEY_MATERIAL_LEN; /* the buffer's last bytes: never in use by w */
 
     memcpy(m.key_id, r->id, KEY_ID_LEN);
     memcpy(m.tag, v->tag, sizeof m.tag);
-    if (v->state != KEY_STATE_DESTROYED) {
+    if (v->life.state != KEY_STATE_DESTROYED) {
         custody_material(p->custody, r, v, material);
         m.material = secret_of(material, KEY_MATERIAL_LEN);
     }

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/cursor.h"
+#include "base/secret.h"
 
 #include <stdlib.h>
 
@@ -84,6 +85,7 @@ void record_unref(const struct key_record *r)
     if (m == NULL || --m->refs != 0)
         return;
     policy_free(&m->policy);
+    secret_wipe(m->versions, m->version_count * sizeof *m->versions);
     free(m->versions);
     free(m->path);
     free(m);
@@ -91,17 +93,56 @@ void record_unref(const struct key_record *r)
 
 /* ---- rows ---- */
 
+/* What a unit's state brings along at the end of its row. */
+static void write_end(struct writer *w, const struct lifecycle_unit *u)
+{
+    if (u->state < KEY_STATE_DESTROY_SCHEDULED)
+        return;
+    write_u64(w, (uint64_t)u->at_unix_s);
+    if (u->state == KEY_STATE_DESTROYED)
+        return;
+    write_u64(w, u->watched_s);
+    write_u32(w, u->window_s);
+}
+
+static void read_end(struct cursor *c, struct lifecycle_unit *u)
+{
+    if (u->state < KEY_STATE_DESTROY_SCHEDULED)
+        return;
+    u->at_unix_s = (int64_t)cursor_u64(c);
+    if (u->state == KEY_STATE_DESTROYED)
+        return;
+    u->watched_s = cursor_u64(c);
+    u->window_s = cursor_u32(c);
+}
+
+static bool state_ok(uint8_t state)
+{
+    return state >= KEY_STATE_PENDING_DURABLE && state <= KEY_STATE_DESTROYED;
+}
+
+/* A key that never had a window or a period is written as it was before there were any. */
+static bool has_more(const struct key_record *r)
+{
+    return r->life.state >= KEY_STATE_DESTROY_SCHEDULED || r->window_s != 0 || r->rotate_period_s != 0;
+}
+
 size_t record_key_encode(const struct key_record *r, uint8_t *out)
 {
     struct writer w = writer_of(out, STORE_BODY_MAX);
     struct span path = span_str(r->path);
 
-    write_u8(&w, r->state);
+    write_u8(&w, r->life.state);
     write_u8(&w, KEY_ALGORITHM_AES_256);
     write_u32(&w, r->primary);
     write_u64(&w, (uint64_t)r->created_unix_s);
     write_u16(&w, (uint16_t)path.len);
     write_bytes(&w, path);
+    if (has_more(r)) {
+        write_u32(&w, r->window_s);
+        write_u32(&w, r->rotate_period_s);
+        write_end(&w, &r->life);
+    }
     CHECK(writer_ok(&w));
     return w.len;
 }
@@ -109,20 +150,27 @@ size_t record_key_encode(const struct key_record *r, uint8_t *out)
 struct key_record *record_key_decode(const struct store_row *row)
 {
     struct cursor c = cursor_of(row->body);
-    uint8_t state = cursor_u8(&c);
+    struct lifecycle_unit life = {.state = cursor_u8(&c)};
     uint8_t algorithm = cursor_u8(&c);
-    uint32_t primary = cursor_u32(&c);
+    uint32_t primary = cursor_u32(&c), window = 0, period = 0;
     int64_t created = (int64_t)cursor_u64(&c);
     struct span path = cursor_take(&c, cursor_u16(&c));
 
+    if (c.left != 0 || life.state >= KEY_STATE_DESTROY_SCHEDULED) {
+        window = cursor_u32(&c);
+        period = cursor_u32(&c);
+        read_end(&c, &life);
+    }
     if (!cursor_ok(&c) || c.left != 0 || algorithm != KEY_ALGORITHM_AES_256 || path.len == 0 ||
-        path.len > EKM_KEY_PATH_MAX || state < KEY_STATE_PENDING_DURABLE || state > KEY_STATE_DESTROYED)
+        path.len > EKM_KEY_PATH_MAX || !state_ok(life.state))
         return NULL;
     char *text = text_copy(path);
     struct key_record *r = record_new(row->id, text);
     free(text);
-    r->state = state;
+    r->life = life;
     r->primary = primary;
+    r->window_s = window;
+    r->rotate_period_s = period;
     r->created_unix_s = created;
     r->epoch = row->epoch;
     return r;
@@ -132,11 +180,13 @@ size_t record_version_encode(const struct key_version *v, uint8_t *out)
 {
     struct writer w = writer_of(out, STORE_BODY_MAX);
 
-    write_u8(&w, v->state);
+    write_u8(&w, v->life.state);
     write_u8(&w, KEY_ALGORITHM_AES_256);
     write_u64(&w, (uint64_t)v->created_unix_s);
     write_bytes(&w, span_of(v->tag, sizeof v->tag));
-    write_bytes(&w, span_of(v->wrapped, sizeof v->wrapped));
+    if (v->life.state != KEY_STATE_DESTROYED)
+        write_bytes(&w, span_of(v->wrapped, sizeof v->wrapped));
+    write_end(&w, &v->life);
     CHECK(writer_ok(&w));
     return w.len;
 }
@@ -145,18 +195,19 @@ size_t record_version_encode(const struct key_version *v, uint8_t *out)
 bool record_version_decode(const struct store_row *row, struct key_record *r)
 {
     struct cursor c = cursor_of(row->body);
-    struct key_version v = {.number = row->sub, .epoch = row->epoch, .state = cursor_u8(&c)};
+    struct key_version v = {.number = row->sub, .epoch = row->epoch, .life.state = cursor_u8(&c)};
     uint8_t algorithm = cursor_u8(&c);
 
     v.created_unix_s = (int64_t)cursor_u64(&c);
     struct span tag = cursor_take(&c, sizeof v.tag);
-    struct span wrapped = cursor_take(&c, sizeof v.wrapped);
+    struct span wrapped = cursor_take(&c, v.life.state == KEY_STATE_DESTROYED ? 0 : sizeof v.wrapped);
+    read_end(&c, &v.life);
     if (!cursor_ok(&c) || c.left != 0 || algorithm != KEY_ALGORITHM_AES_256 ||
-        row->sub != r->version_count + 1 || v.state < KEY_STATE_PENDING_DURABLE ||
-        v.state > KEY_STATE_DESTROYED)
+        row->sub != r->version_count + 1 || !state_ok(v.life.state))
         return false;
     memcpy(v.tag, tag.ptr, sizeof v.tag);
-    memcpy(v.wrapped, wrapped.ptr, sizeof v.wrapped);
+    if (wrapped.len != 0)
+        memcpy(v.wrapped, wrapped.ptr, sizeof v.wrapped);
     struct key_version *more = realloc(r->versions, ((size_t)r->version_count + 1) * sizeof *more);
     CHECK(more != NULL);
     r->versions = more;

@@ -8,6 +8,7 @@
 #define CTRL_RECORD_H
 
 #include "base/ctl_wire.h"
+#include "ctrl/lifecycle.h"
 #include "ctrl/store.h"
 
 #define WRAPPED_MATERIAL_LEN (MBED_NONCE_LEN + KEY_MATERIAL_LEN + MBED_TAG_LEN)
@@ -23,19 +24,21 @@ struct policy {
 
 struct key_version {
     uint32_t number;
-    uint8_t state; /* enum key_state */
+    struct lifecycle_unit life;
     uint8_t tag[KEY_VERSION_TAG_LEN];
     int64_t created_unix_s;
-    uint64_t epoch; /* last change */
-    uint8_t wrapped[WRAPPED_MATERIAL_LEN];
+    uint64_t epoch;                        /* last change */
+    uint8_t wrapped[WRAPPED_MATERIAL_LEN]; /* zeros when DESTROYED */
 };
 
 struct key_record {
     uint32_t refs;
     uint8_t id[KEY_ID_LEN];
     char *path;
-    uint8_t state; /* enum key_state */
+    struct lifecycle_unit life;
     uint32_t primary;
+    uint32_t window_s;        /* as in struct lifecycle */
+    uint32_t rotate_period_s; /* 0 = by hand only */
     int64_t created_unix_s;
     uint64_t epoch; /* last change of key or policy */
     struct policy policy;

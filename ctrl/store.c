@@ -63,7 +63,7 @@ struct expected_table {
 
 struct store {
     char file[PATH_MAX];
-    char head_file[PATH_MAX + 8];
+    char head_file[PATH_MAX + 8], clock_file[PATH_MAX + 8];
     uint16_t shard;
     sqlite3 *db;
     struct mbed_rng *rng;
@@ -228,6 +228,7 @@ static int db_configure(struct store *s)
         "PRAGMA synchronous=FULL",
         "PRAGMA wal_autocheckpoint=0",
         "PRAGMA temp_store=MEMORY",
+        "PRAGMA secure_delete=ON",
         "BEGIN EXCLUSIVE",
         "COMMIT",
     };
@@ -332,6 +333,7 @@ struct store *store_open(const char *file, uint16_t shard, bool create, struct m
     CHECK(s != NULL);
     snprintf(s->file, sizeof s->file, "%s", file);
     snprintf(s->head_file, sizeof s->head_file, "%s.head", file);
+    snprintf(s->clock_file, sizeof s->clock_file, "%s.clock", file);
     s->shard = shard;
     s->rng = rng;
     if (!store_attach(s, create, why)) {
@@ -566,23 +568,61 @@ static bool change_apply(struct expected_table *t, const struct record *change)
 
 /* ---- the head beside the file ---- */
 
+/* Replaces a small file whole. */
+static bool beside_write(const char *file, struct span content)
+{
+    char tmp[PATH_MAX + 32];
+
+    snprintf(tmp, sizeof tmp, "%s.new", file);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool written = write(fd, content.ptr, content.len) == (ssize_t)content.len && fsync(fd) == 0;
+    close(fd);
+    if (!written || rename(tmp, file) != 0)
+        return false;
+    sync_dir_of(file);
+    return true;
+}
+
 static bool head_write(struct store *s)
 {
     struct place p = {.kind = STORE_HEAD};
     uint8_t record[RECORD_OVERHEAD];
-    char tmp[PATH_MAX + 16];
     size_t len = record_seal(s, &p, s->epoch, s->head, span_of(NULL, 0), record, sizeof record);
 
-    snprintf(tmp, sizeof tmp, "%s.new", s->head_file);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return beside_write(s->head_file, span_of(record, len));
+}
+
+bool store_note_write(struct store *s, struct span note)
+{
+    struct place p = {.kind = STORE_CLOCK};
+    uint8_t record[RECORD_OVERHEAD + STORE_NOTE_MAX];
+
+    CHECK(note.len <= STORE_NOTE_MAX);
+    size_t len = record_seal(s, &p, s->epoch, s->head, note, record, sizeof record);
+    return beside_write(s->clock_file, span_of(record, len));
+}
+
+size_t store_note_read(struct store *s, uint8_t out[STORE_NOTE_MAX])
+{
+    uint8_t raw[RECORD_OVERHEAD + STORE_NOTE_MAX], room[sizeof raw];
+    struct record r;
+    int fd = open(s->clock_file, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? 0 : read(fd, raw, sizeof raw);
+
     if (fd < 0)
-        return false;
-    bool written = write(fd, record, len) == (ssize_t)len && fsync(fd) == 0;
+        return 0;
     close(fd);
-    if (!written || rename(tmp, s->head_file) != 0)
-        return false;
-    sync_dir_of(s->head_file);
-    return true;
+    if (len < RECORD_OVERHEAD || !record_open(s, span_of(raw, (size_t)len), room, &r) ||
+        r.place.kind != STORE_CLOCK) {
+        log_warn(
+            "the note of the time watched does not belong to this store or was altered; it is passed over",
+            F("file", s->clock_file));
+        return 0;
+    }
+    memcpy(out, r.body.ptr, r.body.len);
+    return r.body.len;
 }
 
 struct head {
@@ -676,7 +716,7 @@ static bool load_chain(struct store *s, struct expected_table *t, const struct h
 
 static const char *kind_name(uint8_t kind)
 {
-    static const char *const names[] = {"change", "key", "version", "policy", "trust", "head"};
+    static const char *const names[] = {"change", "key", "version", "policy", "trust", "head", "clock"};
 
     return kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }

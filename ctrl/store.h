@@ -31,6 +31,7 @@ enum store_kind {
     STORE_POLICY = 3,
     STORE_TRUST = 4, /* what was last read from the JWKS and certificate files */
     STORE_HEAD = 5,  /* the store's own */
+    STORE_CLOCK = 6, /* the store's own */
 };
 
 struct store;
@@ -75,7 +76,14 @@ void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LE
 bool MUST_USE store_commit(struct store *s, struct refusal *why);
 void store_abandon(struct store *s);
 
-/* Moves the write-ahead log into the file when it has grown; called between changes. */
+/* What is not a change, yet must outlive the process: one short sealed note in <file>.clock, replaced whole.  write
+ * false: errno.  read: its length; 0 when there is none, or it is not of this store. */
+#define STORE_NOTE_MAX 64
+bool MUST_USE store_note_write(struct store *s, struct span note);
+size_t store_note_read(struct store *s, uint8_t out[STORE_NOTE_MAX]);
+
+/* Moves the write-ahead log into the file when it has grown, or now; called between changes.  What was overwritten
+ * is zeroed in the file (secure_delete) and gone from the log after that. */
 void store_checkpoint(struct store *s, bool now);
 
 /* A key for a purpose, from the shard root key: HKDF(srk, label, shard). */

@@ -301,6 +301,7 @@ static const struct setting settings_of_ctrl[] = {
     PATH_SETTING("ctl_socket", ctrl.ctl_socket, false),
     PATH_SETTING("admin_socket", ctrl.admin_socket, false),
     PATH_SETTING("audit_dir", ctrl.audit_dir, false),
+    {.name = "disable_before_destroy", .kind = KIND_BOOL, .offset = OFFSET(ctrl.disable_before_destroy)},
 };
 
 /* The range of Argon2's parameters: RFC 9106 4, from what a small machine can spare to what a start can wait
@@ -405,6 +406,7 @@ static void set_defaults(struct config *c)
     set_text(c->ctrl.ctl_socket, CONFIG_TEXT_CAP, "/run/wirewrap/ctl.sock");
     set_text(c->ctrl.admin_socket, CONFIG_TEXT_CAP, "/run/wirewrap/admin.sock");
     set_text(c->ctrl.audit_dir, CONFIG_TEXT_CAP, "/var/log/wirewrap");
+    c->ctrl.disable_before_destroy = true;
     c->seal.argon2_memory_kib = 65536;
     c->seal.argon2_passes = 3;
     for (size_t i = 0; i < ISSUERS_MAX; i++)

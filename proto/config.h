@@ -58,6 +58,7 @@ struct config {
         char ctl_socket[CONFIG_TEXT_CAP];
         char admin_socket[CONFIG_TEXT_CAP];
         char audit_dir[CONFIG_TEXT_CAP];
+        bool disable_before_destroy;
     } ctrl;
     struct {
         char passphrase_file[CONFIG_TEXT_CAP];

@@ -10,6 +10,17 @@ static const struct option_spec key_create[] = {
 static const struct option_spec key_switch[] = {
     {"PATH", "path", OPTION_TEXT, true, "the key's path"},
     {"--version", "version", OPTION_NUMBER, false, "this version only; without it, the key as a whole"}};
+static const struct option_spec key_rotate[] = {
+    {"PATH", "path", OPTION_TEXT, true, "the key's path"},
+    {"--period", "period_s", OPTION_DURATION, false,
+     "nothing now, but whenever the newest version is that old: 1d..3650d; 0s: by hand only"}};
+static const struct option_spec key_destroy[] = {
+    {"PATH", "path", OPTION_TEXT, true, "the key's path"},
+    {"--version", "version", OPTION_NUMBER, false,
+     "this version only, not the primary; without it, the whole key"},
+    {"--after", "after_s", OPTION_DURATION, false,
+     "how long it can still be restored: 1d..120d; without it 30d, or what was set before if that is "
+     "longer"}};
 static const struct option_spec policy_set[] = {
     {"PATH", "path", OPTION_TEXT, true, "the key's path"},
     {"--file", "text", OPTION_FILE, true, "policy file, YAML or JSON; - reads standard input"}};
@@ -29,11 +40,15 @@ const struct command commands[] = {
     {"key create", "make a key with its first version", key_create, COUNT(key_create), show_key},
     {"key list", "all keys", NULL, 0, show_key_list},
     {"key show", "one key and its versions", path_only, COUNT(path_only), show_key},
-    {"key rotate", "add a version, which wraps from now on; older ones still unwrap", path_only,
-     COUNT(path_only), show_key},
+    {"key rotate", "add a version, which wraps from now on; older ones still unwrap", key_rotate,
+     COUNT(key_rotate), show_key},
     {"key enable", "let a key, or one version, serve again", key_switch, COUNT(key_switch), show_key},
     {"key disable", "stop a key, or one version, from serving; returns once no worker can still use it",
      key_switch, COUNT(key_switch), show_key},
+    {"key destroy", "schedule the destruction of a key, or of one version; until then it can be restored",
+     key_destroy, COUNT(key_destroy), show_key},
+    {"key restore", "take a scheduled destruction back; what is restored is disabled", key_switch,
+     COUNT(key_switch), show_key},
     {"policy show", "who may use a key, and for which reasons", path_only, COUNT(path_only), show_policy},
     {"policy set", "replace a key's policy by a file", policy_set, COUNT(policy_set), show_policy},
     {"dataplane stats", "the dataplane's counters", NULL, 0, show_counters},

@@ -11,7 +11,7 @@
 
 struct line {
     const char *socket;
-    bool json, help;
+    bool json, help, dry;
     int word_count; /* what is neither an option nor its value */
     char *words[8];
     int option_count;
@@ -27,12 +27,13 @@ static bool starts(const char *s, const char *with)
 
 static void help_all(FILE *to)
 {
-    fprintf(to, "usage: wwctl [--admin SOCKET] [--json] COMMAND\n\n");
+    fprintf(to, "usage: wwctl [--admin SOCKET] [--json] [--dry-run] COMMAND\n\n");
     for (size_t i = 0; i < command_count; i++)
         fprintf(to, "  %-16s  %s\n", commands[i].name, commands[i].help);
     fprintf(to, "\n"
                 "  --admin SOCKET  ww-ctrl's admin socket; without it $WW_ADMIN, then " SOCKET_DEFAULT "\n"
                 "  --json          one JSON object on standard output (docs/OPERATIONS.md)\n"
+                "  --dry-run       a change is checked and shown, and not made\n"
                 "  --help          after a command: its options\n\n"
                 "exit: 0 done, 1 refused, 2 wrong usage, 3 ww-ctrl or the dataplane did not answer\n");
 }
@@ -70,6 +71,8 @@ static int split(int argc, char **argv, struct line *out)
             out->json = true;
         } else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
             out->help = true;
+        } else if (strcmp(a, "--dry-run") == 0) {
+            out->dry = true;
         } else if (!starts(a, "--")) {
             if (out->word_count == 8)
                 return wrong("too many arguments, beginning with ", a);
@@ -229,8 +232,8 @@ static const struct option_spec *find_option(const struct command *c, const char
 
 static int unknown_option(const struct command *c, const char *name)
 {
-    const char *names[16] = {"--admin", "--json", "--help"};
-    size_t count = 3;
+    const char *names[16] = {"--admin", "--json", "--help", "--dry-run"};
+    size_t count = 4;
 
     for (size_t i = 0; i < c->option_count; i++) {
         if (c->options[i].name[0] == '-')
@@ -316,6 +319,8 @@ static int show_reply(const struct command *c, const struct line *l, const json_
 static int run(const struct command *c, const struct line *l, int used)
 {
     json_t *request = json_pack("{s:s}", "command", c->name);
+    if (l->dry)
+        json_object_set_new(request, "dry_run", json_true());
     int rc = add_options(c, l, request);
 
     if (rc == EXIT_OK)

@@ -28,6 +28,8 @@ static bool truth(const json_t *j, const char *name)
 /* After a change: what the dataplane said to it. */
 static void show_effect(const json_t *r)
 {
+    if (truth(r, "dry_run"))
+        printf("dry run: nothing was changed; so it would be\n");
     if (!truth(r, "committed"))
         return;
     if (truth(r, "acked"))
@@ -60,6 +62,9 @@ void show_status(const json_t *r)
            number(r, "pid"), truth(r, "dev") ? ", DEVELOPMENT MODE" : "", text(r, "started"));
     printf("store        epoch %lld, %lld keys, %lld versions\n", number(r, "epoch"), number(r, "keys"),
            number(r, "versions"));
+    if (!json_is_null(at(at(r, "clock"), "jumped")))
+        printf("clock        JUMPED by %lld s at %s: check this machine's time\n",
+               number(at(r, "clock"), "jump_s"), text(at(r, "clock"), "jumped"));
     show_dataplane(at(r, "dataplane"));
     printf("audit        %lld records written, %lld lost%s%s\n", number(audit, "written"),
            number(audit, "lost"),
@@ -74,6 +79,16 @@ void show_status(const json_t *r)
         printf("certificate  last read failed: %s\n", text(r, "certificate_problem"));
 }
 
+/* The dates of a key or a version that has an end. */
+static void show_end(const json_t *j)
+{
+    if (at(j, "destroy_at") != NULL)
+        printf("  to be destroyed %s", text(j, "destroy_at"));
+    if (at(j, "destroyed") != NULL)
+        printf("  destroyed %s", text(j, "destroyed"));
+    printf("\n");
+}
+
 void show_key(const json_t *r)
 {
     const json_t *key = at(r, "key"), *v;
@@ -81,12 +96,17 @@ void show_key(const json_t *r)
 
     if (truth(r, "already"))
         printf("it was so already\n");
-    printf("%s  %s  id %s  created %s\n", text(key, "path"), text(key, "state"), text(key, "id"),
+    printf("%s  %s  id %s  created %s", text(key, "path"), text(key, "state"), text(key, "id"),
            text(key, "created"));
+    show_end(key);
+    if (at(key, "rotate_period_s") != NULL)
+        printf("  rotates every %lld days%s%s\n", number(key, "rotate_period_s") / 86400,
+               at(key, "rotates") == NULL ? "" : ", next ", text(key, "rotates"));
     json_array_foreach(at(key, "versions"), i, v)
     {
-        printf("  version %lld  %s%s  created %s\n", number(v, "version"), text(v, "state"),
+        printf("  version %lld  %s%s  created %s", number(v, "version"), text(v, "state"),
                truth(v, "primary") ? ", primary" : "", text(v, "created"));
+        show_end(v);
     }
     show_effect(r);
 }
@@ -98,9 +118,10 @@ void show_key_list(const json_t *r)
 
     json_array_foreach(at(r, "keys"), i, key)
     {
-        printf("%-40s  %-9s  primary %-4lld  versions %-4lld  created %s\n", text(key, "path"),
+        printf("%-40s  %-9s  primary %-4lld  versions %-4lld  created %s", text(key, "path"),
                text(key, "state"), number(key, "primary"), number(key, "version_count"),
                text(key, "created"));
+        show_end(key);
     }
     if (json_array_size(at(r, "keys")) == 0)
         printf("no keys yet; make one: wwctl key create PATH\n");

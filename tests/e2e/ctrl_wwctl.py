@@ -122,6 +122,50 @@ def taking_a_caller_away_needs_an_ack_and_adding_one_does_not():
     contains(refused(3, "policy", "set", "v0/a/key", "--file", "-", text="callers: [a@b.example]\nreasons: all\n"), "not acked")
 
 
+def code(*arguments):
+    done = d.run(*arguments, "--json")
+    return json.loads(done.stdout).get("error", {}).get("code"), done.returncode
+
+
+@tap.case
+def a_key_is_doomed_shown_with_its_date_and_restored():
+    d.ok("key", "create", "v0/doomed/key")
+    tap.equal(code("key", "destroy", "v0/doomed/key"), ("disable_first", 1))
+    tap.equal(code("key", "disable", "v0/doomed/key"), ("not_acked", 3))
+    tap.equal(code("key", "destroy", "v0/doomed/key", "--after", "23h"), ("bad_window", 1))
+    tap.equal(code("key", "destroy", "v0/doomed/key", "--after", "-5d"), ("bad_window", 1))
+    tap.equal(code("key", "destroy", "v0/doomed/key", "--after", "40d"), ("not_acked", 3))
+    key = d.json("key", "show", "v0/doomed/key")["key"]
+    tap.equal((key["state"], key["window_s"]), ("destroy_scheduled", 40 * 86400))
+    contains(d.ok("key", "show", "v0/doomed/key"), "to be destroyed " + key["destroy_at"])
+    contains(d.ok("key", "list"), "to be destroyed " + key["destroy_at"])
+    tap.equal(code("key", "destroy", "v0/doomed/key", "--after", "39d"), ("needs_approval", 1))
+    tap.equal(code("key", "enable", "v0/doomed/key"), ("destroy_scheduled", 1))
+    tap.equal(d.json("key", "restore", "v0/doomed/key")["key"]["state"], "disabled")
+    tap.equal(d.json("key", "restore", "v0/doomed/key")["already"], True)
+    tap.equal(d.json("key", "enable", "v0/doomed/key")["key"]["state"], "enabled")
+
+
+@tap.case
+def a_dry_run_shows_what_would_be_and_changes_nothing():
+    before = d.json("status")["epoch"]
+    made = d.json("key", "create", "v0/never/made", "--dry-run")
+    tap.equal((made["dry_run"], made["key"]["state"], "committed" in made), (True, "enabled", False))
+    contains(d.ok("key", "rotate", "v0/doomed/key", "--dry-run"), "nothing was changed", "version 2  enabled, primary")
+    contains(d.ok("--dry-run", "policy", "set", "v0/a/key", "--file", "-", text="callers: [x@y.example]"), "nothing was changed", "x@y.example")
+    tap.equal(code("status", "--dry-run"), ("no_dry_run", 1))
+    tap.equal((d.json("status")["epoch"], code("key", "show", "v0/never/made")), (before, ("no_such_key", 1)))
+
+
+@tap.case
+def a_period_is_set_and_shown_with_its_next_date():
+    key = d.json("key", "rotate", "v0/doomed/key", "--period", "90d")["key"]
+    tap.equal((key["rotate_period_s"], key["version_count"]), (90 * 86400, 1))
+    contains(d.ok("key", "show", "v0/doomed/key"), "rotates every 90 days, next " + key["rotates"])
+    tap.equal(code("key", "rotate", "v0/doomed/key", "--period", "1h"), ("bad_period", 1))
+    tap.check("rotates" not in d.json("key", "rotate", "v0/doomed/key", "--period", "0s")["key"], "still rotates")
+
+
 def claims(token):
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))

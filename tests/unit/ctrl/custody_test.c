@@ -36,9 +36,9 @@ static void a_new_key_is_enabled_after_two_epochs_and_nobodys(void **state)
     ok(custody_create(c, PATH, &why));
     const struct key_record *r = rig_key(c, PATH);
     assert_int_equal(custody_epoch(c), 2);
-    assert_int_equal(r->state, KEY_STATE_ENABLED);
+    assert_int_equal(r->life.state, KEY_STATE_ENABLED);
     assert_int_equal(r->primary, 1);
-    assert_int_equal(r->versions[0].state, KEY_STATE_ENABLED);
+    assert_int_equal(r->versions[0].life.state, KEY_STATE_ENABLED);
     assert_int_equal(r->policy.caller_count, 0);
     custody_close(c);
 }
@@ -60,10 +60,10 @@ static void a_key_comes_back_with_everything_it_had(void **state)
     material_of(c, 2, after);
     assert_memory_equal(before, after, sizeof before);
     assert_memory_equal(r->id, kept->id, KEY_ID_LEN);
-    assert_int_equal(r->state, KEY_STATE_ENABLED);
+    assert_int_equal(r->life.state, KEY_STATE_ENABLED);
     assert_int_equal(r->primary, 2);
     assert_int_equal(r->version_count, 2);
-    assert_int_equal(r->versions[0].state, KEY_STATE_DISABLED);
+    assert_int_equal(r->versions[0].life.state, KEY_STATE_DISABLED);
     assert_int_equal(r->versions[0].epoch, kept->versions[0].epoch);
     assert_memory_equal(r->versions[1].tag, kept->versions[1].tag, KEY_VERSION_TAG_LEN);
     assert_int_equal(r->policy.deny_status, 400);
@@ -175,8 +175,8 @@ static void leave_pending(struct rig *g)
     ok(store_unlock(s, g->srk, NULL, NULL, &why));
     store_derive(g->srk, "key encryption key", CTRL_SHARD, key);
     struct mbed_aead *kek = mbed_aead_new(key);
-    r->state = KEY_STATE_PENDING_DURABLE;
-    r->versions[0] = (struct key_version){.number = 1, .state = KEY_STATE_PENDING_DURABLE};
+    r->life.state = KEY_STATE_PENDING_DURABLE;
+    r->versions[0] = (struct key_version){.number = 1, .life.state = KEY_STATE_PENDING_DURABLE};
     record_material_wrap(kek, g->rng, CTRL_SHARD, id, &r->versions[0], g->srk);
     store_begin(s);
     store_put(s, STORE_KEY, id, 0, span_of(body, record_key_encode(r, body)));
@@ -194,8 +194,8 @@ static void a_version_found_pending_at_start_is_in_the_store_and_enabled(void **
     leave_pending(*state);
     struct custody *c = rig_custody_ok(*state);
     const struct key_record *r = rig_key(c, PATH);
-    assert_int_equal(r->state, KEY_STATE_ENABLED);
-    assert_int_equal(r->versions[0].state, KEY_STATE_ENABLED);
+    assert_int_equal(r->life.state, KEY_STATE_ENABLED);
+    assert_int_equal(r->versions[0].life.state, KEY_STATE_ENABLED);
     assert_int_equal(r->primary, 1);
     assert_int_equal(custody_epoch(c), 2);
     custody_close(c);
@@ -212,7 +212,7 @@ static void hear(void *ctx, const struct key_record *r)
 
     h->keys += r != NULL;
     h->trust += r == NULL;
-    h->last_state = r == NULL ? 0 : r->state;
+    h->last_state = r == NULL ? 0 : r->life.state;
 }
 
 static void every_committed_change_is_told_and_no_refused_one(void **state)
@@ -260,8 +260,8 @@ static void a_record_in_use_outlives_its_replacement(void **state)
     ok(custody_create(c, PATH, &why));
     const struct key_record *r = record_ref(rig_key(c, PATH));
     ok(custody_switch(c, PATH, 0, false, &already, &why));
-    assert_int_equal(r->state, KEY_STATE_ENABLED);
-    assert_int_equal(rig_key(c, PATH)->state, KEY_STATE_DISABLED);
+    assert_int_equal(r->life.state, KEY_STATE_ENABLED);
+    assert_int_equal(rig_key(c, PATH)->life.state, KEY_STATE_DISABLED);
     record_unref(r);
     custody_close(c);
 }

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int rig_setup(void **state)
+static int setup_in(const char *parent, void **state)
 {
     struct rig *g = calloc(1, sizeof *g);
 
     assert_non_null(g);
     log_set_level(LOG_ERROR + 1);
-    snprintf(g->dir, sizeof g->dir, "/tmp/ww-ctrl-test.XXXXXX");
+    snprintf(g->dir, sizeof g->dir, "%s/ww-ctrl-test.XXXXXX", parent);
     assert_non_null(mkdtemp(g->dir));
     snprintf(g->store_file, sizeof g->store_file, "%s/store.db", g->dir);
     g->rng = mbed_rng_new();
@@ -25,6 +25,16 @@ int rig_setup(void **state)
     rig_refill(g);
     *state = g;
     return 0;
+}
+
+int rig_setup(void **state)
+{
+    return setup_in("/tmp", state);
+}
+
+int rig_setup_in_memory(void **state)
+{
+    return setup_in(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", state);
 }
 
 void rig_refill(struct rig *g)
@@ -64,6 +74,39 @@ struct custody *rig_custody_ok(struct rig *g)
 
     if (c == NULL)
         fail_msg("%s: %s", g->why.code, g->why.text);
+    return c;
+}
+
+struct clock_reading rig_clock_read(void *ctx)
+{
+    struct rig_clock *k = ctx;
+
+    return k->at;
+}
+
+void rig_clock_pass(struct rig_clock *k, int64_t seconds)
+{
+    k->at.unix_s += seconds;
+    k->at.boot_ms += (uint64_t)seconds * 1000;
+}
+
+void rig_clock_jump(struct rig_clock *k, int64_t seconds)
+{
+    k->at.unix_s += seconds;
+}
+
+void rig_clock_reboot(struct rig_clock *k, int64_t off_s)
+{
+    k->at.unix_s += off_s;
+    k->at.boot_ms = 10000;
+    k->at.boot_id[0]++;
+}
+
+struct custody *rig_custody_at(struct rig *g, struct rig_clock *k)
+{
+    struct custody *c = rig_custody_ok(g);
+
+    custody_set_clock(c, rig_clock_read, k);
     return c;
 }
 

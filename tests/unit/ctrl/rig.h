@@ -15,6 +15,8 @@ struct rig {
 
 /* cmocka setup and teardown: *state is a struct rig. */
 int rig_setup(void **state);
+/* The same on tmpfs, for cases that commit thousands of times and where no power fails. */
+int rig_setup_in_memory(void **state);
 int rig_teardown(void **state);
 
 /* A store on the rig's file, made if need be, unlocked into a custody.  NULL: g->why. */
@@ -23,6 +25,17 @@ struct custody *rig_custody(struct rig *g);
 struct custody *rig_custody_ok(struct rig *g);
 
 const struct key_record *rig_key(const struct custody *c, const char *path);
+
+/* A clock that stands still until it is moved: date and boot time together, or one of them. */
+struct rig_clock {
+    struct clock_reading at;
+};
+struct clock_reading rig_clock_read(void *ctx);
+void rig_clock_pass(struct rig_clock *k, int64_t seconds);
+void rig_clock_jump(struct rig_clock *k, int64_t seconds);
+void rig_clock_reboot(struct rig_clock *k, int64_t off_s);
+/* rig_custody_ok on that clock. */
+struct custody *rig_custody_at(struct rig *g, struct rig_clock *k);
 
 /* In a forked child: its copy of the root key was wiped by the kernel. */
 void rig_refill(struct rig *g);

@@ -292,6 +292,9 @@ static bool text_is(const char *a, const char *b)
     X(empty_mac_is_the_devices, NIC "  mac: \"\"\n" REST, config.nic.mac[0] == 0)                            \
     X(mtu_is_read, NIC "  mtu: 9000\n" REST, config.nic.mtu == 9000)                                         \
     X(hugepages_true_is_read, NIC "  hugepages: true\n" REST, config.nic.hugepages)                          \
+    X(disable_before_destroy_is_on_by_itself, SOUND, config.ctrl.disable_before_destroy)                     \
+    X(disable_before_destroy_can_be_switched_off, SOUND "ctrl:\n  disable_before_destroy: false\n",          \
+      !config.ctrl.disable_before_destroy)                                                                   \
     X(hugepages_false_is_read, NIC "  hugepages: false\n" REST, !config.nic.hugepages)                       \
     X(memory_in_mib_is_read, NIC "  memory: 512MiB\n" REST, config.nic.memory_mb == 512)                     \
     X(memory_in_gib_is_read, NIC "  memory: 2GiB\n" REST, config.nic.memory_mb == 2048)                      \
