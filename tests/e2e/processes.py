@@ -67,25 +67,35 @@ def the_dataplane_opens_nothing_of_the_store():
     tap.equal(bad, [])
 
 
-def mappings_left_out_of_dumps(name):
-    """The flags of each of them (proc(5), smaps): nothing else than secret pages asks for dd."""
+def mappings(name):
+    """(what is mapped, its flags) of each (proc(5), smaps)."""
     with open(f"/proc/{h.pid(name)}/smaps") as f:
-        flags = [line.split()[1:] for line in f if line.startswith("VmFlags:")]
-    return [kind for kind in flags if "dd" in kind and "io" not in kind and "rd" in kind]
+        lines = [line.split() for line in f]
+    names = [line[5] if len(line) > 5 else "" for line in lines if "-" in line[0]]
+    return list(zip(names, [line[1:] for line in lines if line[0] == "VmFlags:"]))
+
+
+def secret_pages(name):
+    """Nothing else asks to be wiped on fork."""
+    pages = [flags for _, flags in mappings(name) if "wf" in flags]
+    tap.check(pages, "there is none")
+    return pages
 
 
 @tap.case
 def the_dataplane_locks_its_key_memory():
-    pages = mappings_left_out_of_dumps("dataplane")
-    tap.check(pages, "no memory is left out of dumps")
-    tap.equal([kind for kind in pages if "lo" not in kind], [])
+    heap = [flags for what, flags in mappings("dataplane") if what == "[heap]"]  # OpenSSL's contexts
+    tap.equal([flags for flags in secret_pages("dataplane") + heap if "lo" not in flags], [])
 
 
 @tap.case
 def ctrl_locks_the_memory_of_its_root_key():
-    pages = mappings_left_out_of_dumps("ctrl")
-    tap.check(pages, "no memory is left out of dumps")
-    tap.equal([kind for kind in pages if "lo" not in kind], [])
+    tap.equal([flags for flags in secret_pages("ctrl") if "lo" not in flags], [])
+
+
+@tap.case
+def secret_pages_are_left_out_of_dumps():
+    tap.equal([flags for name in ("dataplane", "ctrl") for flags in secret_pages(name) if "dd" not in flags], [])
 
 
 @tap.case
