@@ -41,6 +41,25 @@ def ping_of_every_size_that_fits_is_answered_over_ipv6():
         answered(rig.OURS6, 1, size, "-M", "do")
 
 
+def fragmented_ping_is_answered(address, mtu):
+    """The kernel's way to us is narrow, so it sends fragments; ours back is not, and we answer in one piece."""
+    rig.run("ip", "route", "replace", address, "dev", rig.TAP, "mtu", "lock", mtu)
+    try:
+        answered(address, 3, 1400, "-M", "dont")
+    finally:
+        rig.run("ip", "route", "del", address, "dev", rig.TAP)
+
+
+@tap.case
+def l5_ping_in_fragments_is_answered():
+    fragmented_ping_is_answered(rig.OURS4, "576")
+
+
+@tap.case
+def l5_ping_in_fragments_is_answered_over_ipv6():
+    fragmented_ping_is_answered(rig.OURS6, "1280")
+
+
 @tap.case
 def ping_keeps_its_payload():
     said = rig.run("ping", "-n", "-c", "1", "-p", "c0ffee", "-s", "1000", rig.OURS4)
