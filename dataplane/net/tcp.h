@@ -5,6 +5,7 @@
  *   tcp_ack.c         what an acknowledgement means; NewReno (RFC 5681, 6582)
  *   tcp_scoreboard.c  what is in flight, segment by segment; SACK blocks against it
  *   tcp_recovery.c    loss recovery with SACK (RFC 6675, 6937)
+ *   tcp_rack.c        loss by time, and the probe of a silent tail (RFC 8985)
  *   tcp_reassembly.c  received bytes into the ring, ranges, SACK blocks
  *   tcp_output.c      which segment to send next; building it
  *   tcp_timer.c       deadlines over the wheel; retransmission, probes
@@ -41,6 +42,9 @@
 #define TCP_DUPACKS          3
 #define TCP_RANGES_MAX       8 /* stretches out of order per connection: bounds work per segment (D14) */
 #define TCP_SACK_BLOCKS_MAX  4
+#define TCP_ACK_DELAY_MAX_US 200000 /* RFC 8985 7.2: how long a peer may keep the ACK of a lone segment */
+#define TCP_REO_MULT_MAX     16 /* RFC 8985 6.2: quarters of the shortest round trip; srtt bounds it too */
+#define TCP_REO_PERSIST      16 /* recoveries that a widened window lasts */
 #define TCP_BURST_SEGMENTS   10 /* what the end of a recovery may let out at once */
 #define TCP_OUTPUT_QUANTUM   16 /* segments of one connection before the next one's turn */
 #define TCP_CHALLENGE_BURST  5  /* RFC 5961 10: per connection, refilled one per 200 ms and jitter */
@@ -73,26 +77,32 @@ enum tcp_state {
 };
 
 enum conn_flag {
-    CONN_TS = 1 << 0,            /* timestamps were agreed */
-    CONN_SACK = 1 << 1,          /* the peer permitted SACK */
-    CONN_USER = 1 << 2,          /* the user holds it: between ESTABLISHED and net_release */
-    CONN_ACK_NOW = 1 << 3,       /* an ACK must leave with the next output */
-    CONN_SYN_ACK_NOW = 1 << 4,   /* so must a SYN-ACK */
-    CONN_RESEND_FIRST = 1 << 5,  /* send the segment at snd_una again (fast retransmit, partial ACK) */
-    CONN_PROBE = 1 << 6,         /* send one byte beyond the window */
-    CONN_FORCE = 1 << 7,         /* send whatever the window takes, however small (SWS override) */
-    CONN_FIN_QUEUED = 1 << 8,    /* our FIN follows snd_end */
-    CONN_FIN_SEEN = 1 << 9,      /* the peer's FIN is known to lie at rcv_fin */
-    CONN_FIN_RECEIVED = 1 << 10, /* ... and rcv_nxt has passed it */
-    CONN_RECOVERY = 1 << 11,     /* fast recovery until snd_una reaches recover */
-    CONN_RTO_RECOVERY = 1 << 12, /* slow start after a timeout until snd_una reaches recover */
-    CONN_CWND_LIMITED = 1 << 13, /* the last output stopped at cwnd: ACKs may grow it */
-    CONN_TIMING = 1 << 14,       /* rtt_seq is being timed */
-    CONN_WANT_ROOM = 1 << 15,    /* a net_send was short: WRITABLE is owed */
-    CONN_PERSIST = 1 << 16,      /* the window is shut: TIMER_PERSIST instead of TIMER_REXMIT */
-    CONN_PARTIAL_SEEN = 1 << 18, /* RFC 6582 4: only the first partial ACK restarts the timer */
-    CONN_WSCALE = 1 << 19,       /* window scaling was agreed */
-    CONN_DSACK = 1 << 20,        /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
+    CONN_TS = 1 << 0,             /* timestamps were agreed */
+    CONN_SACK = 1 << 1,           /* the peer permitted SACK */
+    CONN_USER = 1 << 2,           /* the user holds it: between ESTABLISHED and net_release */
+    CONN_ACK_NOW = 1 << 3,        /* an ACK must leave with the next output */
+    CONN_SYN_ACK_NOW = 1 << 4,    /* so must a SYN-ACK */
+    CONN_RESEND_FIRST = 1 << 5,   /* send the segment at snd_una again (fast retransmit, partial ACK) */
+    CONN_PROBE = 1 << 6,          /* send one byte beyond the window */
+    CONN_FORCE = 1 << 7,          /* send whatever the window takes, however small (SWS override) */
+    CONN_FIN_QUEUED = 1 << 8,     /* our FIN follows snd_end */
+    CONN_FIN_SEEN = 1 << 9,       /* the peer's FIN is known to lie at rcv_fin */
+    CONN_FIN_RECEIVED = 1 << 10,  /* ... and rcv_nxt has passed it */
+    CONN_RECOVERY = 1 << 11,      /* fast recovery until snd_una reaches recover */
+    CONN_RTO_RECOVERY = 1 << 12,  /* slow start after a timeout until snd_una reaches recover */
+    CONN_CWND_LIMITED = 1 << 13,  /* the last output stopped at cwnd: ACKs may grow it */
+    CONN_TIMING = 1 << 14,        /* rtt_seq is being timed */
+    CONN_WANT_ROOM = 1 << 15,     /* a net_send was short: WRITABLE is owed */
+    CONN_PERSIST = 1 << 16,       /* the window is shut: TIMER_PERSIST instead of TIMER_REXMIT */
+    CONN_PARTIAL_SEEN = 1 << 18,  /* RFC 6582 4: only the first partial ACK restarts the timer */
+    CONN_WSCALE = 1 << 19,        /* window scaling was agreed */
+    CONN_REORDER_TIMER = 1 << 21, /* TIMER_REXMIT is the end of a reordering window */
+    CONN_PROBE_TIMER = 1 << 22,   /* ... or the tail's probe; with neither, the RTO */
+    CONN_TLP = 1 << 23,           /* a tail probe awaits its answer, up to tlp_end */
+    CONN_TLP_REPEAT = 1 << 24,    /* ... and repeated a segment */
+    CONN_TLP_NOW = 1 << 25,       /* it leaves with the next output */
+    CONN_REORDERED = 1 << 26,     /* the path was seen to reorder */
+    CONN_DSACK = 1 << 20,         /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
 };
 
 enum conn_timer {
@@ -136,7 +146,12 @@ struct tcp_board {
     uint32_t sacked, lost;  /* bytes under each flag; no segment has both */
     uint32_t prr_delivered; /* RFC 6937, while in recovery */
     uint32_t prr_out;
-    uint32_t recover_flight;  /* RecoverFS */
+    uint32_t recover_flight; /* RecoverFS */
+    uint64_t rack_at_us;     /* RFC 8985: the segment sent last among those that arrived; 0: none yet */
+    uint32_t rack_end, rack_rtt_us;
+    uint32_t fack, fack_before; /* one past the highest that arrived; the same as of the last ACK */
+    uint32_t widened_until;     /* the reordering window grows once per round trip */
+    bool widened;
     bool lost_beyond;         /* a segment sent in this recovery was lost: another loss event (B34) */
     bool rescue_due, rescued; /* RFC 6675 4: a hole was filled; once per recovery */
     struct tcp_sent sent[];
@@ -191,6 +206,8 @@ struct net_conn {
     uint8_t challenge_tokens;
     uint8_t cause;  /* enum net_cause */
     uint8_t events; /* enum net_event, pending */
+    uint8_t
+        reo_widen; /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
     uint64_t rtt_start_us, last_send_us, last_rx_us;
     uint64_t progress_us; /* snd_una last moved, or the flight began */
     uint64_t ts_recent_us;
@@ -201,6 +218,8 @@ struct net_conn {
     void *user;
     struct tcp_board *board; /* NULL: nothing in flight, or no SACK */
     uint32_t dsack_start, dsack_end;
+    uint32_t rtt_min_us; /* 0: no sample yet */
+    uint32_t tlp_end;
     struct tcp_range ranges[TCP_RANGES_MAX]; /* out of order, sorted, neither touching nor overlapping */
 };
 
@@ -432,6 +451,12 @@ uint32_t board_sack(struct net_conn *c, uint32_t start, uint32_t end);
 uint32_t board_mark_lost(struct net_conn *c);
 /* After a timeout: everything that the peer does not have. */
 void board_mark_all_lost(struct net_conn *c);
+/* RFC 8985 6.2 step 5: marks what was sent long enough before a segment that arrived; returns after how many
+ * microseconds the last of what is still in time will be late, 0 when nothing waits. */
+uint64_t board_mark_late(struct net_conn *c, uint64_t reo_wnd_us);
+uint32_t board_sacked_segments(const struct net_conn *c);
+/* The last segment in flight; false without a board. */
+bool board_tail(const struct net_conn *c, uint32_t *start, uint32_t *end);
 /* The first segment marked lost: true, and where it begins and ends. */
 bool board_first_lost(const struct net_conn *c, uint32_t *start, uint32_t *end);
 /* The last segment that the peer does not have, likewise; false when it was repeated already. */
@@ -447,8 +472,25 @@ uint32_t conn_pipe(const struct net_conn *c);
 uint32_t recovery_take(struct net_conn *c, const struct tcp_segment *s);
 /* What follows for recovery and cwnd, when snd_una has moved by acked (0 or more). */
 void recovery_follow(struct net_conn *c, uint32_t acked, uint32_t delivered);
+/* After segments were marked lost outside an acknowledgement. */
+void recovery_consider(struct net_conn *c);
 /* How many bytes a repetition may have now. */
 uint32_t recovery_room(const struct net_conn *c);
+
+/* --- tcp_rack.c --- */
+/* The segment r arrived, for the first time that we hear of it. */
+void rack_arrived(struct net_conn *c, const struct tcp_sent *r);
+/* Marks what is late by now; what may become late keeps TIMER_REXMIT. */
+void rack_detect(struct net_conn *c);
+/* A repetition was reported to have been needless: the reordering window widens (RFC 8985 6.2 step 4). */
+void rack_widen(struct net_conn *c);
+void rack_recovery_ended(struct net_conn *c);
+/* Puts TIMER_REXMIT on the tail's probe, where one is due before the RTO. */
+void tlp_arm(struct net_conn *c);
+/* TIMER_REXMIT fired for one of the two. */
+void rack_timeout(struct net_conn *c);
+/* Whether an ACK answers a tail probe, and whether that tells of a loss (RFC 8985 7.4); snd_una is the old one. */
+void tlp_answer(struct net_conn *c, const struct tcp_segment *s);
 
 /* --- tcp_output.c --- */
 void conn_output_want(struct net_conn *c);

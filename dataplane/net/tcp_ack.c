@@ -114,10 +114,14 @@ static void timers_acked(struct net_conn *c)
     const struct net_config *config = &c->tcp->net->config;
     bool partial = conn_has(c, CONN_RECOVERY) && c->board == NULL;
 
-    if (c->snd_una == c->snd_max)
+    if (c->snd_una == c->snd_max) {
         conn_timer_stop(c, TIMER_REXMIT);
-    else if (conn_timer_runs(c, TIMER_REXMIT) && !(partial && conn_has(c, CONN_PARTIAL_SEEN)))
+        c->flags &= ~(uint32_t)(CONN_REORDER_TIMER | CONN_PROBE_TIMER);
+    } else if (conn_has(c, CONN_REORDER_TIMER)) {
+        /* it goes on: the RTO begins when it has ended */
+    } else if (conn_timer_runs(c, TIMER_REXMIT) && !(partial && conn_has(c, CONN_PARTIAL_SEEN)))
         conn_rexmit_restart(c);
+    tlp_arm(c);
     if (partial)
         c->flags |= CONN_PARTIAL_SEEN;
     if (conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_TIME_WAIT && c->state != TCP_FIN_WAIT_2)
@@ -225,6 +229,8 @@ void ack_input(struct net_conn *c, const struct tcp_segment *s)
         c->last_rx_us = conn_now(c); /* the answer to a probe: as long as they come, we go on */
         c->retries = 0;
     }
+    if (conn_has(c, CONN_TLP))
+        tlp_answer(c, s);
     if (seq_lt(c->snd_una, s->ack))
         ack_new(c, s);
     else if (c->board != NULL && s->ack == c->snd_una && s->options.sack_count != 0)

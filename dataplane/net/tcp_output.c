@@ -248,10 +248,36 @@ static bool plan_new(struct net_conn *c, struct plan *p)
     return p->len != 0 || p->fin;
 }
 
+/* RFC 8985 7.3: new data where the window takes some, whatever cwnd says; otherwise the last segment again. */
+static bool plan_tail(struct net_conn *c, struct plan *p)
+{
+    uint32_t len = u32_min(u32_min(data_pending(c), data_max(c)), window_room(c));
+    uint32_t start, end;
+
+    if (!conn_has(c, CONN_TLP_NOW))
+        return false;
+    c->flags &= ~(uint32_t)CONN_TLP_NOW;
+    if (c->board == NULL || conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+        return false;
+    c->flags |= CONN_TLP;
+    count(c->tcp->net->counters, REASON_TCP_TAIL_PROBES);
+    if (len != 0 && !board_is_full(c)) {
+        p->seq = c->snd_nxt;
+        p->len = len;
+        p->fin = fin_pending(c) && len == data_pending(c) && window_room(c) > len;
+    } else if (board_tail(c, &start, &end)) {
+        c->flags |= CONN_TLP_REPEAT;
+        plan_again(c, start, end, p);
+    }
+    c->tlp_end = p->seq + p->len + p->fin;
+    return true;
+}
+
 static bool plan_next(struct net_conn *c, struct plan *p)
 {
     *p = (struct plan){0};
-    return plan_lost(c, p) || plan_resend(c, p) || plan_probe(c, p) || plan_new(c, p) || plan_rescue(c, p);
+    return plan_tail(c, p) || plan_lost(c, p) || plan_resend(c, p) || plan_probe(c, p) || plan_new(c, p) ||
+           plan_rescue(c, p);
 }
 
 /* RFC 5681 4.1: after a pause longer than a timeout nobody knows the path any more. */
@@ -299,6 +325,8 @@ static void plan_account(struct net_conn *c, const struct plan *p)
         conn_persist_stop(c);
     if (!conn_timer_runs(c, TIMER_REXMIT))
         conn_rexmit_restart(c);
+    if (!p->again)
+        tlp_arm(c);
 }
 
 static void plan_send(struct net_conn *c, const struct plan *p, struct frame *f, const uint8_t mac[6])

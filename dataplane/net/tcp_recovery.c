@@ -28,6 +28,16 @@ static bool dsack_is_sound(const struct net_conn *c, const struct tcp_range *b)
            c->snd_max - b->start <= 2 * c->snd_wnd_max;
 }
 
+static void dsack_take(struct net_conn *c, const struct tcp_range *b)
+{
+    if (!dsack_is_sound(c, b)) {
+        count(c->tcp->net->counters, REASON_TCP_BAD_SACK);
+        return;
+    }
+    count(c->tcp->net->counters, REASON_TCP_DSACKS);
+    rack_widen(c);
+}
+
 static uint32_t blocks_take(struct net_conn *c, const struct tcp_segment *s, uint32_t una)
 {
     struct counters *counters = c->tcp->net->counters;
@@ -36,7 +46,7 @@ static uint32_t blocks_take(struct net_conn *c, const struct tcp_segment *s, uin
     for (uint32_t i = 0; i < s->options.sack_count; i++) {
         const struct tcp_range *b = &s->options.sack[i];
         if (i == 0 && block_is_dsack(s))
-            count(counters, dsack_is_sound(c, b) ? REASON_TCP_DSACKS : REASON_TCP_BAD_SACK);
+            dsack_take(c, b);
         else if (block_is_sound(c, una, b))
             delivered += board_sack(c, b->start, b->end);
         else
@@ -50,6 +60,7 @@ uint32_t recovery_take(struct net_conn *c, const struct tcp_segment *s)
 {
     uint32_t delivered = 0;
 
+    c->board->fack_before = c->board->fack;
     if (s->options.sack_count != 0)
         delivered = blocks_take(c, s, c->snd_una);
     if (seq_lt(c->snd_una, s->ack))
@@ -105,6 +116,18 @@ static void recovery_end(struct net_conn *c)
     c->cwnd = u32_min(c->ssthresh, conn_pipe(c) + TCP_BURST_SEGMENTS * conn_segment_max(c));
     c->acked_in_ca = 0;
     c->flags &= ~(uint32_t)CONN_RECOVERY;
+    rack_recovery_ended(c);
+}
+
+void recovery_consider(struct net_conn *c)
+{
+    if (c->board->lost == 0)
+        return;
+    if (!conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+        recovery_enter(c, 0);
+    else if (conn_has(c, CONN_RECOVERY))
+        prr_update(c, 0, 0);
+    conn_output_want(c);
 }
 
 void recovery_follow(struct net_conn *c, uint32_t acked, uint32_t delivered)
@@ -119,8 +142,10 @@ void recovery_follow(struct net_conn *c, uint32_t acked, uint32_t delivered)
         cwnd_grow(c, acked);
     if (c->board == NULL)
         return;
-    if (delivered != 0 && board_mark_lost(c) != 0)
-        conn_output_want(c);
+    if (delivered != 0 && !conn_has(c, CONN_REORDERED))
+        (void)board_mark_lost(c);
+    if (delivered != 0)
+        rack_detect(c);
     /* What a timeout has called lost was answered by it: ssthresh falls once per flight (B17, B34). */
     if (conn_has(c, CONN_RECOVERY))
         prr_update(c, acked, delivered);

@@ -42,6 +42,8 @@ static bool board_take(struct net_conn *c)
         return false;
     }
     memset(c->board, 0, sizeof *c->board);
+    c->board->fack = c->snd_una;
+    c->board->fack_before = c->snd_una;
     /* A recovery that began without a board has nothing left to repeat. */
     c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_PARTIAL_SEEN | CONN_RESEND_FIRST);
     c->dupacks = 0;
@@ -94,6 +96,8 @@ uint32_t board_ack(struct net_conn *c, uint32_t ack)
         start = upto;
         if (upto != r->end)
             return delivered;
+        if ((r->flags & SENT_SACKED) == 0)
+            rack_arrived(c, r);
         b->head++;
         b->count--;
     }
@@ -104,6 +108,7 @@ uint32_t board_ack(struct net_conn *c, uint32_t ack)
 
 static void sent_sacked(struct net_conn *c, struct tcp_sent *r, uint32_t len)
 {
+    rack_arrived(c, r);
     board_forget(c->board, r->flags, len);
     r->flags = (r->flags & ~(uint32_t)SENT_LOST) | SENT_SACKED;
     c->board->sacked += len;
@@ -158,6 +163,47 @@ uint32_t board_mark_lost(struct net_conn *c)
         }
     }
     return c->board->lost - before;
+}
+
+static bool sent_before(const struct tcp_sent *r, const struct tcp_board *b)
+{
+    return r->at_us < b->rack_at_us || (r->at_us == b->rack_at_us && seq_lt(r->end, b->rack_end));
+}
+
+uint64_t board_mark_late(struct net_conn *c, uint64_t reo_wnd_us)
+{
+    struct tcp_board *b = c->board;
+    uint64_t wait = 0;
+
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct tcp_sent *r = sent_at(c, i);
+        if ((r->flags & (SENT_SACKED | SENT_LOST)) != 0 || !sent_before(r, b))
+            continue;
+        uint64_t late_us = r->at_us + b->rack_rtt_us + reo_wnd_us;
+        if (late_us <= conn_now(c))
+            sent_lost(c, i);
+        else if (late_us - conn_now(c) > wait)
+            wait = late_us - conn_now(c);
+    }
+    return wait;
+}
+
+uint32_t board_sacked_segments(const struct net_conn *c)
+{
+    uint32_t segments = 0;
+
+    for (uint32_t i = 0; i < c->board->count && c->board->sacked != 0; i++)
+        segments += (sent_at(c, i)->flags & SENT_SACKED) != 0;
+    return segments;
+}
+
+bool board_tail(const struct net_conn *c, uint32_t *start, uint32_t *end)
+{
+    if (c->board == NULL)
+        return false;
+    *start = sent_start(c, c->board->count - 1);
+    *end = sent_at(c, c->board->count - 1)->end;
+    return true;
 }
 
 /* RFC 2018 8: a first segment that the peer said it had, and did not acknowledge, was taken back; then none of

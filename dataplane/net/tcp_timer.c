@@ -28,6 +28,7 @@ void conn_timer_stop(struct net_conn *c, enum conn_timer which)
 
 void conn_rexmit_restart(struct net_conn *c)
 {
+    c->flags &= ~(uint32_t)(CONN_REORDER_TIMER | CONN_PROBE_TIMER);
     conn_timer_set(c, TIMER_REXMIT, conn_now(c) + c->rto_us);
 }
 
@@ -100,6 +101,7 @@ static void retransmission_timeout(struct net_conn *c)
         c->recover = c->snd_max;
     c->flags |= CONN_RTO_RECOVERY;
     c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_TIMING | CONN_RESEND_FIRST | CONN_CWND_LIMITED);
+    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT | CONN_TLP_NOW);
     c->cwnd = conn_segment_max(c);
     c->acked_in_ca = 0;
     c->dupacks = 0;
@@ -165,6 +167,8 @@ static void timer_act(struct net_conn *c, enum conn_timer which)
     case TIMER_REXMIT:
         if (c->state == TCP_SYN_RCVD)
             syn_ack_timeout(c);
+        else if (conn_has(c, CONN_REORDER_TIMER | CONN_PROBE_TIMER))
+            rack_timeout(c);
         else
             retransmission_timeout(c);
         break;

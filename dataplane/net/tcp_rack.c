@@ -1,0 +1,135 @@
+/* RFC 8985.  RACK: what was sent a round trip and a little before a segment that arrived is lost; "a little" is
+ * how far the path may reorder.  TLP: a tail that nobody acknowledges is probed after two round trips, since
+ * nothing behind it could report its loss.  Arrival is the time of the turn in which a frame was received, not
+ * that of its processing (B19); a round trip counts as one tick at least (B20).  Both share TIMER_REXMIT with
+ * the RTO. */
+#include "dataplane/net/tcp.h"
+
+#define RTT_FLOOR_US 1000
+
+void rack_arrived(struct net_conn *c, const struct tcp_sent *r)
+{
+    struct tcp_board *b = c->board;
+    uint32_t rtt = u32_max((uint32_t)(conn_now(c) - r->at_us), RTT_FLOOR_US);
+
+    if ((r->flags & SENT_REPEATED) == 0) {
+        if (c->rtt_min_us == 0 || rtt < c->rtt_min_us)
+            c->rtt_min_us = rtt;
+        if (seq_lt(r->end, b->fack_before))
+            c->flags |= CONN_REORDERED;
+    } else if (rtt < c->rtt_min_us) {
+        return; /* the answer to an earlier copy */
+    }
+    b->fack = seq_max(b->fack, r->end);
+    if (r->at_us < b->rack_at_us || (r->at_us == b->rack_at_us && seq_lt(r->end, b->rack_end)))
+        return;
+    b->rack_at_us = r->at_us;
+    b->rack_end = r->end;
+    b->rack_rtt_us = rtt;
+}
+
+/* Step 4.  A path that was never seen to reorder gets no window once three segments have overtaken. */
+static uint64_t reo_window(const struct net_conn *c)
+{
+    uint64_t quarter = c->rtt_min_us / 4;
+    uint64_t window = quarter * (1u + (c->reo_widen & 15u));
+
+    if (!conn_has(c, CONN_REORDERED) &&
+        (conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY) || board_sacked_segments(c) >= TCP_DUPACKS))
+        return 0;
+    return c->srtt_us != 0 && window > c->srtt_us ? u32_max(c->srtt_us, (uint32_t)quarter) : window;
+}
+
+void rack_detect(struct net_conn *c)
+{
+    uint64_t wait;
+
+    if (c->board->rack_at_us == 0)
+        return;
+    wait = board_mark_late(c, reo_window(c));
+    if (wait != 0) {
+        conn_rexmit_restart(c);
+        c->flags |= CONN_REORDER_TIMER;
+        conn_timer_set(c, TIMER_REXMIT, conn_now(c) + wait);
+    } else if (conn_has(c, CONN_REORDER_TIMER) || (conn_has(c, CONN_PROBE_TIMER) && c->board->sacked != 0)) {
+        conn_rexmit_restart(c);
+    }
+}
+
+void rack_widen(struct net_conn *c)
+{
+    struct tcp_board *b = c->board;
+    uint32_t steps = c->reo_widen & 15u;
+
+    if (b->widened && seq_lt(c->snd_una, b->widened_until))
+        return;
+    b->widened = true;
+    b->widened_until = c->snd_nxt;
+    c->reo_widen = (uint8_t)((TCP_REO_PERSIST - 1) << 4 | u32_min(steps + 1, TCP_REO_MULT_MAX - 1));
+}
+
+void rack_recovery_ended(struct net_conn *c)
+{
+    if (c->reo_widen >> 4 != 0)
+        c->reo_widen = (uint8_t)(c->reo_widen - (1 << 4));
+    else
+        c->reo_widen = 0;
+}
+
+/* 7.2: two round trips, and for a lone segment the time for which a peer may keep its ACK. */
+void tlp_arm(struct net_conn *c)
+{
+    uint64_t wait = c->srtt_us != 0 ? u32_max(2 * c->srtt_us, 2 * RTT_FLOOR_US) : TCP_RTO_FIRST_US;
+
+    if (c->board == NULL || c->board->sacked != 0 || c->retries != 0 || c->snd_wnd == 0 ||
+        conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY | CONN_TLP | CONN_REORDER_TIMER))
+        return;
+    if (c->board->count == 1)
+        wait += TCP_ACK_DELAY_MAX_US;
+    if (wait > c->rto_us)
+        wait = c->rto_us;
+    c->flags |= CONN_PROBE_TIMER;
+    conn_timer_set(c, TIMER_REXMIT, conn_now(c) + wait);
+}
+
+void rack_timeout(struct net_conn *c)
+{
+    bool probe = conn_has(c, CONN_PROBE_TIMER);
+
+    conn_rexmit_restart(c);
+    if (c->board == NULL)
+        return;
+    if (probe) {
+        c->flags |= CONN_TLP_NOW;
+        conn_output_want(c);
+        return;
+    }
+    rack_detect(c);
+    recovery_consider(c);
+}
+
+/* What the probe repaired was a loss all the same: ssthresh and cwnd fall as if it had been noticed. */
+static void tlp_loss(struct net_conn *c)
+{
+    if (conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+        return;
+    c->ssthresh = u32_max(c->cwnd / 2, 2 * conn_segment_max(c));
+    c->cwnd = u32_min(c->cwnd, c->ssthresh);
+    c->acked_in_ca = 0;
+}
+
+void tlp_answer(struct net_conn *c, const struct tcp_segment *s)
+{
+    bool dsack = s->options.sack_count != 0 && s->options.sack[0].end == c->tlp_end;
+    bool duplicate = s->ack == c->snd_una && s->options.sack_count == 0 && s->data.len == 0;
+
+    if (seq_lt(s->ack, c->tlp_end))
+        return;
+    if (conn_has(c, CONN_TLP_REPEAT) && !dsack) {
+        if (seq_lt(c->tlp_end, s->ack))
+            tlp_loss(c);
+        else if (!duplicate)
+            return;
+    }
+    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT);
+}
