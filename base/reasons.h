@@ -119,6 +119,11 @@
     X(TCP_SYN_RECEIVED, "tcp_syn_received", "SYNs that began a handshake")                                   \
     X(TCP_HANDSHAKE_TIMEOUT, "tcp_handshake_timeout", "handshakes given up: no ACK after every SYN-ACK")     \
     X(TCP_TABLE_FULL, "tcp_table_full", "SYNs dropped: every connection record is in use")                   \
+    X(TCP_ACCEPT_OVERFLOW, "tcp_accept_overflow", "last ACKs dropped: every connection record is in use")    \
+    X(TCP_SYN_CACHE_DROPPED, "tcp_syn_cache_dropped", "half-open connections that made room for newer ones") \
+    X(TCP_COOKIE_SENT, "tcp_cookie_sent", "SYN-ACKs with a cookie, nothing being remembered")                \
+    X(TCP_COOKIE_ACCEPTED, "tcp_cookie_accepted", "handshakes completed by a cookie")                        \
+    X(TCP_COOKIE_REJECTED, "tcp_cookie_rejected", "ACKs that were no cookie of ours while some were out")    \
     X(TCP_NO_RECV_BUFFER, "tcp_no_recv_buffer", "data segments dropped: every receive buffer is in use")     \
     X(TCP_NO_SEND_BUFFER, "tcp_no_send_buffer", "sends put off: every send buffer is in use")                \
     X(TCP_RUNT, "tcp_runt", "shorter than a TCP header")                                                     \

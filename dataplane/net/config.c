@@ -10,6 +10,7 @@
 #define BUFFER_MAX         (1024 * 1024)
 #define CONNS_MAX          (4 * 1024 * 1024)
 #define MSL_MS_MAX         600000
+#define SYN_CACHE_MAX      65535
 #define SYN_ACK_TRIES_MAX  15
 #define FRAG_BYTES_MIN     65536 /* one datagram of any length */
 #define FRAG_BYTES_MAX     (64 * 1024 * 1024)
@@ -27,6 +28,8 @@ void net_config_defaults(struct net_config *c)
         .msl_ms = 30000,
         .fin_wait_2_ms = 60000,
         .syn_ack_retries = 5,
+        .syn_cache_max = 1024,
+        .syn_cookies_above = 512,
         .frag_datagrams = FRAG_DATAGRAMS,
         .frag_source_datagrams = FRAG_SOURCE_DATAGRAMS,
         .frag_bytes = FRAG_BYTES,
@@ -158,6 +161,8 @@ static const char *sizes_error(const struct net_config *c)
         return "there are no connection buffers";
     if (c->msl_ms == 0 || c->msl_ms > MSL_MS_MAX || c->fin_wait_2_ms == 0)
         return "msl_ms or fin_wait_2_ms is out of range";
+    if (c->syn_cache_max == 0 || c->syn_cache_max > SYN_CACHE_MAX)
+        return "syn_cache_max is not between 1 and 65535";
     return c->syn_ack_retries > SYN_ACK_TRIES_MAX ? "syn_ack_retries is more than 15" : NULL;
 }
 

@@ -64,10 +64,12 @@ struct net_config {
     uint32_t recv_buffers_max;
     uint32_t send_buffer; /* bytes per connection with unacknowledged data; power of two */
     uint32_t send_buffers_max;
-    uint32_t msl_ms;         /* TIME_WAIT is twice this; default 30 000 */
-    uint32_t fin_wait_2_ms;  /* default 60 000 */
-    uint8_t syn_ack_retries; /* default 5 */
-    uint32_t idle_close_ms;  /* 0 = never */
+    uint32_t msl_ms;            /* TIME_WAIT is twice this; default 30 000 */
+    uint32_t fin_wait_2_ms;     /* default 60 000 */
+    uint8_t syn_ack_retries;    /* default 5 */
+    uint32_t syn_cache_max;     /* half-open connections, 64 bytes each; default 1024 */
+    uint32_t syn_cookies_above; /* so many half-open ones and the next gets a cookie; default 512 */
+    uint32_t idle_close_ms;     /* 0 = never */
     /* Datagrams in fragments: their number and the memory of their pieces, which is counted in whole MTUs; of
      * this worker, and of one source (an IPv4 address, an IPv6 /64). */
     uint16_t frag_datagrams, frag_source_datagrams;
@@ -170,7 +172,7 @@ uint16_t net_local_port(const struct net_conn *c);
 /* ---- for tests, metrics and the end-of-test invariant ---- */
 
 struct net_gauges {
-    uint32_t conns; /* PCBs in any state */
+    uint32_t conns; /* connections in any state, half-open ones included */
     uint32_t syn_received, established, time_wait;
     uint32_t recv_buffers_used, send_buffers_used;
     uint32_t neighbours;

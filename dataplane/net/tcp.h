@@ -11,6 +11,9 @@
  *   tcp_timer.c       deadlines over the wheel; retransmission, probes
  *   tcp_options.c     options off and onto the wire
  *   tcp_table.c       the table of connections, records, buffers, states
+ *   tcp_record.c      the tables of small records: half open
+ *   tcp_syn_cache.c   from the SYN to the handshake's last ACK
+ *   tcp_cookie.c      the same without remembering anything
  *   tcp_conn.c        the connection functions of net.h
  *
  * Sequence numbers index the rings directly: byte s of a stream lies at ring[s & (size - 1)], sizes being
@@ -51,6 +54,7 @@
 #define TCP_CHALLENGE_US     200000
 #define TCP_CHALLENGES_BURST 256 /* the same per worker */
 #define TCP_RESETS_BURST     512 /* RSTs to strangers, per worker; about 10 000/s in the long run */
+#define TCP_RECORD_LEN       64  /* of a connection that has no struct net_conn */
 #define TCP_NEVER            UINT64_MAX
 
 enum tcp_flag {
@@ -62,10 +66,9 @@ enum tcp_flag {
     TCP_URG = 1 << 5,
 };
 
-/* LISTEN has no record: it is a port of the configuration. */
+/* LISTEN has no record: it is a port of the configuration.  SYN-RECEIVED is a struct syn_entry or a cookie. */
 enum tcp_state {
     TCP_CLOSED, /* in no table; kept only until the user lets go */
-    TCP_SYN_RCVD,
     TCP_ESTABLISHED,
     TCP_CLOSE_WAIT,
     TCP_FIN_WAIT_1,
@@ -81,7 +84,6 @@ enum conn_flag {
     CONN_SACK = 1 << 1,           /* the peer permitted SACK */
     CONN_USER = 1 << 2,           /* the user holds it: between ESTABLISHED and net_release */
     CONN_ACK_NOW = 1 << 3,        /* an ACK must leave with the next output */
-    CONN_SYN_ACK_NOW = 1 << 4,    /* so must a SYN-ACK */
     CONN_RESEND_FIRST = 1 << 5,   /* send the segment at snd_una again (fast retransmit, partial ACK) */
     CONN_PROBE = 1 << 6,          /* send one byte beyond the window */
     CONN_FORCE = 1 << 7,          /* send whatever the window takes, however small (SWS override) */
@@ -106,7 +108,7 @@ enum conn_flag {
 };
 
 enum conn_timer {
-    TIMER_REXMIT, /* RTO, also of the SYN-ACK */
+    TIMER_REXMIT,
     TIMER_PERSIST,
     TIMER_DELACK,
     TIMER_CLOSE, /* TIME_WAIT, FIN_WAIT_2, an orphan without progress */
@@ -232,6 +234,56 @@ struct tcp_slot {
     uint32_t conn; /* index in the slab + 1; 0 = free */
 };
 
+/* Records of TCP_RECORD_LEN bytes, each beginning with its struct tcp_tuple. */
+struct record_table {
+    struct tcp_slot *slots; /* conn: index among the records + 1 */
+    uint32_t slot_mask;
+    struct slab records;
+};
+
+enum syn_flag {
+    SYN_TS = 1 << 0,     /* offered by the peer, and so agreed */
+    SYN_SACK = 1 << 1,   /* likewise */
+    SYN_WSCALE = 1 << 2, /* likewise */
+    SYN_RESENT = 1 << 3, /* the SYN-ACK left more than once: its answer is not timed (Karn) */
+};
+
+#define SYN_QUEUES         16 /* one for each number of repetitions, syn_ack_retries being at most 15 */
+#define SYN_CHALLENGES_MAX 7  /* of one half-open connection in its whole life (C6) */
+
+/* A connection that is half open.  Lives until its last ACK, its RST, the last repetition, or until the table
+ * is full and it is the oldest.  On the stack, queues unset, it also carries what a cookie says. */
+struct syn_entry {
+    struct tcp_tuple tuple;
+    uint32_t irs, iss;
+    uint32_t ts_recent;
+    uint32_t sent_us;    /* when the SYN-ACK last left by its timer; low 32 bits: entries live minutes */
+    uint16_t next, prev; /* in the queue of their tries */
+    uint16_t mss;        /* the peer's */
+    uint8_t flags : 4;   /* enum syn_flag */
+    uint8_t wscale : 4;  /* the peer's */
+    uint8_t tries : 4;   /* repetitions of the SYN-ACK */
+    uint8_t challenges : 4;
+};
+
+_Static_assert(sizeof(struct syn_entry) == TCP_RECORD_LEN, "a SYN costs one cache line");
+
+struct syn_queue {
+    uint16_t first, last;
+};
+
+struct syn_cache {
+    struct record_table table;
+    struct syn_queue queue[SYN_QUEUES];
+    struct wheel_entry timer; /* armed for the first entry that is due, or before it */
+};
+
+struct cookie_jar {
+    struct siphash_key secret[2]; /* the present one and the one before it */
+    bool used[2];                 /* whether a cookie was given under it */
+    uint64_t since_us;            /* when secret[0] came */
+};
+
 struct tcp {
     struct net *net;
     struct tcp_slot *slots;
@@ -249,6 +301,8 @@ struct tcp {
     uint32_t reset_tokens, challenge_tokens; /* per worker */
     uint64_t tokens_at_us;
     struct timer_wheel wheel;
+    struct syn_cache halves;
+    struct cookie_jar cookies;
 };
 
 /* One received segment; dies with the frame. */
@@ -376,8 +430,10 @@ static inline uint32_t conn_segment_max(const struct net_conn *c)
 /* --- tcp_options.c --- */
 /* false: an option runs over the header's end or names a length below 2 (B3). */
 bool MUST_USE options_parse(struct span bytes, struct tcp_options *out);
-/* Both write whole words at p (room for TCP_OPTIONS_MAX) and return their number of bytes. */
-uint32_t options_write_syn_ack(const struct net_conn *c, uint16_t mss, uint8_t *p);
+/* All write whole words at p (room for TCP_OPTIONS_MAX) and return their number of bytes. */
+uint32_t options_write_syn_ack(const struct syn_entry *e, uint16_t mss, uint32_t tsval, uint8_t wscale,
+                               uint8_t *p);
+uint32_t options_write_timestamps(uint32_t tsval, uint32_t tsecr, uint8_t *p);
 /* At most room bytes: SACK blocks that do not fit beside a repeated segment stay away. */
 uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room);
 /* What options_write will need now. */
@@ -395,7 +451,41 @@ void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end);
 /* Gives the receive buffer back when nothing is stored in it. */
 void recv_buffer_trim(struct net_conn *c);
 
+/* --- tcp_record.c --- */
+size_t record_table_memory_needed(uint32_t records);
+void record_table_init(struct record_table *r, struct arena *a, uint32_t records);
+void *record_find(const struct record_table *r, const struct tcp_tuple *tuple, uint32_t hash);
+/* Zeroed but for its tuple; NULL when all are in use. */
+void *MUST_USE record_new(struct record_table *r, const struct tcp_tuple *tuple, uint32_t hash);
+void record_free(struct record_table *r, void *record, uint32_t hash);
+void *record_at(const struct record_table *r, uint32_t index);
+uint32_t record_index(const struct record_table *r, const void *record);
+uint32_t record_count(const struct record_table *r);
+
+/* --- tcp_syn_cache.c --- */
+void syn_cache_init(struct tcp *t, struct arena *a);
+/* s: an opening SYN for a port that listens (RFC 9293 3.10.7.2).  Data beside it is not taken: it comes again
+ * after the handshake.  isn_above: the ISN must lie beyond this (RFC 1122 4.2.2.13). */
+void listen_input(struct net *n, const struct tcp_segment *s, const uint32_t *isn_above);
+struct syn_entry *syn_cache_find(struct tcp *t, const struct tcp_tuple *tuple);
+/* e may be gone afterwards. */
+void syn_cache_input(struct net *n, struct syn_entry *e, const struct tcp_segment *s);
+/* false: s does not complete a handshake by cookie. */
+bool MUST_USE cookie_input(struct net *n, const struct tcp_segment *s);
+/* Its wheel entry fired. */
+void syn_cache_timer(struct tcp *t);
+
+/* --- tcp_cookie.c --- */
+void cookies_init(struct tcp *t);
+/* Sets e->iss; *tsval: the timestamp to be sent, changed in its last bits.  Without timestamps e loses its
+ * scale and SACK. */
+void cookie_make(struct tcp *t, struct syn_entry *e, uint32_t *tsval);
+/* true: s acknowledges a cookie of ours, *e says what was agreed. */
+bool MUST_USE cookie_accept(struct tcp *t, const struct tcp_segment *s, struct syn_entry *e);
+
 /* --- tcp_table.c --- */
+uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple);
+uint32_t tuple_ts_offset(const struct tcp *t, const struct tcp_tuple *tuple);
 struct net_conn *table_find(struct tcp *t, const struct tcp_tuple *tuple);
 /* A zeroed record in the table, state CLOSED; NULL when every record is in use. */
 struct net_conn *MUST_USE conn_new(struct tcp *t, const struct tcp_tuple *tuple);
@@ -412,6 +502,17 @@ void conn_send_buffer_give(struct net_conn *c);
 void room_waiters_wake(struct tcp *t);
 
 /* --- tcp_input.c --- */
+/* A segment that no connection stands behind, through the queue of stateless answers. */
+struct tcp_bare {
+    uint32_t seq, ack;
+    uint16_t wnd;
+    uint8_t flags;
+    struct span options; /* whole words */
+};
+/* false: that queue is full, or the IP half knows no way. */
+bool bare_send(struct net *n, const struct tcp_tuple *tuple, const struct tcp_bare *b);
+/* One challenge of the worker's budget; false: there is none now. */
+bool MUST_USE challenge_token_take(struct tcp *t);
 /* RST seq, without ACK, to the peer of the tuple; through the reply queue, within the worker's rate. */
 void reset_send(struct net *n, const struct tcp_tuple *tuple, uint32_t seq, uint32_t ack, bool with_ack);
 void conn_reset_send(struct net_conn *c);
@@ -423,6 +524,8 @@ void conn_challenge(struct net_conn *c);
  * nothing has been done with it. */
 bool MUST_USE conn_input(struct net_conn *c, const struct tcp_segment *s);
 void conn_enter_time_wait(struct net_conn *c);
+/* s: the handshake's last ACK; c is new. */
+void conn_become_established(struct net_conn *c, const struct tcp_segment *s);
 
 /* --- tcp_ack.c --- */
 /* s->ack is within what was sent.  Moves snd_una, the windows and the timers. */
@@ -499,6 +602,7 @@ void conn_ack_now(struct net_conn *c);
 uint32_t conn_window_edge(const struct net_conn *c);
 /* The largest segment that we take, options not counted (RFC 6691). */
 uint16_t tcp_mss_ours(const struct net_conn *c);
+uint16_t tcp_mss_of(const struct net *n, uint32_t family);
 /* The number of a segment without data, such that the peer finds it within its window. */
 uint32_t conn_seq_acceptable(const struct net_conn *c);
 

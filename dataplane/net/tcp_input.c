@@ -67,31 +67,43 @@ static void tokens_refill(struct tcp *t)
         u32_min(t->challenge_tokens + (uint32_t)ms * net_random_below(n, 3), TCP_CHALLENGES_BURST);
 }
 
-void reset_send(struct net *n, const struct tcp_tuple *tuple, uint32_t seq, uint32_t ack, bool with_ack)
+bool bare_send(struct net *n, const struct tcp_tuple *tuple, const struct tcp_bare *b)
 {
     struct net_addr local = {.family = (uint8_t)tuple->family};
     struct net_addr remote = {.family = (uint8_t)tuple->family};
-    uint8_t *h;
+    size_t len = TCP_HEADER_LEN + b->options.len;
+
+    memcpy(local.bytes, tuple->local, sizeof local.bytes);
+    memcpy(remote.bytes, tuple->remote, sizeof remote.bytes);
+    uint8_t *h = reply_begin_ip(n, &local, &remote, IP_PROTO_TCP, (uint16_t)len);
+    if (h == NULL)
+        return false;
+    memset(h, 0, TCP_HEADER_LEN);
+    store_be16(h, tuple->local_port);
+    store_be16(h + 2, tuple->remote_port);
+    store_be32(h + 4, b->seq);
+    store_be32(h + 8, b->ack);
+    h[12] = (uint8_t)(len / 4 << 4);
+    h[13] = b->flags;
+    store_be16(h + 14, b->wnd);
+    if (b->options.len != 0)
+        memcpy(h + TCP_HEADER_LEN, b->options.ptr, b->options.len);
+    reply_commit_ip(n);
+    return true;
+}
+
+void reset_send(struct net *n, const struct tcp_tuple *tuple, uint32_t seq, uint32_t ack, bool with_ack)
+{
+    struct tcp_bare b = {.seq = seq, .ack = ack, .flags = (uint8_t)(TCP_RST | (with_ack ? TCP_ACK : 0))};
 
     tokens_refill(n->tcp);
     if (n->tcp->reset_tokens == 0) {
         count(n->counters, REASON_TCP_RST_SUPPRESSED);
         return;
     }
-    memcpy(local.bytes, tuple->local, sizeof local.bytes);
-    memcpy(remote.bytes, tuple->remote, sizeof remote.bytes);
-    h = reply_begin_ip(n, &local, &remote, IP_PROTO_TCP, TCP_HEADER_LEN);
-    if (h == NULL)
+    if (!bare_send(n, tuple, &b))
         return;
     n->tcp->reset_tokens--;
-    memset(h, 0, TCP_HEADER_LEN);
-    store_be16(h, tuple->local_port);
-    store_be16(h + 2, tuple->remote_port);
-    store_be32(h + 4, seq);
-    store_be32(h + 8, ack);
-    h[12] = TCP_HEADER_LEN / 4 << 4;
-    h[13] = (uint8_t)(TCP_RST | (with_ack ? TCP_ACK : 0));
-    reply_commit_ip(n);
     count(n->counters, REASON_TCP_RST_SENT);
 }
 
@@ -100,12 +112,20 @@ void conn_reset_send(struct net_conn *c)
     reset_send(c->tcp->net, &c->tuple, conn_seq_acceptable(c), c->rcv_nxt, true);
 }
 
+bool challenge_token_take(struct tcp *t)
+{
+    tokens_refill(t);
+    if (t->challenge_tokens == 0)
+        return false;
+    t->challenge_tokens--;
+    return true;
+}
+
 void conn_challenge(struct net_conn *c)
 {
     struct tcp *t = c->tcp;
     uint64_t now = conn_now(c);
 
-    tokens_refill(t);
     if (c->challenge_tokens < TCP_CHALLENGE_BURST && now >= c->challenge_at_us) {
         uint64_t earned = 1 + (now - c->challenge_at_us) / TCP_CHALLENGE_US;
         c->challenge_tokens =
@@ -113,14 +133,13 @@ void conn_challenge(struct net_conn *c)
                                                                          : TCP_CHALLENGE_BURST);
         c->challenge_at_us = now + TCP_CHALLENGE_US + net_random_below(t->net, TCP_CHALLENGE_US / 2);
     }
-    if (c->challenge_tokens == 0 || t->challenge_tokens == 0) {
+    if (c->challenge_tokens == 0 || !challenge_token_take(t)) {
         count(t->net->counters, REASON_TCP_CHALLENGE_SUPPRESSED);
         return;
     }
     if (c->challenge_tokens == TCP_CHALLENGE_BURST)
         c->challenge_at_us = now + TCP_CHALLENGE_US + net_random_below(t->net, TCP_CHALLENGE_US / 2);
     c->challenge_tokens--;
-    t->challenge_tokens--;
     count(t->net->counters, REASON_TCP_CHALLENGE_SENT);
     conn_ack_now(c);
 }
@@ -139,71 +158,6 @@ static void stranger_input(struct net *n, const struct tcp_segment *s)
         reset_send(n, &s->tuple, 0, s->seq + len, true);
 }
 
-/* RFC 6528: a 4-us clock and a keyed hash of the tuple. */
-static uint32_t initial_seq(const struct tcp *t, const struct tcp_tuple *tuple)
-{
-    uint64_t hash = siphash(&t->isn_key, span_of(tuple, sizeof *tuple));
-
-    return (uint32_t)(t->net->now_us / 4) + (uint32_t)hash;
-}
-
-static uint16_t mss_agree(const struct net_conn *c, const struct tcp_options *o)
-{
-    uint16_t theirs = c->tuple.family == NET_IP4 ? TCP_MSS_DEFAULT_4 : TCP_MSS_DEFAULT_6;
-
-    if (o->has_mss)
-        theirs = o->mss < TCP_MSS_FLOOR ? TCP_MSS_FLOOR : o->mss;
-    return (uint16_t)u32_min(theirs, tcp_mss_ours(c));
-}
-
-static void conn_agree(struct net_conn *c, const struct tcp_segment *s)
-{
-    const struct tcp_options *o = &s->options;
-
-    c->flags |= (o->has_ts ? CONN_TS : 0u) | (o->sack_permitted ? CONN_SACK : 0u) |
-                (o->has_wscale ? CONN_WSCALE : 0u);
-    c->snd_wscale = o->has_wscale ? o->wscale : 0;
-    c->rcv_wscale = o->has_wscale ? c->tcp->rcv_wscale : 0; /* B14: only if offered */
-    c->ts_recent = o->tsval;
-    c->ts_recent_us = conn_now(c);
-    c->ts_offset = (uint32_t)siphash(&c->tcp->ts_key, span_of(&c->tuple, sizeof c->tuple));
-    c->mss = mss_agree(c, o);
-}
-
-/* RFC 9293 3.10.7.2.  Data beside the SYN is not taken: it comes again after the handshake.
- * isn_above: the ISN must lie beyond this (RFC 1122 4.2.2.13). */
-static void listen_input(struct net *n, const struct tcp_segment *s, const uint32_t *isn_above)
-{
-    struct net_conn *c = conn_new(n->tcp, &s->tuple);
-
-    if (c == NULL) {
-        count(n->counters, REASON_TCP_TABLE_FULL);
-        return;
-    }
-    conn_agree(c, s);
-    c->irs = s->seq;
-    c->rcv_nxt = s->seq + 1;
-    c->rcv_read = c->rcv_nxt;
-    c->last_ack = c->rcv_nxt;
-    c->rcv_adv = c->rcv_nxt + u32_min(n->config.recv_buffer, UINT16_MAX);
-    c->iss = initial_seq(n->tcp, &s->tuple);
-    if (isn_above != NULL && !seq_lt(*isn_above, c->iss))
-        c->iss = *isn_above + 1 + UINT16_MAX;
-    c->snd_una = c->iss;
-    c->snd_nxt = c->iss;
-    c->snd_max = c->iss + 1;
-    c->snd_end = c->iss + 1;
-    c->recover = c->iss;
-    c->ssthresh = UINT32_MAX;
-    c->rto_us = TCP_RTO_FIRST_US;
-    c->last_send_us = n->now_us;
-    c->progress_us = n->now_us;
-    c->flags |= CONN_SYN_ACK_NOW;
-    conn_set_state(c, TCP_SYN_RCVD);
-    count(n->counters, REASON_TCP_SYN_RECEIVED);
-    conn_output_want(c);
-}
-
 static bool port_listens(const struct net *n, uint16_t port)
 {
     for (uint16_t i = 0; i < n->config.port_count; i++)
@@ -217,10 +171,25 @@ static bool is_opening_syn(const struct tcp_segment *s)
     return (s->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
+/* No connection has this tuple yet. */
+static void listener_input(struct net *n, const struct tcp_segment *s)
+{
+    if (cookie_input(n, s))
+        return;
+    if ((s->flags & (TCP_RST | TCP_ACK)) != 0)
+        stranger_input(n, s);
+    else if (is_opening_syn(s))
+        listen_input(n, s, NULL);
+    else
+        count(n->counters, REASON_TCP_REFUSED);
+}
+
+/* What exists comes first, whatever the listener would make of the segment (B21). */
 void tcp_input(struct net *n, const struct ip_packet *p)
 {
     struct tcp_segment s;
     struct net_conn *c;
+    struct syn_entry *half;
 
     if (!p->to_unicast || !segment_parse(n, p, &s))
         return;
@@ -233,15 +202,13 @@ void tcp_input(struct net *n, const struct ip_packet *p)
         listen_input(n, &s, &above);
         return;
     }
-    if (!port_listens(n, s.tuple.local_port) || (s.flags & (TCP_RST | TCP_ACK)) != 0) {
+    half = syn_cache_find(n->tcp, &s.tuple);
+    if (half != NULL)
+        syn_cache_input(n, half, &s);
+    else if (port_listens(n, s.tuple.local_port))
+        listener_input(n, &s);
+    else
         stranger_input(n, &s);
-        return;
-    }
-    if (!is_opening_syn(&s)) {
-        count(n->counters, REASON_TCP_REFUSED);
-        return;
-    }
-    listen_input(n, &s, NULL);
 }
 
 /* RFC 5927: believed only about a segment in flight, and then it only ever makes segments smaller; every other
@@ -262,8 +229,6 @@ void tcp_icmp_error(struct net *n, const struct icmp_tcp_error *e)
     }
     count(n->counters, REASON_TCP_MTU_LOWERED);
     c->mss = (uint16_t)(mtu - headers);
-    if (c->state == TCP_SYN_RCVD)
-        return;
     /* All that is in flight was as large: it goes out again in smaller pieces. */
     board_drop(c);
     c->flags &= ~(uint32_t)CONN_TIMING;

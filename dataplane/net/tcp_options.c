@@ -66,37 +66,46 @@ uint32_t conn_ts_now(const struct net_conn *c)
     return (uint32_t)(conn_now(c) / 1000) + c->ts_offset;
 }
 
-static uint32_t timestamps_write(const struct net_conn *c, uint8_t *p)
+static uint32_t timestamps_put(uint32_t tsval, uint32_t tsecr, uint8_t *p)
 {
     p[0] = OPT_TIMESTAMPS;
     p[1] = 10;
-    store_be32(p + 2, conn_ts_now(c));
-    store_be32(p + 6, c->ts_recent);
+    store_be32(p + 2, tsval);
+    store_be32(p + 6, tsecr);
     return 10;
 }
 
-uint32_t options_write_syn_ack(const struct net_conn *c, uint16_t mss, uint8_t *p)
+uint32_t options_write_timestamps(uint32_t tsval, uint32_t tsecr, uint8_t *p)
 {
+    p[0] = OPT_NOP;
+    p[1] = OPT_NOP;
+    return 2 + timestamps_put(tsval, tsecr, p + 2);
+}
+
+uint32_t options_write_syn_ack(const struct syn_entry *e, uint16_t mss, uint32_t tsval, uint8_t wscale,
+                               uint8_t *p)
+{
+    bool sack = (e->flags & SYN_SACK) != 0;
     uint32_t len = 4;
 
     p[0] = OPT_MSS;
     p[1] = 4;
     store_be16(p + 2, mss);
-    if (conn_has(c, CONN_TS)) {
-        p[len++] = conn_has(c, CONN_SACK) ? OPT_SACK_PERMITTED : OPT_NOP;
-        p[len++] = conn_has(c, CONN_SACK) ? 2 : OPT_NOP;
-        len += timestamps_write(c, p + len);
-    } else if (conn_has(c, CONN_SACK)) {
+    if ((e->flags & SYN_TS) != 0) {
+        p[len++] = sack ? OPT_SACK_PERMITTED : OPT_NOP;
+        p[len++] = sack ? 2 : OPT_NOP;
+        len += timestamps_put(tsval, e->ts_recent, p + len);
+    } else if (sack) {
         p[len++] = OPT_NOP;
         p[len++] = OPT_NOP;
         p[len++] = OPT_SACK_PERMITTED;
         p[len++] = 2;
     }
-    if (conn_has(c, CONN_WSCALE)) {
+    if ((e->flags & SYN_WSCALE) != 0) {
         p[len++] = OPT_NOP;
         p[len++] = OPT_WSCALE;
         p[len++] = 3;
-        p[len++] = c->rcv_wscale;
+        p[len++] = wscale;
     }
     return len;
 }
@@ -125,11 +134,8 @@ uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room)
     uint32_t len = 0;
     uint32_t count = sack_count(c, room);
 
-    if (conn_has(c, CONN_TS)) {
-        p[len++] = OPT_NOP;
-        p[len++] = OPT_NOP;
-        len += timestamps_write(c, p + len);
-    }
+    if (conn_has(c, CONN_TS))
+        len += options_write_timestamps(conn_ts_now(c), c->ts_recent, p);
     if (count == 0)
         return len;
     count = recv_sack_blocks(c, blocks, count);

@@ -15,11 +15,16 @@ void conn_ack_now(struct net_conn *c)
     conn_output_want(c);
 }
 
+uint16_t tcp_mss_of(const struct net *n, uint32_t family)
+{
+    uint32_t ip = family == NET_IP4 ? IP4_HEADER_LEN : IP6_HEADER_LEN;
+
+    return (uint16_t)(n->config.mtu - ip - TCP_HEADER_LEN);
+}
+
 uint16_t tcp_mss_ours(const struct net_conn *c)
 {
-    uint32_t ip = c->tuple.family == NET_IP4 ? IP4_HEADER_LEN : IP6_HEADER_LEN;
-
-    return (uint16_t)(c->tcp->net->config.mtu - ip - TCP_HEADER_LEN);
+    return tcp_mss_of(c->tcp->net, c->tuple.family);
 }
 
 uint32_t conn_window_edge(const struct net_conn *c)
@@ -96,28 +101,6 @@ static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac
     ring_read(c, seq, h + TCP_HEADER_LEN + options, len);
     ip_frame_finish_tcp(c->tcp->net, f);
     ack_left(c);
-}
-
-static void syn_ack_write(struct net_conn *c, struct frame *f, const uint8_t mac[6])
-{
-    uint8_t options[TCP_OPTIONS_MAX];
-    uint32_t len = options_write_syn_ack(c, tcp_mss_ours(c), options);
-    uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + len);
-
-    /* RFC 7323 2.2: the window of a SYN is never scaled (B14). */
-    header_write(c, h, c->iss, TCP_SYN | TCP_ACK, len, conn_recv_window(c));
-    memcpy(h + TCP_HEADER_LEN, options, len);
-    ip_frame_finish_tcp(c->tcp->net, f);
-    ack_left(c);
-    c->flags &= ~(uint32_t)(CONN_SYN_ACK_NOW | CONN_TIMING);
-    if (c->snd_nxt == c->iss) {
-        c->flags |= CONN_TIMING;
-        c->rtt_seq = c->iss;
-        c->rtt_start_us = conn_now(c);
-    }
-    c->snd_nxt = c->iss + 1;
-    c->last_send_us = conn_now(c);
-    conn_rexmit_restart(c);
 }
 
 struct plan {
@@ -355,17 +338,6 @@ static void output_settle(struct net_conn *c)
         conn_persist_stop(c);
 }
 
-static uint16_t handshake_output(struct net_conn *c, struct frame *f, const uint8_t mac[6])
-{
-    if (conn_has(c, CONN_SYN_ACK_NOW))
-        syn_ack_write(c, f, mac);
-    else if (conn_has(c, CONN_ACK_NOW))
-        segment_write(c, f, mac, conn_seq_acceptable(c), 0, TCP_ACK);
-    else
-        return 0;
-    return 1;
-}
-
 /* Fills at most cap (> 0) frames; *more: there may be more to send. */
 static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct frame *frames, uint16_t cap,
                             bool *more)
@@ -374,8 +346,6 @@ static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct fra
     struct plan p;
 
     *more = false;
-    if (c->state == TCP_SYN_RCVD)
-        return handshake_output(c, frames, mac);
     while (used < cap && plan_next(c, &p))
         plan_send(c, &p, &frames[used++], mac);
     if (used == cap) {
@@ -392,7 +362,7 @@ static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct fra
 static void output_unroutable(struct net_conn *c)
 {
     count(c->tcp->net->counters, REASON_TCP_NO_HOP);
-    c->flags &= ~(uint32_t)(CONN_ACK_NOW | CONN_SYN_ACK_NOW);
+    c->flags &= ~(uint32_t)CONN_ACK_NOW;
     conn_timer_stop(c, TIMER_DELACK);
     if (c->snd_una == c->snd_max && data_pending(c) == 0 && !fin_pending(c))
         return;

@@ -67,7 +67,7 @@ static void ts_recent_update(struct net_conn *c, const struct tcp_segment *s)
     c->ts_recent_us = conn_now(c);
 }
 
-static void become_established(struct net_conn *c, const struct tcp_segment *s)
+void conn_become_established(struct net_conn *c, const struct tcp_segment *s)
 {
     const struct net_config *config = &c->tcp->net->config;
 
@@ -85,18 +85,6 @@ static void become_established(struct net_conn *c, const struct tcp_segment *s)
     count(c->tcp->net->counters, REASON_TCP_ACCEPTED);
     if (config->idle_close_ms != 0)
         conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
-}
-
-/* false: the segment goes no further. */
-static bool handshake_ack(struct net_conn *c, const struct tcp_segment *s)
-{
-    if (!seq_lt(c->snd_una, s->ack) || !seq_le(s->ack, c->snd_max)) {
-        count_drop(c, REASON_TCP_BAD_ACK);
-        reset_send(c->tcp->net, &c->tuple, s->ack, 0, false);
-        return false;
-    }
-    become_established(c, s);
-    return true;
 }
 
 /* RFC 5961 5.2: neither for what we never sent nor for what is older than any window we were given. */
@@ -260,15 +248,9 @@ static bool time_wait_input(struct net_conn *c, const struct tcp_segment *s)
     return false;
 }
 
-/* A SYN on a connection that is past it (RFC 5961 4.2); in SYN-RECEIVED the peer may just not have heard our
- * answer. */
-static void syn_input(struct net_conn *c, const struct tcp_segment *s)
+/* RFC 5961 4.2. */
+static void syn_input(struct net_conn *c)
 {
-    if (c->state == TCP_SYN_RCVD && s->seq == c->irs && (s->flags & TCP_ACK) == 0) {
-        c->flags |= CONN_SYN_ACK_NOW;
-        conn_output_want(c);
-        return;
-    }
     count_drop(c, REASON_TCP_UNEXPECTED_SYN);
     conn_challenge(c);
 }
@@ -281,7 +263,7 @@ static bool segment_admit(struct net_conn *c, const struct tcp_segment *s)
         return false;
     }
     if ((s->flags & TCP_SYN) != 0) {
-        syn_input(c, s);
+        syn_input(c);
         return false;
     }
     if (conn_has(c, CONN_TS) && !s->options.has_ts) {
@@ -311,8 +293,6 @@ bool conn_input(struct net_conn *c, const struct tcp_segment *s)
     if (c->state == TCP_TIME_WAIT)
         return time_wait_input(c, s);
     if (!segment_admit(c, s))
-        return false;
-    if (c->state == TCP_SYN_RCVD && !handshake_ack(c, s))
         return false;
     if (!ack_acceptable(c, s)) {
         count_drop(c, REASON_TCP_BAD_ACK);

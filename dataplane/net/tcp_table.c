@@ -28,7 +28,8 @@ size_t tcp_memory_needed(const struct net_config *c)
 
     return sizeof(struct tcp) + 128 + slots_for(c) * sizeof(struct tcp_slot) +
            slab_size(sizeof(struct net_conn), c->conns_max) + slab_size(c->recv_buffer, c->recv_buffers_max) +
-           slab_size(c->send_buffer, c->send_buffers_max) + slab_size(board, c->send_buffers_max);
+           slab_size(c->send_buffer, c->send_buffers_max) + slab_size(board, c->send_buffers_max) +
+           record_table_memory_needed(c->syn_cache_max);
 }
 
 /* The smallest scale with which the whole buffer can be announced. */
@@ -66,9 +67,17 @@ void tcp_init(struct net *n, struct arena *a)
     t->challenge_tokens = TCP_CHALLENGES_BURST;
     t->tokens_at_us = n->now_us;
     wheel_init(&t->wheel, n->now_us / 1000);
+    syn_cache_init(t, a);
+    cookies_init(t);
 }
 
-static uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
+/* RFC 7323 5.4: the clock of timestamps tells nothing about our uptime. */
+uint32_t tuple_ts_offset(const struct tcp *t, const struct tcp_tuple *tuple)
+{
+    return (uint32_t)siphash(&t->ts_key, span_of(tuple, sizeof *tuple));
+}
+
+uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
 {
     return (uint32_t)siphash(&t->table_key, span_of(tuple, sizeof *tuple));
 }
@@ -229,8 +238,8 @@ void tcp_gauges(const struct net *n, struct net_gauges *out)
 {
     const struct tcp *t = n->tcp;
 
-    out->conns = (uint32_t)(t->conns.capacity - t->conns.free_count);
-    out->syn_received = t->state_count[TCP_SYN_RCVD];
+    out->syn_received = record_count(&t->halves.table);
+    out->conns = (uint32_t)(t->conns.capacity - t->conns.free_count) + out->syn_received;
     out->established = t->state_count[TCP_ESTABLISHED];
     out->time_wait = t->state_count[TCP_TIME_WAIT];
     out->recv_buffers_used = (uint32_t)(t->recv_buffers.capacity - t->recv_buffers.free_count);

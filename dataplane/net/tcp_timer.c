@@ -59,21 +59,6 @@ static void rto_back_off(struct net_conn *c)
         c->retries++;
 }
 
-/* The handshake's last ACK did not come: the SYN-ACK again, some times (C9). */
-static void syn_ack_timeout(struct net_conn *c)
-{
-    struct net *n = c->tcp->net;
-
-    if (c->retries >= n->config.syn_ack_retries) {
-        count(n->counters, REASON_TCP_HANDSHAKE_TIMEOUT);
-        conn_end(c, NET_CAUSE_TIMED_OUT);
-        return;
-    }
-    rto_back_off(c);
-    c->flags |= CONN_SYN_ACK_NOW;
-    conn_output_want(c);
-}
-
 static bool hope_is_lost(const struct net_conn *c, uint64_t silent_since_us)
 {
     return conn_now(c) - silent_since_us >= TCP_GIVE_UP_US && c->retries >= TCP_GIVE_UP_RETRIES;
@@ -165,9 +150,7 @@ static void timer_act(struct net_conn *c, enum conn_timer which)
 {
     switch (which) {
     case TIMER_REXMIT:
-        if (c->state == TCP_SYN_RCVD)
-            syn_ack_timeout(c);
-        else if (conn_has(c, CONN_REORDER_TIMER | CONN_PROBE_TIMER))
+        if (conn_has(c, CONN_REORDER_TIMER | CONN_PROBE_TIMER))
             rack_timeout(c);
         else
             retransmission_timeout(c);
@@ -209,6 +192,10 @@ void tcp_timers(struct net *n, uint32_t budget)
 
     room_waiters_wake(t);
     while (budget-- > 0 && (e = wheel_pop(&t->wheel, n->now_us / US_PER_TICK)) != NULL) {
+        if (e == &t->halves.timer) {
+            syn_cache_timer(t);
+            continue;
+        }
         struct net_conn *c = CONN_OF(e, timer);
         enum conn_timer first = deadline_first(c);
         uint64_t at_us = c->deadline[first];

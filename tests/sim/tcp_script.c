@@ -39,6 +39,10 @@ static struct net_config script_config(const struct script *t)
     c.send_buffer = o->send_buffer != 0 ? o->send_buffer : 65536;
     c.send_buffers_max = o->send_buffers != 0 ? o->send_buffers : 8;
     c.idle_close_ms = o->idle_close_ms;
+    if (o->syn_cache != 0)
+        c.syn_cache_max = o->syn_cache;
+    if (o->cookies_above != 0 || o->cookies)
+        c.syn_cookies_above = o->cookies_above;
     for (size_t i = 0; i < sizeof c.seed; i++)
         c.seed[i] = (uint8_t)(i * 37 + 1);
     return c;

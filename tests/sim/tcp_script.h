@@ -40,6 +40,9 @@ struct script_options {
     int wscale;             /* offered if > 0, or -1 for an offer of 0 */
     bool ts, sack;          /* offered */
     uint16_t window;        /* what the peer announces, unscaled [65535] */
+    uint32_t syn_cache;     /* [1024] half-open connections */
+    uint32_t cookies_above; /* [512] */
+    bool cookies;           /* nothing half open is remembered */
     bool deaf;              /* ARP and NDP stay unanswered */
 };
 

@@ -336,6 +336,17 @@ static void number_of_retries_is_bounded(void **state)
     refused(&c, "syn_ack_retries is more than 15");
 }
 
+static void syn_cache_size_out_of_range_is_refused(void **state)
+{
+    struct net_config c = sound();
+
+    (void)state;
+    c.syn_cache_max = 0;
+    refused(&c, "syn_cache_max is not between 1 and 65535");
+    c.syn_cache_max = 65536;
+    refused(&c, "syn_cache_max is not between 1 and 65535");
+}
+
 static void too_many_routes_are_refused(void **state)
 {
     struct net_config c = sound();
@@ -373,6 +384,7 @@ int main(void)
         cmocka_unit_test(empty_pools_are_refused),
         cmocka_unit_test(l5_bounds_of_fragments_are_checked),
         cmocka_unit_test(times_of_zero_are_refused),
+        cmocka_unit_test(syn_cache_size_out_of_range_is_refused),
         cmocka_unit_test(largest_values_are_accepted),
         cmocka_unit_test(number_of_retries_is_bounded),
         cmocka_unit_test(too_many_routes_are_refused),
