@@ -112,7 +112,7 @@ static bool parse(const char *text, size_t len)
       "dataplane.cores[1]: must be a whole number")                                                          \
     /* --- out of range --- */                                                                               \
     X(mtu_too_small, "nic:\n  mtu: 1279\n", 2, "nic.mtu: must be between 1280 and 9000, not 1279")           \
-    X(vlan_too_large, "nic:\n  vlan: 4095\n", 2, "nic.vlan: must be between 0 and 4094, not 4095")          \
+    X(vlan_too_large, "nic:\n  vlan: 4095\n", 2, "nic.vlan: must be between 0 and 4094, not 4095")           \
     X(mtu_too_large, "nic:\n  mtu: 9001\n", 2, "nic.mtu: must be between 1280 and 9000, not 9001")           \
     X(queues_zero, "nic:\n  queues: 0\n", 2, "nic.queues: must be between 1 and 16, not 0")                  \
     X(port_zero, "net:\n  port: 0\n", 2, "net.port: must be between 1 and 65535, not 0")                     \
