@@ -113,6 +113,53 @@ static json_t *key_head_json(const struct key_record *r, struct lifecycle_time n
     return j;
 }
 
+static void asker_into(void *ctx, const struct tripwire_entry *e)
+{
+    json_array_append_new(ctx, json_pack("{s:s, s:i, s:I, s:o}", "caller", e->caller, "version",
+                                         (int)e->version, "count", (json_int_t)e->count, "last",
+                                         time_json((int64_t)(e->last_unix_us / 1000000))));
+}
+
+/* Who still asks for what of r is off; NULL: nobody.  In detail with its callers. */
+static json_t *asked_json(const struct daemon *d, const struct key_record *r, bool detail)
+{
+    struct tripwire_sum sum;
+    json_t *by = json_array();
+
+    tripwire_of(&d->tripwire, r, &sum, asker_into, by);
+    if (sum.callers == 0) {
+        json_decref(by);
+        return NULL;
+    }
+    int64_t last = (int64_t)(sum.last_unix_us / 1000000);
+    json_t *j =
+        json_pack("{s:i, s:I, s:o, s:I}", "callers", (int)sum.callers, "count", (json_int_t)sum.count, "last",
+                  time_json(last), "last_ago_s", (json_int_t)(custody_time(d->custody).unix_s - last));
+    if (detail)
+        json_object_set(j, "by", by);
+    json_decref(by);
+    return j;
+}
+
+/* Of all keys, in the order of their creation. */
+static json_t *all_asked_json(const struct daemon *d)
+{
+    const struct registry *g = custody_registry(d->custody);
+    json_t *list = json_array();
+
+    for (size_t i = 0; d->tripwire.count != 0 && i < registry_count(g); i++) {
+        const struct key_record *r = registry_at(g, i);
+        json_t *asked = asked_json(d, r, false);
+
+        if (asked == NULL)
+            continue;
+        json_object_set_new(asked, "path", json_string(r->path));
+        json_object_set_new(asked, "state", json_string(key_state_name(r->life.state)));
+        json_array_append_new(list, asked);
+    }
+    return list;
+}
+
 static json_t *key_json(const struct daemon *d, const struct key_record *r)
 {
     struct lifecycle_time now = custody_time(d->custody);
@@ -122,6 +169,9 @@ static json_t *key_json(const struct daemon *d, const struct key_record *r)
     for (uint32_t i = 0; i < r->version_count; i++)
         json_array_append_new(versions, version_json(r, &r->versions[i], now));
     json_object_set_new(key, "versions", versions);
+    json_t *asked = asked_json(d, r, true);
+    if (asked != NULL)
+        json_object_set_new(key, "still_asked", asked);
     return key;
 }
 
@@ -438,6 +488,7 @@ static bool do_status(struct call *c)
                   "certificate_problem", d->trust->certificate_problem);
     json_object_update(c->reply, all);
     json_decref(all);
+    json_object_set_new(c->reply, "still_asked", all_asked_json(d));
     return true;
 }
 

@@ -48,6 +48,8 @@ struct audit {
     size_t batch_len;                                 /* bytes in batch */
     uint8_t batch[(2 * BATCH + 2) * AUDIT_ENTRY_LEN]; /* a loss entry may go before every record */
     struct audit_status status;
+    void (*written)(void *ctx, const struct audit_record *r);
+    void *written_ctx;
 };
 
 static uint64_t now_us(void)
@@ -406,6 +408,26 @@ static struct drained ring_collect(struct audit *a, const struct ring *ring, uin
     return d;
 }
 
+void audit_listen(struct audit *a, void (*written)(void *ctx, const struct audit_record *r), void *ctx)
+{
+    a->written = written;
+    a->written_ctx = ctx;
+}
+
+/* The same records as ring_collect took: the ring still holds them. */
+static void ring_tell(const struct audit *a, const struct ring *ring, const struct drained *d)
+{
+    uint64_t before = a->positions[ring->position_idx].seq;
+    struct audit_record r;
+
+    if (a->written == NULL)
+        return;
+    for (uint64_t i = 0; i < d->taken && audit_peek(ring->map, i, &r) == AUDIT_RING_OK; i++) {
+        if (r.seq > before)
+            a->written(a->written_ctx, &r);
+    }
+}
+
 /* File first, ring after: a death in between repeats the record, and the position skips it. */
 static bool ring_drain(struct audit *a, struct ring *ring, uint32_t budget, bool *moved)
 {
@@ -417,6 +439,7 @@ static bool ring_drain(struct audit *a, struct ring *ring, uint32_t budget, bool
         *moved = false;
         return true;
     }
+    ring_tell(a, ring, &d);
     audit_release(ring->map, d.taken);
     a->positions[ring->position_idx].seq = d.last_seq;
     a->status.written += d.written;

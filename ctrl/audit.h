@@ -57,6 +57,9 @@ void audit_close(struct audit *a);
  * false: one of them is no ring, or not of this boot. */
 bool MUST_USE audit_attach(struct audit *a, const struct ctl_hello *hello, const int *fds);
 
+/* Told of every record once it is in a file; r dies with the call. */
+void audit_listen(struct audit *a, void (*written)(void *ctx, const struct audit_record *r), void *ctx);
+
 /* Moves at most budget records per ring; true when there was any.  A ring that lies is given up and counted. */
 bool audit_drain(struct audit *a, uint32_t budget);
 void audit_sync(struct audit *a);

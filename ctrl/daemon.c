@@ -162,6 +162,8 @@ static void on_changed(void *ctx, const struct key_record *r)
 
     if (d->push != NULL)
         push_changed(d->push, r);
+    if (r != NULL)
+        tripwire_changed(&d->tripwire, r);
 }
 
 static bool on_attached(void *ctx, const struct ctl_hello *hello, const int *fds)
@@ -200,11 +202,40 @@ static bool open_push(struct daemon *d, struct refusal *why)
     return true;
 }
 
+static void on_written(void *ctx, const struct audit_record *r)
+{
+    struct daemon *d = ctx;
+
+    if (r->verdict < REASON_COUNT)
+        tripwire_note(&d->tripwire, r, reason_name(r->verdict));
+}
+
+static void on_replayed(void *ctx, const struct audit_entry *e)
+{
+    struct daemon *d = ctx;
+
+    if (e->kind == AUDIT_RECORD)
+        tripwire_note(&d->tripwire, &e->record, e->verdict);
+}
+
+/* What was asked for before ctrl was restarted; what serves by now is left out. */
+static void tripwire_replay(struct daemon *d)
+{
+    const struct registry *g = custody_registry(d->custody);
+
+    audit_tail(d->audit, TRIPWIRE_REPLAY, on_replayed, d);
+    for (size_t i = 0; d->tripwire.count != 0 && i < registry_count(g); i++)
+        tripwire_changed(&d->tripwire, registry_at(g, i));
+    audit_listen(d->audit, on_written, d);
+}
+
 static bool open_audit(struct daemon *d, struct refusal *why)
 {
     if (!file_make_dir(d->config.ctrl.audit_dir, why))
         return false;
     d->audit = audit_open(d->config.ctrl.audit_dir, AUDIT_SEGMENT_MAX, why);
+    if (d->audit != NULL)
+        tripwire_replay(d);
     return d->audit != NULL;
 }
 

@@ -6,6 +6,7 @@
 #include "ctrl/custody.h"
 #include "ctrl/dev_issuer.h"
 #include "ctrl/push.h"
+#include "ctrl/tripwire.h"
 #include "ctrl/trust.h"
 #include "proto/config.h"
 
@@ -26,6 +27,7 @@ struct daemon {
     const struct trust *trust; /* in effect */
     struct push *push;
     struct audit *audit;
+    struct tripwire tripwire;
     struct dev_issuer *dev_issuer; /* NULL without --dev */
     int64_t started_unix_s, trust_loaded_unix_s;
     uint64_t audit_synced_ms;

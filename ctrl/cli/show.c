@@ -53,9 +53,26 @@ static void show_dataplane(const json_t *d)
         printf("             refused the last push: %s\n", text(d, "last_refusal"));
 }
 
+/* "still asked for: 3 callers, last 4 min ago" */
+static void show_asked(const json_t *asked)
+{
+    long long ago = number(asked, "last_ago_s"), callers = number(asked, "callers");
+
+    printf("still asked for: %lld caller%s, %lld requests, last ", callers, callers == 1 ? "" : "s",
+           number(asked, "count"));
+    if (ago < 120)
+        printf("%lld s ago\n", ago < 0 ? 0 : ago);
+    else if (ago < 2 * 3600)
+        printf("%lld min ago\n", ago / 60);
+    else if (ago < 2 * 86400)
+        printf("%lld h ago\n", ago / 3600);
+    else
+        printf("%lld days ago\n", ago / 86400);
+}
+
 void show_status(const json_t *r)
 {
-    const json_t *audit = at(r, "audit"), *issuer;
+    const json_t *audit = at(r, "audit"), *issuer, *asked;
     size_t i;
 
     printf("ww-ctrl      %s, version %s, pid %lld%s, since %s\n", text(r, "state"), text(r, "version"),
@@ -69,6 +86,11 @@ void show_status(const json_t *r)
     printf("audit        %lld records written, %lld lost%s%s\n", number(audit, "written"),
            number(audit, "lost"),
            text(audit, "problem")[0] == '\0' ? "" : "; NOT WRITING: ", text(audit, "problem"));
+    json_array_foreach(at(r, "still_asked"), i, asked)
+    {
+        printf("STILL ASKED  %s (%s) is ", text(asked, "path"), text(asked, "state"));
+        show_asked(asked);
+    }
     json_array_foreach(at(r, "issuers"), i, issuer)
     {
         printf("issuer       %s: %lld keys, loaded %s%s%s\n", text(issuer, "issuer"), number(issuer, "keys"),
@@ -107,6 +129,15 @@ void show_key(const json_t *r)
         printf("  version %lld  %s%s  created %s", number(v, "version"), text(v, "state"),
                truth(v, "primary") ? ", primary" : "", text(v, "created"));
         show_end(v);
+    }
+    if (at(key, "still_asked") != NULL) {
+        printf("  ");
+        show_asked(at(key, "still_asked"));
+    }
+    json_array_foreach(at(at(key, "still_asked"), "by"), i, v)
+    {
+        printf("    %s  %lld times, last %s%s\n", text(v, "caller"), number(v, "count"), text(v, "last"),
+               number(v, "version") == 0 ? "" : ", for a version that is off");
     }
     show_effect(r);
 }

@@ -255,6 +255,37 @@ static void a_record_that_was_written_but_not_released_is_not_written_again(void
     assert_true(all.in_order);
 }
 
+static void hear(void *ctx, const struct audit_record *r)
+{
+    uint64_t *last = ctx;
+
+    assert_int_equal(r->seq, *last + 1);
+    *last = r->seq;
+}
+
+static void a_listener_hears_each_record_once_and_none_that_was_written_before(void **state)
+{
+    struct worker w = worker_new(boot_one, 0);
+    struct audit *a = open_ok(*state);
+    uint64_t heard = 0;
+
+    audit_listen(a, hear, &heard);
+    assert_true(attach(a, boot_one, &w, 1));
+    work(&w, 40);
+    drain(a);
+    assert_int_equal(heard, 40);
+    audit_close(a);
+    atomic_store(&w.ring->tail, atomic_load(&w.ring->tail) - 4);
+    a = open_ok(*state);
+    audit_listen(a, hear, &heard);
+    assert_true(attach(a, boot_one, &w, 1));
+    work(&w, 1);
+    drain(a);
+    assert_int_equal(heard, 41);
+    audit_close(a);
+    worker_free(&w);
+}
+
 static void a_torn_entry_at_the_end_is_cut_off_and_written_again(void **state)
 {
     struct rig *g = *state;
@@ -492,11 +523,13 @@ static int fill_the_disk(struct rig *g)
     struct worker w = worker_new(boot_one, 0);
     struct audit_status s;
     int rounds = 0;
+    uint64_t heard = 0;
 
     if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("tmpfs", g->dir, "tmpfs", 0, "size=32k") != 0)
         return 77;
     struct audit *a = open_ok(g);
+    audit_listen(a, hear, &heard);
     if (!attach(a, boot_one, &w, 1))
         return 1;
     do {
@@ -514,7 +547,7 @@ static int fill_the_disk(struct rig *g)
         return 4;
     audit_close(a);
     struct all all = read_all(g);
-    return all.records == (size_t)(rounds + 1) * 10 && all.in_order ? 0 : 5;
+    return all.records == (size_t)(rounds + 1) * 10 && all.in_order && heard == all.records ? 0 : 5;
 }
 
 static void a_full_disk_stops_the_draining_and_nothing_is_lost_or_doubled(void **state)
@@ -594,6 +627,7 @@ int main(void)
         CASE(a_full_ring_leaves_one_loss_entry_with_the_count),
         CASE(a_new_ctrl_goes_on_where_the_last_one_stopped),
         CASE(a_record_that_was_written_but_not_released_is_not_written_again),
+        CASE(a_listener_hears_each_record_once_and_none_that_was_written_before),
         CASE(a_torn_entry_at_the_end_is_cut_off_and_written_again),
         CASE(segments_follow_one_another_and_the_position_is_carried_over),
         CASE(a_dead_dataplanes_ring_is_drained_to_its_end),
