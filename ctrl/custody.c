@@ -24,7 +24,8 @@ struct custody {
     struct custody_clock_status jump;
     uint64_t noted_ms; /* of the clock's count */
     bool noted, note_failed;
-    bool dated; /* some record has a date or a period: it is worth looking */
+    bool dated;      /* some record has a date or a period: it is worth looking */
+    bool must_scrub; /* something was destroyed, and its former bytes may still be in the log */
     uint64_t looked_ms;
     bool looked;
 };
@@ -339,7 +340,7 @@ static void put_policy(struct custody *c, const struct key_record *r)
 /* Something about it happens by itself, some day. */
 static bool is_dated(const struct key_record *r)
 {
-    bool dated = r->life.state == KEY_STATE_DESTROY_SCHEDULED || r->rotate_period_s != 0;
+    bool dated = r->life.state == KEY_STATE_DESTROY_SCHEDULED || r->rotate_period_s != 0 || has_pending(r);
 
     for (uint32_t i = 0; !dated && i < r->version_count; i++)
         dated = r->versions[i].life.state == KEY_STATE_DESTROY_SCHEDULED ||
@@ -523,6 +524,18 @@ static void add_version(struct custody *c, struct key_record *r)
     r->version_count++;
 }
 
+/* As settle; a refusal says that the version is there all the same, and how it gets on. */
+static bool settle_named(struct custody *c, const struct key_record *r, struct refusal *why)
+{
+    struct refusal cause;
+
+    if (settle(c, r, &cause))
+        return true;
+    return refuse(why, "pending", "repeat the command when that is mended; ww-ctrl tries by itself, too",
+                  "%.200s version %u is stored, but not enabled yet: %.250s", r->path, r->version_count,
+                  cause.text);
+}
+
 /* Stores r with its new last version as pending, then lets it serve. */
 static bool commit_new_version(struct custody *c, struct key_record *r, bool new_key, struct refusal *why)
 {
@@ -537,7 +550,7 @@ static bool commit_new_version(struct custody *c, struct key_record *r, bool new
         put_policy(c, r);
     if (!commit_record(c, r, why))
         return false;
-    return settle(c, c->dry ? c->would : registry_by_id(c->registry, id), why);
+    return settle_named(c, c->dry ? c->would : registry_by_id(c->registry, id), why);
 }
 
 bool custody_create(struct custody *c, const char *path, struct refusal *why)
@@ -548,7 +561,10 @@ bool custody_create(struct custody *c, const char *path, struct refusal *why)
 
     if (!custody_path_ok(path, why))
         return false;
-    if (registry_by_path(c->registry, span_str(path)) != NULL)
+    const struct key_record *there = registry_by_path(c->registry, span_str(path));
+    if (there != NULL && there->life.state == KEY_STATE_PENDING_DURABLE)
+        return settle_named(c, there, why);
+    if (there != NULL)
         return lifecycle_refuse(LIFECYCLE_EXISTS, path, 0, why);
     CHECK(lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_CREATE}) == LIFECYCLE_CHANGED);
     do {
@@ -567,6 +583,8 @@ bool custody_rotate(struct custody *c, const char *path, struct refusal *why)
 
     if (r == NULL)
         return lifecycle_refuse(LIFECYCLE_NO_KEY, path, 0, why);
+    if (has_pending(r))
+        return settle_named(c, r, why);
     struct lifecycle l = lifecycle_of(r);
     enum lifecycle_status s = lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_ROTATE});
     free(l.versions);
@@ -754,6 +772,8 @@ static bool rotate_due(struct custody *c, const struct key_record *r, struct ref
 static bool settle_due(struct custody *c, size_t idx, struct lifecycle_time now, uint32_t *budget,
                        bool *destroyed, struct refusal *why)
 {
+    if (has_pending(registry_at(c->registry, idx)) && !settle(c, registry_at(c->registry, idx), why))
+        return false;
     for (; *budget > 0 && destruction_is_due(registry_at(c->registry, idx), now); --*budget) {
         if (!destroy_due(c, registry_at(c->registry, idx), now, why))
             return false;
@@ -778,9 +798,10 @@ static void look_for_due(struct custody *c, struct lifecycle_time now)
     if (!ok)
         log_error("what is due could not be done; it is tried again", F("code", why.code), F("why", why.text),
                   F("next", why.next));
-    if (destroyed)
-        store_checkpoint(c->store, true);
-    c->dated = dated || !ok || budget == 0;
+    c->must_scrub |= destroyed;
+    if (c->must_scrub)
+        c->must_scrub = !store_checkpoint(c->store, true);
+    c->dated = dated || !ok || budget == 0 || c->must_scrub;
     c->looked = budget != 0;
     c->looked_ms = c->clock.watched_ms;
 }
@@ -791,7 +812,7 @@ void custody_tick(struct custody *c)
 
     if (c->dated && (!c->looked || c->clock.watched_ms - c->looked_ms >= CUSTODY_LOOK_S * 1000))
         look_for_due(c, now);
-    store_checkpoint(c->store, false);
+    (void)store_checkpoint(c->store, false);
 }
 
 bool custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN], bool force,

@@ -2,8 +2,9 @@
  *
  * A verb returns true once its change is committed and synced to disk (or was true already), and false when nothing
  * was changed.  Each committed change is one epoch; a new version takes two: it is stored as PENDING_DURABLE, and
- * switched to ENABLED once every sink has it (here: once the first commit returned).  A version found pending at
- * start is in the store, so it is switched then.  Every change is told to the listener, which pushes it on. */
+ * switched to ENABLED once every sink has it (here: once the first commit returned).  When the second one is refused
+ * (code "pending") the version stays pending: the same verb again, enable, a tick or a start finish it, and none adds
+ * another.  Every change is told to the listener, which pushes it on. */
 #ifndef CTRL_CUSTODY_H
 #define CTRL_CUSTODY_H
 

@@ -102,6 +102,20 @@ static void dir_of(const char *file, char out[PATH_MAX])
         slash[slash == out ? 1 : 0] = '\0';
 }
 
+/* A COMMIT that fails does not pass on its errno: the files themselves remember theirs, the log's first. */
+static int errno_of_files(const struct store *s)
+{
+    sqlite3_file *log = NULL;
+    int os = 0;
+
+    (void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (log != NULL && log->pMethods != NULL)
+        (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &os);
+    if (os == 0)
+        (void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_LAST_ERRNO, &os);
+    return os;
+}
+
 /* SQLite's own errno is of its last attempt, which need not be the one that failed (a lock on a file that was
  * opened read-only fails as EBADF): so the file system is asked whether it lets us write. */
 static int errno_of(const struct store *s, int rc)
@@ -115,7 +129,8 @@ static int errno_of(const struct store *s, int rc)
         if (access(dir, W_OK) != 0 || (access(s->file, W_OK) != 0 && errno != ENOENT))
             return errno;
     }
-    return sqlite3_system_errno(s->db);
+    int os = primary == SQLITE_IOERR ? errno_of_files(s) : 0;
+    return os != 0 ? os : sqlite3_system_errno(s->db);
 }
 
 static bool db_refuse(struct store *s, const char *doing, int rc, struct refusal *why)
@@ -349,7 +364,7 @@ void store_close(struct store *s)
         return;
     store_abandon(s);
     if (s->aead != NULL)
-        store_checkpoint(s, true);
+        (void)store_checkpoint(s, true);
     mbed_aead_free(s->aead);
     sqlite3_close(s->db);
     free(s);
@@ -855,6 +870,7 @@ bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, 
     if ((!head.present || head.epoch != s->epoch) && !head_write(s))
         return refuse(why, "store_io", "check the disk and its permissions", "%s: %s", s->head_file,
                       strerror(errno));
+    (void)store_checkpoint(s, true); /* a log that a death left behind may hold what was destroyed since */
     return true;
 }
 
@@ -980,12 +996,13 @@ bool store_commit(struct store *s, struct refusal *why)
     return true;
 }
 
-void store_checkpoint(struct store *s, bool now)
+bool store_checkpoint(struct store *s, bool now)
 {
     if (!now && s->commits_since_checkpoint < CHECKPOINT_COMMITS)
-        return;
+        return true;
     int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (rc != SQLITE_OK)
         log_warn("store checkpoint failed; the write-ahead log stays", F("file", s->file), F("sqlite", rc));
     s->commits_since_checkpoint = 0;
+    return rc == SQLITE_OK;
 }

@@ -83,8 +83,9 @@ bool MUST_USE store_note_write(struct store *s, struct span note);
 size_t store_note_read(struct store *s, uint8_t out[STORE_NOTE_MAX]);
 
 /* Moves the write-ahead log into the file when it has grown, or now; called between changes.  What was overwritten
- * is zeroed in the file (secure_delete) and gone from the log after that. */
-void store_checkpoint(struct store *s, bool now);
+ * is zeroed in the file (secure_delete) and gone from the log after that.  false: it failed and was logged; nothing
+ * is lost, the log stays. */
+bool store_checkpoint(struct store *s, bool now);
 
 /* A key for a purpose, from the shard root key: HKDF(srk, label, shard). */
 void store_derive(const uint8_t *srk, const char *label, uint16_t shard, uint8_t out[MBED_KEY_LEN]);

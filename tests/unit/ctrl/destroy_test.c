@@ -1,5 +1,5 @@
 /* Destruction and rotation by the clock, through custody and the real store. */
-#include "tests/unit/ctrl/rig.h"
+#include "tests/unit/ctrl/twin.h"
 
 #include "base/secret.h"
 
@@ -467,102 +467,40 @@ static void a_dry_run_tells_what_would_be_and_changes_nothing(void **state)
 #define WALKS 40
 #define STEPS 60
 #define KEYS  3
-#define UNITS (STEPS + 2)
 
-struct twin {
-    struct lifecycle l;
-    struct lifecycle_unit units[UNITS];
-};
-
-static bool twin_step(struct twin *t, const struct lifecycle_input *in)
+static void all_twins_are(const struct custody *c, const struct twin twins[KEYS])
 {
-    enum lifecycle_status s = lifecycle_step(&t->l, in);
-    struct lifecycle_input durable = {.event = LIFECYCLE_DURABLE};
-
-    if (s == LIFECYCLE_CHANGED && in->event <= LIFECYCLE_ROTATE)
-        assert_int_equal(lifecycle_step(&t->l, &durable), LIFECYCLE_CHANGED);
-    return s == LIFECYCLE_CHANGED || s == LIFECYCLE_ALREADY;
-}
-
-static void twin_expire(struct twin *t, struct lifecycle_time now)
-{
-    struct lifecycle_input in = {.event = LIFECYCLE_EXPIRE, .now = now};
-
-    for (; in.version <= t->l.version_count; in.version++)
-        (void)twin_step(t, &in);
-}
-
-static bool real_step(struct custody *c, const char *path, const struct lifecycle_input *in)
-{
-    bool already;
-
-    switch (in->event) {
-    case LIFECYCLE_CREATE:
-        return custody_create(c, path, &why);
-    case LIFECYCLE_ROTATE:
-        return custody_rotate(c, path, &why);
-    case LIFECYCLE_ENABLE:
-    case LIFECYCLE_DISABLE:
-        return custody_switch(c, path, in->version, in->event == LIFECYCLE_ENABLE, &already, &why);
-    case LIFECYCLE_DESTROY:
-        return custody_destroy(c, path, in->version, in->after_s, &already, &why);
-    default:
-        return custody_restore(c, path, in->version, &already, &why);
-    }
-}
-
-static void twins_equal(const struct custody *c, const char *path, const struct twin *t)
-{
-    const struct key_record *r = rig_key(c, path);
-
-    assert_int_equal(r == NULL ? 0 : r->life.state, t->l.key.state);
-    if (r == NULL)
-        return;
-    assert_int_equal(r->life.at_unix_s, t->l.key.at_unix_s);
-    assert_int_equal(r->primary, t->l.primary);
-    assert_int_equal(r->window_s, t->l.window_s);
-    assert_int_equal(r->version_count, t->l.version_count);
-    for (uint32_t v = 0; v < r->version_count; v++) {
-        assert_int_equal(r->versions[v].life.state, t->units[v].state);
-        assert_int_equal(r->versions[v].life.at_unix_s, t->units[v].at_unix_s);
-        assert_int_equal(r->versions[v].life.watched_s, t->units[v].watched_s);
-    }
+    for (size_t n = 0; n < KEYS; n++)
+        assert_true(twin_is(c, &twins[n]));
 }
 
 static void walk_once(struct rig *g, uint64_t seed)
 {
-    static const enum lifecycle_event events[] = {LIFECYCLE_CREATE,  LIFECYCLE_ROTATE,  LIFECYCLE_ENABLE,
-                                                  LIFECYCLE_DISABLE, LIFECYCLE_DESTROY, LIFECYCLE_RESTORE};
-    static const char *const paths[KEYS] = {"a", "b", "c"};
-    static const uint32_t afters[] = {0, 86400, 7 * 86400, 120 * 86400, 86399};
-    struct twin twins[KEYS] = {0};
+    struct twin twins[KEYS] = {{.path = "a"}, {.path = "b"}, {.path = "c"}};
     struct rig_clock k = clock_at();
     struct custody *c;
 
     snprintf(g->store_file, sizeof g->store_file, "%s/%llu.db", g->dir, (unsigned long long)seed);
     c = rig_custody_at(g, &k);
-    for (int i = 0; i < KEYS; i++)
-        twins[i].l.versions = twins[i].units;
     for (int i = 0; i < STEPS; i++) {
         uint64_t r = rig_random(&seed);
-        size_t n = r % KEYS;
-        struct lifecycle_input in = {events[(r >> 8) % 6], (uint32_t)(r >> 16) % 4, afters[(r >> 24) % 5],
-                                     false, custody_time(c)};
+        struct twin *t = &twins[r % KEYS];
+        struct lifecycle_input in = twin_chance(r, custody_time(c));
+        bool done = twin_real_step(c, t->path, &in, &why);
 
-        assert_int_equal(real_step(c, paths[n], &in), twin_step(&twins[n], &in));
-        twins_equal(c, paths[n], &twins[n]);
+        assert_int_equal(done, twin_step(t, &in) <= LIFECYCLE_ALREADY);
+        all_twins_are(c, twins);
         if ((r >> 32) % 4 == 0) {
             rig_clock_pass(&k, (int64_t)((r >> 40) % 40) * DAY + CUSTODY_LOOK_S);
             custody_tick(c);
-            for (n = 0; n < KEYS; n++)
+            for (size_t n = 0; n < KEYS; n++)
                 twin_expire(&twins[n], custody_time(c));
         }
         if ((r >> 56) % 8 == 0) {
             custody_close(c);
             c = rig_custody_at(g, &k);
         }
-        for (n = 0; n < KEYS; n++)
-            twins_equal(c, paths[n], &twins[n]);
+        all_twins_are(c, twins);
     }
     custody_close(c);
 }
