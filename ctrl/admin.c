@@ -257,6 +257,55 @@ static bool do_key_create(struct call *c)
     return custody_create(c->d->custody, path, &c->why) && tell_change(c, false);
 }
 
+static int hex_digit(char ch)
+{
+    if (ch >= '0' && ch <= '9')
+        return ch - '0';
+    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
+}
+
+static bool hex_of(struct call *c, const char *name, uint8_t *out, size_t cap, size_t *len)
+{
+    const char *text = text_of(c, name);
+
+    for (*len = 0; text != NULL && text[0] != '\0'; text += 2, ++*len) {
+        int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
+
+        if (low < 0 || *len == cap)
+            return refuse(&c->why, "bad_import", "see docs/OPERATIONS.md, \"Importing a key\"",
+                          "\"%s\" must be at most %zu bytes in hexadecimal", name, cap);
+        out[*len] = (uint8_t)(high << 4 | low);
+    }
+    return text != NULL;
+}
+
+static bool do_key_import(struct call *c)
+{
+    const char *path = text_of(c, "path");
+    uint8_t blob[2 * IMPORT_BLOB_LEN];
+    size_t len;
+
+    return path != NULL && hex_of(c, "wrapped", blob, sizeof blob, &len) && may_change(c) &&
+           custody_import(c->d->custody, path, span_of(blob, len), &c->why) && tell_change(c, false);
+}
+
+static bool do_key_import_key(struct call *c)
+{
+    char pem[IMPORT_PEM_MAX];
+    bool made;
+
+    if (!may_change(c) || !custody_import_key(c->d->custody, &made, &c->why))
+        return false;
+    const struct import_key *k = custody_import_key_of(c->d->custody);
+    import_public_pem(k, pem);
+    json_object_set_new(c->reply, "public_key", json_string(pem));
+    json_object_set_new(c->reply, "algorithm", json_string(IMPORT_ALGORITHM));
+    json_object_set_new(c->reply, "valid_until", time_json(k->made.unix_s + IMPORT_VALID_S));
+    json_object_set_new(c->reply, "made", json_boolean(made));
+    c->changed = made;
+    return true;
+}
+
 static bool do_key_rotate(struct call *c)
 {
     const char *path = text_of(c, "path");
@@ -643,14 +692,24 @@ static const struct {
     bool (*run)(struct call *c);
     bool dry; /* has a dry run */
 } commands[] = {
-    {"status", do_status, false},          {"key create", do_key_create, true},
-    {"key list", do_key_list, false},      {"key show", do_key_show, false},
-    {"key rotate", do_key_rotate, true},   {"key enable", do_key_enable, true},
-    {"key disable", do_key_disable, true}, {"key destroy", do_key_destroy, true},
-    {"key restore", do_key_restore, true}, {"policy show", do_policy_show, false},
-    {"policy set", do_policy_set, true},   {"dataplane stats", do_dataplane_stats, false},
-    {"audit tail", do_audit_tail, false},  {"cert list", do_cert_list, false},
-    {"reload", do_reload, false},          {"dev token", do_dev_token, false},
+    {"status", do_status, false},
+    {"key create", do_key_create, true},
+    {"key list", do_key_list, false},
+    {"key show", do_key_show, false},
+    {"key rotate", do_key_rotate, true},
+    {"key import", do_key_import, true},
+    {"key import-key", do_key_import_key, false},
+    {"key enable", do_key_enable, true},
+    {"key disable", do_key_disable, true},
+    {"key destroy", do_key_destroy, true},
+    {"key restore", do_key_restore, true},
+    {"policy show", do_policy_show, false},
+    {"policy set", do_policy_set, true},
+    {"dataplane stats", do_dataplane_stats, false},
+    {"audit tail", do_audit_tail, false},
+    {"cert list", do_cert_list, false},
+    {"reload", do_reload, false},
+    {"dev token", do_dev_token, false},
 };
 
 /* ---- one line ---- */

@@ -13,6 +13,7 @@ struct custody {
     struct registry *registry;
     struct mbed_aead *kek;
     uint8_t *material; /* locked: one key version in the clear, only while it is made or checked */
+    struct import_key import;
     bool trust_known;
     uint8_t trust_digest[MBED_DIGEST_LEN];
     struct custody_listener listener;
@@ -45,6 +46,8 @@ static bool load_row(void *ctx, const struct store_row *row)
         c->trust_known = true;
         return true;
     }
+    if (row->kind == STORE_IMPORT)
+        return import_decode(row->body, &c->import);
     if (row->kind == STORE_KEY) {
         struct key_record *made = record_key_decode(row);
 
@@ -225,7 +228,7 @@ struct custody *custody_open(struct store *s, struct mbed_rng *rng, const uint8_
     c->clock_read = clock_read;
     c->dated = true;
     c->registry = registry_new();
-    if (!derive_kek(c, srk)) {
+    if (!import_init(&c->import) || !derive_kek(c, srk)) {
         refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
                "no locked memory for the key-encryption key");
         custody_close(c);
@@ -253,6 +256,7 @@ void custody_close(struct custody *c)
     store_close(c->store);
     registry_free(c->registry);
     mbed_aead_free(c->kek);
+    import_free(&c->import);
     secret_pages_free(c->material, KEY_MATERIAL_LEN);
     free(c);
 }
@@ -506,8 +510,8 @@ static bool tag_is_taken(const struct key_record *r, uint32_t count, const uint8
     return false;
 }
 
-/* The next version of r: fresh material, a tag of its own, pending. */
-static void add_version(struct custody *c, struct key_record *r)
+/* The next version of r: fresh material, or (imported) what is in c->material; a tag of its own, pending. */
+static void add_version(struct custody *c, struct key_record *r, bool imported)
 {
     struct key_version *v = &r->versions[r->version_count];
 
@@ -518,7 +522,8 @@ static void add_version(struct custody *c, struct key_record *r)
     do {
         mbed_random(c->rng, v->tag, sizeof v->tag);
     } while (tag_is_taken(r, r->version_count, v->tag));
-    mbed_random(c->rng, c->material, KEY_MATERIAL_LEN);
+    if (!imported)
+        mbed_random(c->rng, c->material, KEY_MATERIAL_LEN);
     record_material_wrap(c->kek, c->rng, CTRL_SHARD, r->id, v, c->material);
     secret_wipe(c->material, KEY_MATERIAL_LEN);
     r->version_count++;
@@ -553,19 +558,19 @@ static bool commit_new_version(struct custody *c, struct key_record *r, bool new
     return settle_named(c, c->dry ? c->would : registry_by_id(c->registry, id), why);
 }
 
-bool custody_create(struct custody *c, const char *path, struct refusal *why)
+static bool may_create(const struct custody *c, const char *path, struct refusal *why)
+{
+    return custody_path_ok(path, why) && (registry_by_path(c->registry, span_str(path)) == NULL ||
+                                          lifecycle_refuse(LIFECYCLE_EXISTS, path, 0, why));
+}
+
+/* imported: the material is in c->material. */
+static bool create(struct custody *c, const char *path, bool imported, struct refusal *why)
 {
     uint8_t id[KEY_ID_LEN];
     struct lifecycle_unit first;
     struct lifecycle l = {.versions = &first};
 
-    if (!custody_path_ok(path, why))
-        return false;
-    const struct key_record *there = registry_by_path(c->registry, span_str(path));
-    if (there != NULL && there->life.state == KEY_STATE_PENDING_DURABLE)
-        return settle_named(c, there, why);
-    if (there != NULL)
-        return lifecycle_refuse(LIFECYCLE_EXISTS, path, 0, why);
     CHECK(lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_CREATE}) == LIFECYCLE_CHANGED);
     do {
         mbed_random(c->rng, id, sizeof id);
@@ -573,8 +578,87 @@ bool custody_create(struct custody *c, const char *path, struct refusal *why)
     struct key_record *r = record_new(id, path);
     r->life = l.key;
     r->created_unix_s = custody_time(c).unix_s;
-    add_version(c, r);
+    add_version(c, r, imported);
     return commit_new_version(c, r, true, why);
+}
+
+bool custody_create(struct custody *c, const char *path, struct refusal *why)
+{
+    const struct key_record *there = registry_by_path(c->registry, span_str(path));
+
+    if (there != NULL && there->life.state == KEY_STATE_PENDING_DURABLE)
+        return settle_named(c, there, why);
+    return may_create(c, path, why) && create(c, path, false, why);
+}
+
+/* ---- import ---- */
+
+/* No key changed, but an epoch was used: the dataplane's follows. */
+static bool commit_import_key(struct custody *c, struct refusal *why)
+{
+    uint8_t *body = secret_pages_alloc(IMPORT_BODY_MAX);
+
+    if (body == NULL)
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                      "no locked memory for an import key");
+    store_begin(c->store);
+    store_put(c->store, STORE_IMPORT, no_id, 0, span_of(body, import_encode(&c->import, body)));
+    secret_pages_free(body, IMPORT_BODY_MAX);
+    if (!store_commit(c->store, why))
+        return false;
+    c->dated = true;
+    if (c->listener.changed != NULL)
+        c->listener.changed(c->listener.ctx, NULL);
+    return true;
+}
+
+bool custody_import_key(struct custody *c, bool *made, struct refusal *why)
+{
+    struct lifecycle_time now = custody_time(c);
+
+    *made = false;
+    if (import_is_valid(&c->import, now))
+        return true;
+    if (!import_make(&c->import, c->rng, now))
+        return refuse(why, "no_import_key", "try again", "no RSA key could be made");
+    *made = commit_import_key(c, why);
+    if (!*made)
+        import_forget(&c->import);
+    else
+        note_save(c);
+    return *made;
+}
+
+const struct import_key *custody_import_key_of(const struct custody *c)
+{
+    return &c->import;
+}
+
+bool custody_import(struct custody *c, const char *path, struct span blob, struct refusal *why)
+{
+    if (!may_create(c, path, why))
+        return false;
+    if (!import_is_valid(&c->import, custody_time(c)))
+        return refuse(why, "no_import_key", "wwctl key import-key makes one; wrap the material anew under it",
+                      "there is no import key, or its three days are over");
+    return import_open(&c->import, c->rng, blob, c->material, why) && create(c, path, true, why);
+}
+
+/* Its time is over: the row is overwritten, the pages are wiped. */
+static bool forget_import_key(struct custody *c, struct refusal *why)
+{
+    struct import_key none = {0}, was = c->import;
+
+    c->import = none;
+    if (!commit_import_key(c, why)) {
+        c->import = was;
+        return false;
+    }
+    c->import = was;
+    import_forget(&c->import);
+    log_info("the import key's time is over; it is gone", F("epoch", store_epoch(c->store)));
+    c->must_scrub = true;
+    return true;
 }
 
 bool custody_rotate(struct custody *c, const char *path, struct refusal *why)
@@ -591,7 +675,7 @@ bool custody_rotate(struct custody *c, const char *path, struct refusal *why)
     if (s != LIFECYCLE_CHANGED)
         return lifecycle_refuse(s, path, 0, why);
     struct key_record *next = record_copy(r);
-    add_version(c, next);
+    add_version(c, next, false);
     return commit_new_version(c, next, false, why);
 }
 
@@ -764,7 +848,7 @@ static bool rotate_due(struct custody *c, const struct key_record *r, struct ref
     struct key_record *next = record_copy(r);
 
     log_info("rotating by period", F("key", r->path), F("period_s", r->rotate_period_s));
-    add_version(c, next);
+    add_version(c, next, false);
     return commit_new_version(c, next, false, why);
 }
 
@@ -795,13 +879,15 @@ static void look_for_due(struct custody *c, struct lifecycle_time now)
         ok = !is_dated(registry_at(c->registry, i)) || settle_due(c, i, now, &budget, &destroyed, &why);
         dated |= is_dated(registry_at(c->registry, i));
     }
+    if (ok && c->import.der_len != 0 && !import_is_valid(&c->import, now))
+        ok = forget_import_key(c, &why);
     if (!ok)
         log_error("what is due could not be done; it is tried again", F("code", why.code), F("why", why.text),
                   F("next", why.next));
     c->must_scrub |= destroyed;
     if (c->must_scrub)
         c->must_scrub = !store_checkpoint(c->store, true);
-    c->dated = dated || !ok || budget == 0 || c->must_scrub;
+    c->dated = dated || !ok || budget == 0 || c->must_scrub || c->import.der_len != 0;
     c->looked = budget != 0;
     c->looked_ms = c->clock.watched_ms;
 }

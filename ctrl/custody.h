@@ -9,6 +9,7 @@
 #define CTRL_CUSTODY_H
 
 #include "ctrl/clock.h"
+#include "ctrl/import.h"
 #include "ctrl/registry.h"
 
 #define CTRL_SHARD 0
@@ -40,6 +41,12 @@ uint64_t custody_epoch(const struct custody *c);
 bool MUST_USE custody_path_ok(const char *path, struct refusal *why);
 
 bool MUST_USE custody_create(struct custody *c, const char *path, struct refusal *why);
+/* The key that others wrap material under: the one there is, or a new one (*made; takes seconds) where there is none or
+ * its time is over. */
+bool MUST_USE custody_import_key(struct custody *c, bool *made, struct refusal *why);
+const struct import_key *custody_import_key_of(const struct custody *c);
+/* As create, with the material in blob (ctrl/import.h). */
+bool MUST_USE custody_import(struct custody *c, const char *path, struct span blob, struct refusal *why);
 bool MUST_USE custody_rotate(struct custody *c, const char *path, struct refusal *why);
 /* enable: else disable.  version 0 = the key as a whole.  *already: it was so; nothing was written. */
 bool MUST_USE custody_switch(struct custody *c, const char *path, uint32_t version, bool enable,

@@ -731,7 +731,8 @@ static bool load_chain(struct store *s, struct expected_table *t, const struct h
 
 static const char *kind_name(uint8_t kind)
 {
-    static const char *const names[] = {"change", "key", "version", "policy", "trust", "head", "clock"};
+    static const char *const names[] = {"change", "key",  "version", "policy",
+                                        "trust",  "head", "clock",   "import key"};
 
     return kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }

@@ -29,9 +29,10 @@ enum store_kind {
     STORE_KEY = 1,
     STORE_VERSION = 2, /* sub = its number */
     STORE_POLICY = 3,
-    STORE_TRUST = 4, /* what was last read from the JWKS and certificate files */
-    STORE_HEAD = 5,  /* the store's own */
-    STORE_CLOCK = 6, /* the store's own */
+    STORE_TRUST = 4,  /* what was last read from the JWKS and certificate files */
+    STORE_HEAD = 5,   /* the store's own */
+    STORE_CLOCK = 6,  /* the store's own */
+    STORE_IMPORT = 7, /* the private half of the import key */
 };
 
 struct store;

@@ -21,6 +21,10 @@ static const struct option_spec key_destroy[] = {
     {"--after", "after_s", OPTION_DURATION, false,
      "how long it can still be restored: 1d..120d; without it 30d, or what was set before if that is "
      "longer"}};
+static const struct option_spec key_import[] = {
+    {"PATH", "path", OPTION_TEXT, true, "the new key's path"},
+    {"--file", "wrapped", OPTION_BYTES, true,
+     "an AES-256 key under the import key: RSA-OAEP-SHA256 and AES-KWP (docs/OPERATIONS.md)"}};
 static const struct option_spec policy_set[] = {
     {"PATH", "path", OPTION_TEXT, true, "the key's path"},
     {"--file", "text", OPTION_FILE, true, "policy file, YAML or JSON; - reads standard input"}};
@@ -45,6 +49,10 @@ const struct command commands[] = {
     {"key enable", "let a key, or one version, serve again", key_switch, COUNT(key_switch), show_key},
     {"key disable", "stop a key, or one version, from serving; returns once no worker can still use it",
      key_switch, COUNT(key_switch), show_key},
+    {"key import", "make a key of material from elsewhere, wrapped under the import key", key_import,
+     COUNT(key_import), show_key},
+    {"key import-key", "print the public key under which material to be imported is wrapped; valid 3 days",
+     NULL, 0, show_import_key},
     {"key destroy", "schedule the destruction of a key, or of one version; until then it can be restored",
      key_destroy, COUNT(key_destroy), show_key},
     {"key restore", "take a scheduled destruction back; what is restored is disabled", key_switch,

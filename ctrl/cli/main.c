@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MAX (128 * 1024)
+#define FILE_MAX  (128 * 1024)
+#define BYTES_MAX 4096 /* as the text says */
 
 struct line {
     const char *socket;
@@ -165,6 +166,26 @@ static json_t *file_value(const char *name)
     return value;
 }
 
+/* Any bytes, as hexadecimal. */
+static json_t *bytes_value(const char *name)
+{
+    static uint8_t bytes[BYTES_MAX + 1];
+    char hex[2 * BYTES_MAX + 1];
+    FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "r");
+    size_t len = f == NULL ? 0 : fread(bytes, 1, sizeof bytes, f);
+
+    if (f == NULL || ferror(f) != 0 || len > BYTES_MAX || len == 0) {
+        fprintf(stderr, "wwctl: cannot take %s: %s\n", name,
+                f == NULL || ferror(f) != 0 ? strerror(errno) : "it must have 1..4096 bytes");
+        return NULL;
+    }
+    if (f != stdin)
+        fclose(f);
+    for (size_t i = 0; i < len; i++)
+        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    return json_string(hex);
+}
+
 /* k=v into the claims so far; v that is JSON is taken as such, else as text. */
 static json_t *claim_value(json_t *claims, const char *text)
 {
@@ -205,6 +226,8 @@ static json_t *value_of(const struct option_spec *o, const char *text, json_t *b
         return NULL;
     case OPTION_FILE:
         return file_value(text);
+    case OPTION_BYTES:
+        return bytes_value(text);
     case OPTION_CLAIM:
         return claim_value(before, text);
     case OPTION_ALGORITHM:

@@ -142,6 +142,13 @@ void show_key(const json_t *r)
     show_effect(r);
 }
 
+/* The key alone on standard output, so that it can be sent into a file. */
+void show_import_key(const json_t *r)
+{
+    printf("%s", text(r, "public_key"));
+    fprintf(stderr, "valid until %s, for %s\n", text(r, "valid_until"), text(r, "algorithm"));
+}
+
 void show_key_list(const json_t *r)
 {
     const json_t *key;

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum exit_code { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
 
@@ -14,7 +15,15 @@ enum exit_code { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE
 struct option_spec {
     const char *name;  /* "--version", or "PATH" */
     const char *field; /* of the request */
-    enum { OPTION_TEXT, OPTION_NUMBER, OPTION_DURATION, OPTION_FILE, OPTION_CLAIM, OPTION_ALGORITHM } kind;
+    enum {
+        OPTION_TEXT,
+        OPTION_NUMBER,
+        OPTION_DURATION,
+        OPTION_FILE,
+        OPTION_BYTES,
+        OPTION_CLAIM,
+        OPTION_ALGORITHM
+    } kind;
     bool needed;
     const char *help;
 };
@@ -35,6 +44,7 @@ json_t *link_call(const char *socket_path, const json_t *request);
 
 void show_status(const json_t *r);
 void show_key(const json_t *r);
+void show_import_key(const json_t *r);
 void show_key_list(const json_t *r);
 void show_policy(const json_t *r);
 void show_counters(const json_t *r);
