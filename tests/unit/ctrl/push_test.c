@@ -17,6 +17,7 @@ struct fake_version {
     uint8_t key_id[KEY_ID_LEN];
     uint32_t version;
     uint8_t state;
+    size_t material_len;
     uint8_t material[KEY_MATERIAL_LEN];
 };
 
@@ -194,7 +195,9 @@ static void fake_take_version(struct fake *f, struct span body)
     memcpy(v->key_id, m.key_id, KEY_ID_LEN);
     v->version = m.version;
     v->state = m.state;
-    memcpy(v->material, secret_expose(m.material).ptr, m.material.len);
+    v->material_len = m.material.len;
+    if (m.material.len != 0)
+        memcpy(v->material, secret_expose(m.material).ptr, m.material.len);
 }
 
 static void fake_take_begin(struct fake *f, const struct ctl_head *h, struct span body)
@@ -394,6 +397,28 @@ static void a_change_follows_as_a_delta_of_what_changed(void **state)
     assert_int_equal(s->f.version_count, 1);
     assert_int_equal(s->f.versions[0].version, 2);
     assert_int_equal(s->f.audience_count, 0);
+}
+
+static void a_destruction_follows_as_a_delta_without_material(void **state)
+{
+    struct stage *s = *state;
+    struct rig_clock k = {{.unix_s = 1700000000, .boot_ms = 5000, .boot_id = {1}}};
+    bool already;
+
+    custody_set_clock(s->c, rig_clock_read, &k);
+    assert_true(custody_switch(s->c, "v0/one", 0, false, &already, &s->g->why) &&
+                custody_destroy(s->c, "v0/one", 0, 86400, &already, &s->g->why));
+    attach_and_ack(s);
+    assert_int_equal(s->f.keys[0].state, KEY_STATE_DESTROY_SCHEDULED);
+    assert_int_equal(s->f.versions[0].material_len, KEY_MATERIAL_LEN);
+    rig_clock_pass(&k, 86400);
+    custody_tick(s->c);
+    settle(s);
+    assert_false(s->f.full);
+    assert_int_equal(s->f.keys[0].state, KEY_STATE_DESTROYED);
+    assert_int_equal(s->f.version_count, 1);
+    assert_int_equal(s->f.versions[0].state, KEY_STATE_DESTROYED);
+    assert_int_equal(s->f.versions[0].material_len, 0);
 }
 
 static void a_change_of_trust_is_sent_whole_and_without_keys(void **state)
@@ -754,6 +779,7 @@ int main(void)
         CASE(rings_that_are_not_taken_end_the_connection),
         CASE(an_ack_is_known),
         CASE(a_change_follows_as_a_delta_of_what_changed),
+        CASE(a_destruction_follows_as_a_delta_without_material),
         CASE(a_change_of_trust_is_sent_whole_and_without_keys),
         CASE(changes_while_a_transaction_is_not_acked_wait_and_go_together),
         CASE(a_snapshot_holds_its_epoch_though_keys_change_under_it),
