@@ -38,8 +38,8 @@ class Relay:
         return {"to_us": did["ab"], "from_us": did["ba"]}
 
     def decisions(self, direction="to_us"):
-        """The lines of the trace about counted frames, in their order."""
+        """The lines of the trace about counted frames, in their order; one still being written is not there yet."""
         with open(self.trace_file, encoding="ascii") as f:
-            lines = [json.loads(line) for line in f]
+            lines = [json.loads(line) for line in f if line.endswith("\n")]
         name = {"to_us": "ab", "from_us": "ba"}[direction]
         return [line for line in lines if line.get("dir") == name and "n" in line]
