@@ -381,14 +381,28 @@ static bool do_key_show(struct call *c)
     return true;
 }
 
+static int by_path(const void *a, const void *b)
+{
+    const struct key_record *const *one = a, *const *other = b;
+
+    return strcmp((*one)->path, (*other)->path);
+}
+
 static bool do_key_list(struct call *c)
 {
     const struct registry *g = custody_registry(c->d->custody);
     struct lifecycle_time now = custody_time(c->d->custody);
+    size_t count = registry_count(g);
+    const struct key_record **sorted = calloc(count + 1, sizeof *sorted);
     json_t *keys = json_array();
 
-    for (size_t i = 0; i < registry_count(g); i++)
-        json_array_append_new(keys, key_head_json(registry_at(g, i), now));
+    CHECK(sorted != NULL);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = registry_at(g, i);
+    qsort(sorted, count, sizeof *sorted, by_path);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(keys, key_head_json(sorted[i], now));
+    free(sorted);
     json_object_set_new(c->reply, "keys", keys);
     return true;
 }

@@ -17,7 +17,7 @@ const struct key_record *registry_by_id(const struct registry *g, const uint8_t 
 /* Takes over the caller's reference. A record of the same id is replaced (same path); otherwise it is new. */
 void registry_put(struct registry *g, const struct key_record *r);
 
-/* In order of creation; idx below registry_count. */
+/* In no order that outlives the process; idx below registry_count. */
 size_t registry_count(const struct registry *g);
 const struct key_record *registry_at(const struct registry *g, size_t idx);
 /* A record of the registry's own that is not shared yet: while it is being loaded. */

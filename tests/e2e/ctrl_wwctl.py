@@ -331,6 +331,13 @@ def stats_without_a_dataplane_are_refused_by_name():
 
 
 @tap.case
+def keys_are_listed_by_path():
+    paths = [k["path"] for k in d.json("key", "list")["keys"]]
+    tap.check(len(paths) > 1, f"only {paths}")
+    tap.equal(paths, sorted(paths))
+
+
+@tap.case
 def stop_is_clean_and_everything_is_there_again():
     before = d.json("key", "list")
     tap.equal(d.stop(), 0, "exit status")

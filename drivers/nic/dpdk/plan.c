@@ -58,8 +58,9 @@ bool plan_make(const struct plan_caps *caps, const struct plan_wish *wish, struc
     out->tx_desc = ring_size(&caps->tx, PLAN_TX_DESC_WANTED);
     out->rx_ip4_csum = caps->rx_ip4_csum && !wish->no_offload;
     out->rx_tcp_csum = caps->rx_tcp_csum && !wish->no_offload;
-    out->tx_ip4_csum = caps->tx_ip4_csum && !wish->no_offload;
-    out->tx_tcp_csum = caps->tx_tcp_csum && !wish->no_offload;
+    bool tx_csum_pays = !caps->tx_csum_by_driver && !wish->no_offload;
+    out->tx_ip4_csum = caps->tx_ip4_csum && tx_csum_pays;
+    out->tx_tcp_csum = caps->tx_tcp_csum && tx_csum_pays;
     out->rss = wish->queue_count > 1 && caps->rss && !caps->rss_refused;
     out->rx_pool = rx_pool_size(out->rx_desc);
     out->tx_pool = tx_pool_size(out->tx_desc);

@@ -28,6 +28,7 @@ struct plan_caps {
     struct plan_ring rx, tx;
     bool rx_ip4_csum, rx_tcp_csum;
     bool tx_ip4_csum, tx_tcp_csum;
+    bool tx_csum_by_driver; /* ... in the driver's own software, on this core */
     bool rss;         /* offers to hash TCP over IPv4 and IPv6 ... */
     bool rss_refused; /* ... and is known to refuse when asked */
 };

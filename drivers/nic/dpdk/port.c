@@ -127,6 +127,7 @@ static void caps_of(const struct rte_eth_dev_info *i, struct plan_caps *c)
 {
     bool max_is_known = i->max_mtu != UINT16_MAX && i->max_rx_pktlen > i->max_mtu;
     uint32_t overhead = max_is_known ? i->max_rx_pktlen - i->max_mtu : RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+    bool is_tap = strcmp(i->driver_name, "net_tap") == 0;
     uint32_t by_frame = i->max_rx_pktlen > overhead ? i->max_rx_pktlen - overhead : 0;
 
     *c = (struct plan_caps){
@@ -139,9 +140,11 @@ static void caps_of(const struct rte_eth_dev_info *i, struct plan_caps *c)
         .rx_tcp_csum = (i->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0,
         .tx_ip4_csum = (i->tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0,
         .tx_tcp_csum = (i->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0,
+        /* and writes a TCP checksum of 0 as 0xffff, which is UDP's rule (RFC 768) and not TCP's */
+        .tx_csum_by_driver = is_tap,
         .rss = (i->flow_type_rss_offloads & RSS_FLOWS) == RSS_FLOWS,
         /* it needs a queueing discipline and a classifier that kernels seldom have, and ignores the key */
-        .rss_refused = strcmp(i->driver_name, "net_tap") == 0,
+        .rss_refused = is_tap,
     };
 }
 

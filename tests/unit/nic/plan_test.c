@@ -68,6 +68,17 @@ static void no_offload_is_asked_for_when_none_is_wished(void **state)
     assert_false(p.rx_ip4_csum || p.rx_tcp_csum || p.tx_ip4_csum || p.tx_tcp_csum);
 }
 
+static void checksums_that_the_driver_would_make_in_software_are_ours_to_make(void **state)
+{
+    struct plan_caps c = rich();
+
+    (void)state;
+    c.tx_csum_by_driver = true;
+    struct plan p = planned(&c, 1, 1500, false);
+    assert_false(p.tx_ip4_csum || p.tx_tcp_csum);
+    assert_true(p.rx_ip4_csum && p.rx_tcp_csum);
+}
+
 static void one_queue_needs_no_flow_hash(void **state)
 {
     struct plan_caps c = rich();
@@ -188,6 +199,7 @@ int main(void)
         cmocka_unit_test(all_offloads_that_are_offered_are_taken),
         cmocka_unit_test(offload_that_is_not_offered_is_not_asked_for),
         cmocka_unit_test(no_offload_is_asked_for_when_none_is_wished),
+        cmocka_unit_test(checksums_that_the_driver_would_make_in_software_are_ours_to_make),
         cmocka_unit_test(one_queue_needs_no_flow_hash),
         cmocka_unit_test(flow_hash_known_to_be_refused_is_not_asked_for),
         cmocka_unit_test(more_queues_than_the_device_has_are_refused),
