@@ -159,6 +159,13 @@ struct tcp_board {
     struct tcp_sent sent[];
 };
 
+/* What lies beyond rcv_nxt: sorted, neither touching nor overlapping.  Part of the receive buffer's object, behind
+ * the ring: without a buffer there is nothing to describe. */
+struct tcp_gaps {
+    uint32_t stamp;
+    struct tcp_range ranges[TCP_RANGES_MAX];
+};
+
 /* Whom a connection is with; no padding, hashed and compared as bytes. */
 struct tcp_tuple {
     uint8_t remote[16], local[16];
@@ -189,44 +196,45 @@ struct net_conn {
     uint8_t snd_wscale, rcv_wscale;
     uint8_t retries; /* timeouts without progress */
     uint8_t range_count;
-    uint8_t *recv_ring; /* NULL while nothing is stored */
-    /* the rest */
-    uint8_t *send_ring; /* NULL while nothing is queued */
-    uint32_t recover;   /* RFC 6582 */
-    uint32_t acked_in_ca;
-    uint32_t rtt_seq;
+    uint8_t *recv_ring; /* NULL while nothing is stored; struct tcp_gaps lies behind it */
+    /* lines 2 and 3: what the sending of data and its acknowledgement touch as well */
+    uint8_t *send_ring;      /* NULL while nothing is queued */
+    struct tcp_board *board; /* NULL: nothing in flight, or no SACK */
+    uint64_t rtt_start_us, last_send_us;
     uint32_t rto_us, srtt_us, rttvar_us; /* srtt_us == 0: no sample yet */
-    uint32_t rcv_since_ack;              /* bytes received that no ACK has covered */
-    uint32_t rcv_mss;                    /* the largest segment received so far */
-    uint32_t rcv_fin;
+    uint32_t rtt_min_us;                 /* 0: no sample yet */
+    uint32_t rtt_seq;
     uint32_t ts_offset;
+    uint32_t rcv_since_ack; /* bytes received that no ACK has covered */
+    uint32_t rcv_mss;       /* the largest segment received so far */
+    uint64_t progress_us;   /* snd_una last moved, or the flight began */
+    uint64_t ts_recent_us;
+    struct tcp_link output_link, event_link;
+    uint64_t deadline[TIMER_COUNT];
+    /* the rest */
+    struct wheel_entry timer;
+    struct tcp_link room_link;
+    void *user;
+    uint64_t last_rx_us, challenge_at_us;
+    uint32_t recover; /* RFC 6582 */
+    uint32_t acked_in_ca;
+    uint32_t rcv_fin;
     uint32_t irs, iss;
     uint32_t hash;
-    uint32_t range_stamp;
     uint32_t event_round;
     uint32_t persist_us; /* present interval between probes */
+    uint32_t dsack_start, dsack_end;
+    uint32_t tlp_end;
     uint8_t challenge_tokens;
     uint8_t cause;  /* enum net_cause */
     uint8_t events; /* enum net_event, pending */
-    uint8_t
-        reo_widen; /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
-    uint64_t rtt_start_us, last_send_us, last_rx_us;
-    uint64_t progress_us; /* snd_una last moved, or the flight began */
-    uint64_t ts_recent_us;
-    uint64_t challenge_at_us;
-    uint64_t deadline[TIMER_COUNT];
-    struct wheel_entry timer;
-    struct tcp_link event_link, output_link, room_link;
-    void *user;
-    struct tcp_board *board; /* NULL: nothing in flight, or no SACK */
-    uint32_t dsack_start, dsack_end;
-    uint32_t rtt_min_us; /* 0: no sample yet */
-    uint32_t tlp_end;
-    struct tcp_range ranges[TCP_RANGES_MAX]; /* out of order, sorted, neither touching nor overlapping */
+    /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
+    uint8_t reo_widen;
 };
 
 _Static_assert(offsetof(struct net_conn, snd_una) == 64 && offsetof(struct net_conn, send_ring) == 128,
                "what every segment touches lies in two cache lines");
+_Static_assert(offsetof(struct net_conn, timer) <= 288, "... and what data touches beside it in little more");
 _Static_assert(sizeof(struct net_conn) <= 512, "an idle connection is one record and nothing else");
 
 struct tcp_slot {
@@ -414,6 +422,12 @@ static inline uint32_t conn_queued(const struct net_conn *c)
 static inline uint32_t conn_unread(const struct net_conn *c)
 {
     return c->rcv_nxt - c->rcv_read - (conn_has(c, CONN_FIN_RECEIVED) ? 1 : 0);
+}
+
+/* Only with a receive buffer. */
+static inline struct tcp_gaps *conn_gaps(const struct net_conn *c)
+{
+    return (struct tcp_gaps *)(void *)(c->recv_ring + c->tcp->net->config.recv_buffer);
 }
 
 static inline uint32_t conn_recv_window(const struct net_conn *c)

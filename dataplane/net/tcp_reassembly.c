@@ -19,7 +19,7 @@ static void ring_write(struct net_conn *c, uint32_t seq, struct span data)
 static void ring_fill(struct net_conn *c, uint32_t seq, struct span data)
 {
     for (uint32_t i = 0; i < c->range_count && data.len != 0; i++) {
-        const struct tcp_range *r = &c->ranges[i];
+        const struct tcp_range *r = &conn_gaps(c)->ranges[i];
         uint32_t end = seq + (uint32_t)data.len;
 
         if (seq_le(r->end, seq))
@@ -36,8 +36,9 @@ static void ring_fill(struct net_conn *c, uint32_t seq, struct span data)
 
 static void ranges_remove(struct net_conn *c, uint32_t first, uint32_t count)
 {
-    memmove(&c->ranges[first], &c->ranges[first + count],
-            (c->range_count - first - count) * sizeof c->ranges[0]);
+    struct tcp_range *ranges = conn_gaps(c)->ranges;
+
+    memmove(&ranges[first], &ranges[first + count], (c->range_count - first - count) * sizeof ranges[0]);
     c->range_count = (uint8_t)(c->range_count - count);
 }
 
@@ -45,12 +46,13 @@ static void ranges_remove(struct net_conn *c, uint32_t first, uint32_t count)
  * how many it touches. */
 static uint32_t ranges_touched(const struct net_conn *c, uint32_t start, uint32_t end, uint32_t *first)
 {
+    const struct tcp_range *ranges = conn_gaps(c)->ranges;
     uint32_t i = 0;
     uint32_t touched = 0;
 
-    while (i < c->range_count && seq_lt(c->ranges[i].end, start))
+    while (i < c->range_count && seq_lt(ranges[i].end, start))
         i++;
-    while (i + touched < c->range_count && seq_le(c->ranges[i + touched].start, end))
+    while (i + touched < c->range_count && seq_le(ranges[i + touched].start, end))
         touched++;
     *first = i;
     return touched;
@@ -59,30 +61,33 @@ static uint32_t ranges_touched(const struct net_conn *c, uint32_t start, uint32_
 /* false: a new range would be one too many. */
 static bool ranges_add(struct net_conn *c, uint32_t start, uint32_t end)
 {
+    struct tcp_gaps *gaps = conn_gaps(c);
+    struct tcp_range *ranges = gaps->ranges;
     uint32_t first;
     uint32_t touched = ranges_touched(c, start, end, &first);
-    struct tcp_range merged = {start, end, ++c->range_stamp};
+    struct tcp_range merged = {start, end, ++gaps->stamp};
 
     if (touched == 0) {
         if (c->range_count == TCP_RANGES_MAX)
             return false;
-        memmove(&c->ranges[first + 1], &c->ranges[first], (c->range_count - first) * sizeof c->ranges[0]);
+        memmove(&ranges[first + 1], &ranges[first], (c->range_count - first) * sizeof ranges[0]);
         c->range_count++;
     } else {
-        merged.start = seq_min(start, c->ranges[first].start);
-        merged.end = seq_max(end, c->ranges[first + touched - 1].end);
+        merged.start = seq_min(start, ranges[first].start);
+        merged.end = seq_max(end, ranges[first + touched - 1].end);
         ranges_remove(c, first + 1, touched - 1);
     }
-    c->ranges[first] = merged;
+    ranges[first] = merged;
     return true;
 }
 
 static void ranges_absorb(struct net_conn *c)
 {
+    const struct tcp_range *ranges = conn_gaps(c)->ranges;
     uint32_t reached = 0;
 
-    while (reached < c->range_count && seq_le(c->ranges[reached].start, c->rcv_nxt)) {
-        c->rcv_nxt = seq_max(c->rcv_nxt, c->ranges[reached].end);
+    while (reached < c->range_count && seq_le(ranges[reached].start, c->rcv_nxt)) {
+        c->rcv_nxt = seq_max(c->rcv_nxt, ranges[reached].end);
         reached++;
     }
     ranges_remove(c, 0, reached);
@@ -90,11 +95,15 @@ static void ranges_absorb(struct net_conn *c)
 
 static bool recv_buffer_take(struct net_conn *c)
 {
-    if (c->recv_ring == NULL)
-        c->recv_ring = slab_take(&c->tcp->recv_buffers);
-    if (c->recv_ring == NULL)
+    if (c->recv_ring != NULL)
+        return true;
+    c->recv_ring = slab_take(&c->tcp->recv_buffers);
+    if (c->recv_ring == NULL) {
         count(c->tcp->net->counters, REASON_TCP_NO_RECV_BUFFER);
-    return c->recv_ring != NULL;
+        return false;
+    }
+    conn_gaps(c)->stamp = 0;
+    return true;
 }
 
 void recv_buffer_trim(struct net_conn *c)
@@ -120,7 +129,7 @@ void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end)
 static void ranges_note_duplicate(struct net_conn *c, uint32_t seq, uint32_t end)
 {
     for (uint32_t i = 0; i < c->range_count; i++) {
-        const struct tcp_range *r = &c->ranges[i];
+        const struct tcp_range *r = &conn_gaps(c)->ranges[i];
         if (seq_lt(seq, r->end) && seq_lt(r->start, end)) {
             recv_duplicate_note(c, seq_max(seq, r->start), seq_min(end, r->end));
             return;
@@ -175,19 +184,22 @@ uint32_t recv_sack_blocks(const struct net_conn *c, struct tcp_range *out, uint3
 
     if (conn_has(c, CONN_DSACK) && cap != 0)
         out[first++] = (struct tcp_range){.start = c->dsack_start, .end = c->dsack_end};
+    if (c->range_count == 0)
+        return first;
+    const struct tcp_gaps *gaps = conn_gaps(c);
     count = u32_min(cap, first + c->range_count);
     for (uint32_t n = first; n < count; n++) {
         uint32_t newest = 0;
         uint32_t age_min = UINT32_MAX;
         for (uint32_t i = 0; i < c->range_count; i++) {
-            uint32_t age = c->range_stamp - c->ranges[i].stamp;
+            uint32_t age = gaps->stamp - gaps->ranges[i].stamp;
             if ((taken >> i & 1) == 0 && age < age_min) {
                 newest = i;
                 age_min = age;
             }
         }
         taken |= 1u << newest;
-        out[n] = c->ranges[newest];
+        out[n] = gaps->ranges[newest];
     }
     return count;
 }

@@ -174,7 +174,7 @@ static void fin_note(struct net_conn *c, uint32_t fin)
 {
     if (conn_has(c, CONN_FIN_SEEN) || seq_lt(fin, c->rcv_nxt) || seq_lt(c->rcv_adv, fin))
         return;
-    if (c->range_count != 0 && seq_lt(fin, c->ranges[c->range_count - 1].end))
+    if (c->range_count != 0 && seq_lt(fin, conn_gaps(c)->ranges[c->range_count - 1].end))
         return;
     c->flags |= CONN_FIN_SEEN;
     c->rcv_fin = fin;

@@ -16,6 +16,12 @@ static uint32_t slots_for(const struct net_config *c)
     return slots;
 }
 
+/* The ring and, behind it, what lies beyond its gaps. */
+static size_t recv_object_size(const struct net_config *c)
+{
+    return c->recv_buffer + sizeof(struct tcp_gaps);
+}
+
 static size_t slab_size(size_t object, size_t count)
 {
     return (object + 63) / 64 * 64 * count + 64;
@@ -27,7 +33,8 @@ size_t tcp_memory_needed(const struct net_config *c)
     size_t board = board_size(c, &cap);
 
     return sizeof(struct tcp) + 128 + slots_for(c) * sizeof(struct tcp_slot) +
-           slab_size(sizeof(struct net_conn), c->conns_max) + slab_size(c->recv_buffer, c->recv_buffers_max) +
+           slab_size(sizeof(struct net_conn), c->conns_max) +
+           slab_size(recv_object_size(c), c->recv_buffers_max) +
            slab_size(c->send_buffer, c->send_buffers_max) + slab_size(board, c->send_buffers_max) +
            record_table_memory_needed(c->syn_cache_max);
 }
@@ -55,7 +62,7 @@ void tcp_init(struct net *n, struct arena *a)
     t->isn_key = net_random_key(n);
     t->ts_key = net_random_key(n);
     slab_init(&t->conns, a, sizeof(struct net_conn), config->conns_max, false);
-    slab_init(&t->recv_buffers, a, config->recv_buffer, config->recv_buffers_max, false);
+    slab_init(&t->recv_buffers, a, recv_object_size(config), config->recv_buffers_max, false);
     slab_init(&t->send_buffers, a, config->send_buffer, config->send_buffers_max, false);
     slab_init(&t->boards, a, board_size(config, &t->board_cap), config->send_buffers_max, false);
     link_init(&t->events);
