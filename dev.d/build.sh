@@ -42,6 +42,7 @@ build_used() {
 }
 
 verb_build() {
+    [ $# = 0 ] || usage "build takes no arguments"
     packages_ensure
     build_debug
     build_release
@@ -50,6 +51,7 @@ verb_build() {
 c_files() { git -C "$top" ls-files -co --exclude-standard -- '*.c' '*.h'; }
 
 verb_fmt() {
+    [ $# = 0 ] || usage "fmt takes no arguments"
     packages_ensure
     (cd "$top" && c_files | xargs clang-format-14 -i)
 }
@@ -59,19 +61,24 @@ fmt_check() {
 }
 
 verb_fuzz() {
-    local target=${1:-} seconds=${2:-60} all=() program name
-    packages_ensure
-    build_fuzz
-    mapfile -t all < <(find "$top/build/fuzz/tests/fuzz" -type f -perm -u+x -name 'fuzz_*' | sort)
+    local target=${1:-} seconds=${2:-60} all=() name program
+    all=("$top"/tests/fuzz/*_fuzz.c)
+    all=("${all[@]##*/}")
+    all=("${all[@]%_fuzz.c}")
     if [[ $target =~ ^[0-9]+$ ]]; then
         seconds=$target target=
     fi
-    if [ -n "$target" ] && [ ! -x "$top/build/fuzz/tests/fuzz/fuzz_$target" ]; then
-        die "there is no fuzz target '$target'; did you mean '$(nearest "$target" "${all[@]##*/fuzz_}")'?"
+    [[ $seconds =~ ^[0-9]+$ ]] || usage "fuzz [TARGET] [SECONDS]: '$seconds' is no number of seconds"
+    if [ -n "$target" ]; then
+        case " ${all[*]} " in
+        *" $target "*) all=("$target") ;;
+        *) usage "there is no fuzz target '$target'; did you mean '$(nearest "$target" "${all[@]}")'?" ;;
+        esac
     fi
-    for program in "${all[@]}"; do
-        name=${program##*/fuzz_}
-        [ -z "$target" ] || [ "$target" = "$name" ] || continue
+    packages_ensure
+    build_fuzz
+    for name in "${all[@]}"; do
+        program=$top/build/fuzz/tests/fuzz/fuzz_$name
         say "fuzzing $name for $seconds s"
         mkdir -p "$top/build/fuzz/found/$name"
         quietly "$top/build/fuzz/$name.log" "$program" -max_total_time="$seconds" -timeout=10 -print_final_stats=1 \

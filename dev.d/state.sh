@@ -10,9 +10,10 @@ state_options() {
     state=.run nic=tap workers=1
     while [ $# -gt 0 ]; do
         case $1 in
-        --state) state=${2:?--state needs a folder} ;;
-        --nic) nic=${2:?--nic needs tap or virtio} ;;
-        --workers) workers=${2:?--workers needs a number} ;;
+        --state | --nic | --workers) [ -n "${2:-}" ] || usage "$1 needs a value; ./dev help shows which" ;;&
+        --state) state=$2 ;;
+        --nic) nic=$2 ;;
+        --workers) workers=$2 ;;
         *) usage "unknown option '$1'; did you mean '$(nearest "$1" --state --nic --workers)'?" ;;
         esac
         shift 2

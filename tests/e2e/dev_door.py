@@ -108,6 +108,14 @@ def a_mistyped_verb_gets_the_nearest_one():
 
 
 @tap.case
+def what_a_verb_does_not_take_is_refused_in_words():
+    for arguments, said in ((["up", "--state"], "--state needs a value"), (["up", "--nick", "tap"], "did you mean '--nic'"),
+                            (["build", "--release"], "build takes no arguments"), (["fuzz", "jsno"], "did you mean 'json'")):
+        done = dev(*arguments)
+        tap.check(done.returncode == 2 and said in done.stderr, done)
+
+
+@tap.case
 def two_workers_are_refused_with_the_reason():
     done = dev("up", "--workers", "2")
     tap.check(done.returncode == 1 and "steered" in done.stderr, done)
