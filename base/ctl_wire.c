@@ -2,6 +2,21 @@
 
 #include "base/secret_priv.h"
 
+const char *const access_reason_names[ACCESS_REASON_LAST + 1] = {
+    "REASON_UNSPECIFIED",
+    "CUSTOMER_INITIATED_SUPPORT",
+    "GOOGLE_INITIATED_SERVICE",
+    "THIRD_PARTY_DATA_REQUEST",
+    "GOOGLE_INITIATED_REVIEW",
+    "CUSTOMER_INITIATED_ACCESS",
+    "GOOGLE_INITIATED_SYSTEM_OPERATION",
+    "REASON_NOT_EXPECTED",
+    "MODIFIED_CUSTOMER_INITIATED_ACCESS",
+    "MODIFIED_GOOGLE_INITIATED_SYSTEM_OPERATION",
+    "GOOGLE_RESPONSE_TO_PRODUCTION_ALERT",
+    "CUSTOMER_AUTHORIZED_WORKFLOW_SERVICING",
+};
+
 /* A body is read field by field; what is left over at its end is as wrong as what is missing. */
 static bool cursor_done(const struct cursor *c)
 {

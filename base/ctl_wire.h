@@ -113,6 +113,9 @@ enum key_state {
 #define ACCESS_REASON_UNKNOWN_BIT (1u << 31) /* a name or number we do not know */
 #define ACCESS_REASONS_ALL        (((1u << (ACCESS_REASON_LAST + 1)) - 1) | ACCESS_REASON_ABSENT_BIT)
 
+/* By number: "CUSTOMER_INITIATED_ACCESS" is 5. */
+extern const char *const access_reason_names[ACCESS_REASON_LAST + 1];
+
 struct ctl_key {
     uint8_t id[KEY_ID_LEN];                   /* random, immutable, bound into every blob */
     uint8_t state;                            /* enum key_state */

@@ -184,7 +184,7 @@ static json_t *reasons_json(uint32_t reasons)
     json_t *list = json_array();
     for (unsigned i = 0; i <= ACCESS_REASON_LAST; i++) {
         if ((reasons & 1u << i) != 0)
-            json_array_append_new(list, json_string(policy_reason_name(i)));
+            json_array_append_new(list, json_string(access_reason_names[i]));
     }
     return list;
 }
@@ -596,7 +596,7 @@ static const char *access_reason_name(uint32_t bit)
         return "absent";
     for (unsigned i = 0; i <= ACCESS_REASON_LAST; i++) {
         if (bit == 1u << i)
-            return policy_reason_name(i);
+            return access_reason_names[i];
     }
     return bit == 0 ? "" : "unknown";
 }

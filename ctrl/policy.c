@@ -8,30 +8,9 @@
 #include <stdlib.h>
 #include <yaml.h>
 
-static const char *const reason_names[ACCESS_REASON_LAST + 1] = {
-    "REASON_UNSPECIFIED",
-    "CUSTOMER_INITIATED_SUPPORT",
-    "GOOGLE_INITIATED_SERVICE",
-    "THIRD_PARTY_DATA_REQUEST",
-    "GOOGLE_INITIATED_REVIEW",
-    "CUSTOMER_INITIATED_ACCESS",
-    "GOOGLE_INITIATED_SYSTEM_OPERATION",
-    "REASON_NOT_EXPECTED",
-    "MODIFIED_CUSTOMER_INITIATED_ACCESS",
-    "MODIFIED_GOOGLE_INITIATED_SYSTEM_OPERATION",
-    "GOOGLE_RESPONSE_TO_PRODUCTION_ALERT",
-    "CUSTOMER_AUTHORIZED_WORKFLOW_SERVICING",
-};
-
 enum { CALLERS, REASONS, MISSING, UNKNOWN, DENY, NAME_COUNT };
 static const char *const names[NAME_COUNT] = {"callers", "reasons", "allow_missing_reason",
                                               "allow_unknown_reason", "deny_status"};
-
-const char *policy_reason_name(unsigned number)
-{
-    CHECK(number <= ACCESS_REASON_LAST);
-    return reason_names[number];
-}
 
 /* ---- parsing ---- */
 
@@ -122,14 +101,14 @@ static bool take_caller(struct parse *p, const yaml_node_t *node)
 static bool take_reason(struct parse *p, const yaml_node_t *node)
 {
     for (unsigned i = 0; i <= ACCESS_REASON_LAST; i++) {
-        if (!span_is(scalar(node), reason_names[i]))
+        if (!span_is(scalar(node), access_reason_names[i]))
             continue;
         if ((p->policy.reasons & 1u << i) != 0)
             return bad(p, node, "this reason is already listed");
         p->policy.reasons |= 1u << i;
         return true;
     }
-    return bad_word(p, node, "unknown reason", reason_names, ACCESS_REASON_LAST + 1);
+    return bad_word(p, node, "unknown reason", access_reason_names, ACCESS_REASON_LAST + 1);
 }
 
 static bool take_list(struct parse *p, const yaml_node_t *node,

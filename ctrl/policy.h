@@ -18,7 +18,4 @@
 /* false: code "bad_policy", with the place.  On true the caller frees *out by policy_free. */
 bool MUST_USE policy_parse(struct span text, struct policy *out, struct refusal *why);
 
-/* Number 0..ACCESS_REASON_LAST as in AccessReasonContext.Reason. */
-const char *policy_reason_name(unsigned number);
-
 #endif

@@ -135,27 +135,6 @@ _Static_assert(EKM_PLAINTEXT_MAX == 131072 && EKM_BLOB_MAX == 196608 && EKM_AAD_
 _Static_assert(EKM_RESOURCE_MAX == 512 && EKM_KEY_PATH_MAX == 256,
                "the texts above say the limits in digits");
 
-/* By number: google.cloud.ekms.v0 AccessReasonContext.Reason. */
-static const char *const reason_names[ACCESS_REASON_LAST + 1] = {
-    "REASON_UNSPECIFIED",
-    "CUSTOMER_INITIATED_SUPPORT",
-    "GOOGLE_INITIATED_SERVICE",
-    "THIRD_PARTY_DATA_REQUEST",
-    "GOOGLE_INITIATED_REVIEW",
-    "CUSTOMER_INITIATED_ACCESS",
-    "GOOGLE_INITIATED_SYSTEM_OPERATION",
-    "REASON_NOT_EXPECTED",
-    "MODIFIED_CUSTOMER_INITIATED_ACCESS",
-    "MODIFIED_GOOGLE_INITIATED_SYSTEM_OPERATION",
-    "GOOGLE_RESPONSE_TO_PRODUCTION_ALERT",
-    "CUSTOMER_AUTHORIZED_WORKFLOW_SERVICING",
-};
-
-const char *access_reason_name(uint32_t number)
-{
-    return number <= ACCESS_REASON_LAST ? reason_names[number] : NULL;
-}
-
 /* ---- binding ---- */
 
 struct binding {
@@ -238,7 +217,7 @@ static bool bind_reason(struct binding *b, const struct field *f, enum json_toke
 
     if (token == JSON_STRING) {
         for (uint32_t i = 0; i <= ACCESS_REASON_LAST; i++)
-            if (json_text_is(&b->reader, reason_names[i]))
+            if (json_text_is(&b->reader, access_reason_names[i]))
                 bit = UINT32_C(1) << i;
     } else if (token == JSON_NUMBER && json_integer(b->reader.text, INT32_MIN, INT32_MAX, &number)) {
         if (number >= 0 && number <= ACCESS_REASON_LAST)

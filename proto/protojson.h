@@ -50,7 +50,4 @@ bool MUST_USE protojson_wrap_request(uint8_t *body, size_t len, struct wrap_requ
 bool MUST_USE protojson_unwrap_request(uint8_t *body, size_t len, struct unwrap_request *out,
                                        struct field_violation *bad);
 
-/* "CUSTOMER_INITIATED_ACCESS" for 5; NULL above ACCESS_REASON_LAST. */
-const char *access_reason_name(uint32_t number);
-
 #endif
