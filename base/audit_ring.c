@@ -17,6 +17,7 @@
 #define CAPACITY_MAX  (UINT64_C(1) << 24) /* 2 GiB of records: more is a lie, not a configuration */
 #define SEALS_WANTED  (F_SEAL_SHRINK | F_SEAL_GROW)
 #define RECORDS_START offsetof(struct audit_ring, records)
+#define COUNTER_COUNT (REASON_COUNT + GAUGE_COUNT)
 
 /* docs/WIRE.md 3 */
 _Static_assert(offsetof(struct audit_ring, boot_id) == 24 && offsetof(struct audit_ring, worker) == 40,
@@ -120,7 +121,7 @@ struct audit_ring *audit_ring_create(uint64_t capacity, uint32_t worker, const u
     r->capacity = capacity;
     memcpy(r->boot_id, boot_id, sizeof r->boot_id);
     r->worker = worker;
-    r->counter_count = REASON_COUNT;
+    r->counter_count = COUNTER_COUNT;
     r->next_seq = 1;
     r->magic = AUDIT_RING_MAGIC;
     return r;
@@ -151,7 +152,7 @@ struct audit_ring *audit_ring_map(int fd)
     /* Read once: the writer of these words may change them between the check and the use. */
     uint64_t capacity = *(volatile uint64_t *)&r->capacity;
     if (r->magic != AUDIT_RING_MAGIC || r->version != RING_VERSION ||
-        r->record_size != sizeof(struct audit_record) || r->counter_count != REASON_COUNT ||
+        r->record_size != sizeof(struct audit_record) || r->counter_count != COUNTER_COUNT ||
         !capacity_is_sane(capacity) || len != ring_len(capacity)) {
         audit_ring_unmap(r);
         return NULL;

@@ -51,7 +51,7 @@ struct audit_ring {
     uint64_t capacity; /* records, a power of two */
     uint8_t boot_id[16];
     uint32_t worker;
-    uint32_t counter_count;
+    uint32_t counter_count;             /* gauges included */
     _Alignas(64) _Atomic uint64_t head; /* next slot to write; written by the worker */
     uint64_t next_seq;                  /* worker's own */
     _Alignas(64) _Atomic uint64_t tail; /* next slot to read; written by ctrl */

@@ -1,11 +1,13 @@
-/* What happened, how often: one array per worker, in memory that ctrl maps too (base/audit_ring.h).
+/* What happened, how often, and what is held: two arrays per worker, in memory that ctrl maps too
+ * (base/audit_ring.h).
  *
  * One writer per array (its worker), any number of readers; relaxed loads and stores, no lock prefix, a read
  * is a snapshot of single values, not of the set.  Every refusal of the product increments exactly one of
- * these. */
+ * the first. */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H
 
+#include "base/gauges.h"
 #include "base/reasons.h"
 
 #include <stdatomic.h>
@@ -13,6 +15,7 @@
 
 struct counters {
     _Atomic uint64_t value[REASON_COUNT];
+    _Atomic uint64_t gauge[GAUGE_COUNT]; /* as of some milliseconds ago */
 };
 
 static inline void count_by(struct counters *c, enum reason r, uint64_t by)
@@ -29,6 +32,16 @@ static inline void count(struct counters *c, enum reason r)
 static inline uint64_t counter_read(const struct counters *c, enum reason r)
 {
     return atomic_load_explicit(&c->value[r], memory_order_relaxed);
+}
+
+static inline void gauge_set(struct counters *c, enum gauge g, uint64_t v)
+{
+    atomic_store_explicit(&c->gauge[g], v, memory_order_relaxed);
+}
+
+static inline uint64_t gauge_read(const struct counters *c, enum gauge g)
+{
+    return atomic_load_explicit(&c->gauge[g], memory_order_relaxed);
 }
 
 #endif

@@ -557,7 +557,7 @@ static bool do_status(struct call *c)
 
 static bool do_dataplane_stats(struct call *c)
 {
-    json_t *counters = json_object();
+    json_t *counters = json_object(), *gauges = json_object();
     bool any = false;
 
     for (unsigned r = 0; r < REASON_COUNT; r++) {
@@ -566,7 +566,14 @@ static bool do_dataplane_stats(struct call *c)
         any |= audit_counter(c->d->audit, (enum reason)r, &value);
         json_object_set_new(counters, reason_name((enum reason)r), json_integer((json_int_t)value));
     }
+    for (unsigned g = 0; g < GAUGE_COUNT; g++) {
+        uint64_t value;
+
+        (void)audit_gauge(c->d->audit, (enum gauge)g, &value);
+        json_object_set_new(gauges, gauge_name((enum gauge)g), json_integer((json_int_t)value));
+    }
     json_object_set_new(c->reply, "counters", counters);
+    json_object_set_new(c->reply, "gauges", gauges);
     json_object_set_new(c->reply, "dataplane", dataplane_json(c->d));
     return any || refuse(&c->why, "no_dataplane", "start ww-dataplane with the same configuration",
                          "no dataplane has connected since ww-ctrl started");

@@ -586,6 +586,20 @@ bool audit_counter(const struct audit *a, enum reason r, uint64_t *out)
     return any;
 }
 
+bool audit_gauge(const struct audit *a, enum gauge g, uint64_t *out)
+{
+    bool any = false;
+
+    *out = 0;
+    for (size_t i = 0; i < a->ring_count; i++) {
+        if (!a->rings[i].current)
+            continue;
+        *out += gauge_read(&a->rings[i].map->counters, g);
+        any = true;
+    }
+    return any;
+}
+
 static size_t segment_entries(const struct audit *a, uint64_t number, int *fd)
 {
     char path[PATH_MAX + 32];

@@ -66,8 +66,9 @@ void audit_sync(struct audit *a);
 
 void audit_status(const struct audit *a, struct audit_status *out);
 
-/* The sum of a counter over the workers of the dataplane that is attached; false when none is. */
+/* The sum of a counter, of a gauge, over the workers of the dataplane that is attached; false when none is. */
 bool audit_counter(const struct audit *a, enum reason r, uint64_t *out);
+bool audit_gauge(const struct audit *a, enum gauge g, uint64_t *out);
 
 /* The last `count` entries, oldest first, from at most the last two segments.  Returns how many were given. */
 size_t audit_tail(struct audit *a, size_t count, void (*each)(void *ctx, const struct audit_entry *e),

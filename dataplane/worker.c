@@ -14,6 +14,7 @@
 #define HANDSHAKES_PER_TURN_BUSY 1 /* while established requests wait */
 #define TIMERS_PER_TURN          64
 #define TX_PENDING_MAX           (2 * NIC_BURST_MAX)
+#define GAUGES_EVERY_US          10000
 
 struct conn_list {
     struct conn *head, *tail;
@@ -34,6 +35,7 @@ struct worker {
     struct frame tx[TX_PENDING_MAX]; /* what the device has not taken yet, in order (bug B37) */
     uint16_t tx_count;
     struct arena *arena, *secrets;
+    uint64_t gauges_at_us; /* when they are shown next */
 };
 
 void worker_config_defaults(struct worker_config *c)
@@ -264,6 +266,29 @@ static bool transmit(struct worker *w)
     return any;
 }
 
+/* For whoever looks from outside (base/counters.h). */
+static void show_gauges(struct worker *w)
+{
+    struct worker_gauges g;
+    struct counters *c = w->counters;
+
+    worker_gauges(w, &g);
+    gauge_set(c, GAUGE_TCP_HALF_OPEN, g.net.syn_received);
+    gauge_set(c, GAUGE_TCP_ESTABLISHED, g.net.established);
+    gauge_set(c, GAUGE_TCP_TIME_WAIT, g.net.time_wait);
+    gauge_set(c, GAUGE_TCP_CONNS, g.net.conns);
+    gauge_set(c, GAUGE_TCP_RECV_BUFFERS, g.net.recv_buffers_used);
+    gauge_set(c, GAUGE_TCP_SEND_BUFFERS, g.net.send_buffers_used);
+    gauge_set(c, GAUGE_NEIGHBOURS, g.net.neighbours);
+    gauge_set(c, GAUGE_FRAG_DATAGRAMS, g.net.frag_datagrams);
+    gauge_set(c, GAUGE_CONNS, g.conns);
+    gauge_set(c, GAUGE_TLS_CONNS, tls_conn_count(w->tls));
+    gauge_set(c, GAUGE_SMALL_BUFFERS, g.small_buffers_used);
+    gauge_set(c, GAUGE_LARGE_BUFFERS, g.large_buffers_used);
+    gauge_set(c, GAUGE_TX_WAITING, w->tx_count);
+    w->gauges_at_us = w->env.now_us + GAUGES_EVERY_US;
+}
+
 bool worker_turn(struct worker *w, struct worker_time t)
 {
     bool busy = false;
@@ -277,6 +302,8 @@ bool worker_turn(struct worker *w, struct worker_time t)
     busy |= transmit(w);
     ekm_quiescent(w->ekm);
     keys_quiescent(w->keys);
+    if (t.now_us >= w->gauges_at_us)
+        show_gauges(w);
     return busy || w->ready.head != NULL || w->handshakes.head != NULL || w->tx_count != 0;
 }
 

@@ -185,16 +185,24 @@ void show_policy(const json_t *r)
     show_effect(r);
 }
 
-void show_counters(const json_t *r)
+static void show_numbers(const json_t *all, bool nothing_too)
 {
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)at(r, "counters"), name, value)
+    json_object_foreach((json_t *)all, name, value)
     {
-        if (json_integer_value(value) != 0)
+        if (nothing_too || json_integer_value(value) != 0)
             printf("%-40s %lld\n", name, (long long)json_integer_value(value));
     }
+}
+
+/* What happened, then what is held. */
+void show_counters(const json_t *r)
+{
+    show_numbers(at(r, "counters"), false);
+    printf("\n");
+    show_numbers(at(r, "gauges"), true);
 }
 
 void show_token(const json_t *r)

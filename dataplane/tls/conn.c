@@ -123,6 +123,8 @@ struct tls_conn *tls_accept(struct tls_worker *w, const struct tls_io *io, void 
     }
     if (c == NULL)
         count(w->counters, REASON_TLS_NO_MEMORY);
+    else
+        w->conns++;
     ERR_clear_error();
     return c;
 }
@@ -132,9 +134,15 @@ void tls_free(struct tls_conn *c)
     if (c == NULL)
         return;
     ERR_clear_error();
+    c->worker->conns--;
     SSL_free(c->ssl);
     OPENSSL_free(c);
     ERR_clear_error();
+}
+
+uint32_t tls_conn_count(const struct tls_worker *w)
+{
+    return w->conns;
 }
 
 /* ---- verbs ---- */

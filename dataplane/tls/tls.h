@@ -59,6 +59,8 @@ void tls_thread_end(struct tls_worker *w);
  * handed to each of its functions.  tls_free sends nothing.  All connections of w are freed before w is. */
 struct tls_conn *MUST_USE tls_accept(struct tls_worker *w, const struct tls_io *io, void *arg);
 void tls_free(struct tls_conn *c);
+/* How many there are. */
+uint32_t tls_conn_count(const struct tls_worker *w);
 
 /* Steps the handshake as far as the bytes allow. TLS_OK once it is complete.  Cost: at most one private-key
  * operation. */

@@ -33,6 +33,7 @@ struct tls_worker {
     OSSL_PROVIDER *test_rand; /* NULL in production */
     BIO_METHOD *bio_method;
     struct counters *counters; /* written by the worker's thread only */
+    uint32_t conns;            /* likewise */
     _Atomic(struct tls_identity *) current;
     /* housekeeper only */
     struct tls_identity *retired;

@@ -10,6 +10,7 @@ import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 CLONE_NEWNET = 0x40000000
+BAD_WORDS = ("Sanitizer", "runtime error:", "never given back")
 HOST = "ekm.wirewrap.test"
 AUDIENCE = f"https://{HOST}"
 CALLER = "service-100200300400@gcp-sa-ekms.iam.gserviceaccount.com"
@@ -69,7 +70,7 @@ class House:
             path = f"{self.state}/{name}.log"
             for line in open(path, errors="replace") if os.path.exists(path) else ():
                 stopped = line.split(" stopped with ")
-                if len(stopped) == 2 and stopped[1].strip() != "0" or "Sanitizer" in line or "runtime error:" in line:
+                if len(stopped) == 2 and stopped[1].strip() != "0" or any(bad in line for bad in BAD_WORDS):
                     raise AssertionError(f"{name}.log: {line.strip()}")
 
     def down(self):
@@ -121,6 +122,9 @@ class House:
 
     def counters(self):
         return self.wwctl_json("dataplane", "stats")["counters"]
+
+    def gauges(self):
+        return self.wwctl_json("dataplane", "stats")["gauges"]
 
     def in_sync(self):
         """ctrl is there, the dataplane is attached to it and serves its latest epoch."""

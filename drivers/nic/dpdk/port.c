@@ -371,6 +371,17 @@ struct nic *nic_dpdk_open(const struct nic_dpdk_port *w, char *err, size_t err_c
     return &p->nic;
 }
 
+/* The device is closed: what it held is back, and whatever is not has been lost by us. */
+static void pool_free(struct rte_mempool *pool)
+{
+    if (pool == NULL)
+        return;
+    if (rte_mempool_in_use_count(pool) != 0)
+        log_error("buffers were never given back", F("pool", pool->name),
+                  F("count", rte_mempool_in_use_count(pool)));
+    rte_mempool_free(pool);
+}
+
 void port_close(struct nic *n)
 {
     struct port *p = (struct port *)n;
@@ -382,8 +393,8 @@ void port_close(struct nic *n)
     if (p->is_vdev)
         (void)rte_eal_hotplug_remove("vdev", p->name);
     for (size_t q = 0; q < WORKERS_MAX; q++) {
-        rte_mempool_free(p->queues[q].rx_pool);
-        rte_mempool_free(p->queues[q].tx_pool);
+        pool_free(p->queues[q].rx_pool);
+        pool_free(p->queues[q].tx_pool);
     }
     free(p);
 }

@@ -616,6 +616,11 @@ uint64_t rig_counted(const struct rig *r, enum reason why)
     return counter_read(&r->audit->counters, why) + counter_read(&r->ctl_counters, why);
 }
 
+uint64_t rig_gauge(const struct rig *r, enum gauge g)
+{
+    return gauge_read(&r->audit->counters, g);
+}
+
 bool rig_audit(struct rig *r, struct audit_record *out)
 {
     return audit_take(r->audit, out) == AUDIT_RING_OK;

@@ -66,6 +66,8 @@ struct sim *rig_sim(struct rig *r);
 struct worker *rig_worker(struct rig *r);
 uint64_t rig_now(const struct rig *r);
 uint64_t rig_counted(const struct rig *r, enum reason why);
+/* As ctrl sees it. */
+uint64_t rig_gauge(const struct rig *r, enum gauge g);
 /* The next audit record; false when there is none. */
 bool rig_audit(struct rig *r, struct audit_record *out);
 

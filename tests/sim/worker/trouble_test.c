@@ -182,6 +182,26 @@ static void a_reset_in_the_middle_of_everything_leaves_nothing(void **state)
     rig_free(r);
 }
 
+static void what_a_worker_holds_is_shown_to_the_outside(void **state)
+{
+    struct rig *r = new_rig();
+    struct client *c = shaken(r);
+    (void)state;
+
+    rig_run(r, 50000);
+    assert_int_equal(rig_gauge(r, GAUGE_TCP_ESTABLISHED), 1);
+    assert_int_equal(rig_gauge(r, GAUGE_CONNS), 1);
+    assert_int_equal(rig_gauge(r, GAUGE_TLS_CONNS), 1);
+    client_abort(c);
+    rig_run(r, 50000);
+    (void)shaken(r);
+    rig_run(r, 50000);
+    assert_int_equal(rig_gauge(r, GAUGE_TCP_CONNS), 1);
+    assert_int_equal(rig_gauge(r, GAUGE_CONNS), 1);
+    assert_int_equal(rig_gauge(r, GAUGE_TLS_CONNS), 1);
+    rig_free(r);
+}
+
 static bool reply_begun(void *c)
 {
     return ((struct client *)c)->in_len != 0;
@@ -333,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_peer_gone_in_the_middle_of_a_request_is_counted),
         cmocka_unit_test(close_notify_is_answered_in_kind),
         cmocka_unit_test(a_reset_in_the_middle_of_everything_leaves_nothing),
+        cmocka_unit_test(what_a_worker_holds_is_shown_to_the_outside),
         cmocka_unit_test(a_client_that_does_not_read_its_replies_is_ended),
         cmocka_unit_test(a_draining_worker_finishes_what_it_has_and_takes_no_more),
         cmocka_unit_test(a_full_transmit_ring_delays_but_loses_nothing),
