@@ -1,0 +1,394 @@
+/* One thread, one loop: what is due is sent, then the transport is waited for.
+ *
+ *     RAMP (connections are made) -> WARM -> MEASURE -> DONE */
+#include "bench/load/load.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BACKGROUND_MAX 512
+#define SHAKING_MAX    64 /* handshakes at once while connections are made */
+#define WAIT_US_MAX    1000
+#define SPIN_US        40 /* shorter waits are polled away: a timer would come late */
+#define RAMP_LOST_MAX  2000
+#define SECOND_NS      1000000000ULL
+
+enum phase { RAMP, WARM, MEASURE, DONE };
+
+struct list {
+    struct session *head, *tail;
+    uint32_t count;
+};
+
+struct load {
+    const struct load_config *config;
+    struct session_env *env;
+    struct load_result *result;
+    struct session *sessions;
+    struct session *background_sessions;
+    struct list idle, down, background_down;
+    enum phase phase;
+    uint64_t now_ns, phase_end_ns, begin_ns;
+    uint64_t next_due_ns, background_due_ns;
+    uint64_t interval_ns, background_interval_ns;
+    uint32_t shaking, waiting;
+    uint32_t ramp_lost;
+    uint64_t bytes_in_begin, bytes_out_begin;
+    uint64_t told_ns, told_done, done_ever;
+    bool failed;
+};
+
+static struct load run; /* one per process: the callbacks of a transport carry a session only */
+
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+static void push(struct list *l, struct session *s)
+{
+    s->next = NULL;
+    if (l->tail != NULL)
+        l->tail->next = s;
+    else
+        l->head = s;
+    l->tail = s;
+    l->count++;
+}
+
+static struct session *pop(struct list *l)
+{
+    struct session *s = l->head;
+
+    if (s == NULL)
+        return NULL;
+    l->head = s->next;
+    if (l->head == NULL)
+        l->tail = NULL;
+    l->count--;
+    return s;
+}
+
+/* A session on the idle list that was lost is somewhere in its middle. */
+static void idle_remove(struct session *s)
+{
+    struct list rest = {NULL, NULL, 0};
+
+    for (struct session *at; (at = pop(&run.idle)) != NULL;) {
+        if (at != s)
+            push(&rest, at);
+    }
+    run.idle = rest;
+}
+
+/* ---- what sessions tell ---- */
+
+static void count_error(const struct session *s)
+{
+    if (run.phase != MEASURE)
+        return;
+    if (s->background)
+        run.result->background_errors++;
+    else
+        run.result->errors++;
+}
+
+static void asked_failed(struct session *s)
+{
+    count_error(s);
+    push(s->background ? &run.background_down : &run.down, s);
+}
+
+static void ask(struct session *s, bool last)
+{
+    if (!s->background)
+        run.waiting++;
+    if (session_ask(s, last))
+        return;
+    if (!s->background)
+        run.waiting--;
+    asked_failed(s);
+}
+
+static void on_idle(struct session *s)
+{
+    if (s->background) {
+        ask(s, true);
+        return;
+    }
+    run.shaking--;
+    if (run.config->one_shot)
+        ask(s, true);
+    else
+        push(&run.idle, s);
+}
+
+static void on_reply(struct session *s, bool right)
+{
+    uint64_t took = clock_ns() - s->intended_ns;
+
+    if (!s->background) {
+        run.waiting--;
+        run.done_ever++;
+    }
+    if (!right)
+        count_error(s);
+    else if (run.phase == MEASURE && s->background) {
+        run.result->background_done++;
+        hist_add(&run.result->background_latency, took);
+    } else if (run.phase == MEASURE) {
+        run.result->done++;
+        hist_add(&run.result->latency, took);
+    }
+    if (s->background)
+        push(&run.background_down, s);
+    else
+        push(s->state == SESSION_DOWN ? &run.down : &run.idle, s);
+}
+
+static void on_lost(struct session *s, enum session_state was)
+{
+    count_error(s);
+    if (s->background) {
+        push(&run.background_down, s);
+        return;
+    }
+    if (was == SESSION_SHAKING)
+        run.shaking--;
+    else if (was == SESSION_WAITING)
+        run.waiting--;
+    else
+        idle_remove(s);
+    if (run.phase == RAMP && ++run.ramp_lost > RAMP_LOST_MAX)
+        run.failed = true;
+    push(&run.down, s);
+}
+
+/* ---- what is due ---- */
+
+static bool start_one(struct list *from)
+{
+    struct session *s = pop(from);
+
+    if (s == NULL)
+        return false;
+    if (!session_start(s)) {
+        count_error(s);
+        push(from, s);
+        return false;
+    }
+    if (!s->background)
+        run.shaking++;
+    return true;
+}
+
+/* Keep-alive connections that are down are made, or made again. */
+static void connect_some(void)
+{
+    while (!run.config->one_shot && run.shaking < SHAKING_MAX && start_one(&run.down))
+        continue;
+}
+
+static bool launch(uint64_t intended_ns)
+{
+    struct session *s = run.config->one_shot ? run.down.head : run.idle.head;
+
+    if (s == NULL)
+        return false;
+    s->intended_ns = intended_ns;
+    if (run.config->one_shot)
+        return start_one(&run.down);
+    ask(pop(&run.idle), false);
+    return true;
+}
+
+static void launch_due(void)
+{
+    if (run.phase == RAMP)
+        return;
+    if (run.interval_ns == 0) {
+        while (run.waiting + (run.config->one_shot ? run.shaking : 0) < run.config->inflight &&
+               launch(clock_ns()))
+            continue;
+        return;
+    }
+    while (run.next_due_ns <= run.now_ns && launch(run.next_due_ns))
+        run.next_due_ns += run.interval_ns;
+}
+
+static void launch_background(void)
+{
+    if (run.background_interval_ns == 0 || run.phase == RAMP)
+        return;
+    while (run.background_due_ns <= run.now_ns && run.background_down.head != NULL) {
+        run.background_down.head->intended_ns = run.background_due_ns;
+        if (!start_one(&run.background_down))
+            break;
+        run.background_due_ns += run.background_interval_ns;
+    }
+}
+
+static uint64_t wait_us(void)
+{
+    uint64_t due = UINT64_MAX, now = clock_ns();
+
+    if (run.phase == RAMP || (run.interval_ns == 0 && run.background_interval_ns == 0))
+        return WAIT_US_MAX;
+    if (run.interval_ns != 0 && (run.config->one_shot ? run.down.head : run.idle.head) != NULL)
+        due = run.next_due_ns;
+    if (run.background_interval_ns != 0 && run.background_due_ns < due)
+        due = run.background_due_ns;
+    if (due <= now + SPIN_US * 1000)
+        return 0;
+    due = (due - now) / 1000;
+    return due < WAIT_US_MAX ? due : WAIT_US_MAX;
+}
+
+/* ---- phases ---- */
+
+static void announce(const char *what)
+{
+    if (run.config->announce) {
+        puts(what);
+        fflush(stdout);
+    }
+}
+
+static void measure_begin(void)
+{
+    run.phase = MEASURE;
+    run.begin_ns = run.now_ns;
+    run.phase_end_ns = run.now_ns + (uint64_t)(run.config->seconds * 1e9);
+    run.bytes_in_begin = run.env->bytes_in;
+    run.bytes_out_begin = run.env->bytes_out;
+    announce("begin");
+}
+
+/* What was due before the end and has no answer yet waited at least until now. */
+static void unfinished_add(uint64_t intended_ns)
+{
+    if (intended_ns < run.begin_ns)
+        intended_ns = run.begin_ns;
+    run.result->unfinished++;
+    hist_add(&run.result->latency, run.now_ns - intended_ns);
+}
+
+static void measure_end(void)
+{
+    run.phase = DONE;
+    announce("end");
+    run.result->seconds = (double)(run.now_ns - run.begin_ns) / 1e9;
+    run.result->bytes_in = run.env->bytes_in - run.bytes_in_begin;
+    run.result->bytes_out = run.env->bytes_out - run.bytes_out_begin;
+    if (run.interval_ns == 0)
+        return;
+    for (uint32_t i = 0; i < run.config->connections; i++) {
+        const struct session *s = &run.sessions[i];
+        if (s->state == SESSION_WAITING || (run.config->one_shot && s->state == SESSION_SHAKING))
+            unfinished_add(s->intended_ns);
+    }
+    for (; run.next_due_ns < run.now_ns; run.next_due_ns += run.interval_ns)
+        unfinished_add(run.next_due_ns);
+}
+
+static void phase_step(void)
+{
+    if (run.phase == RAMP) {
+        if (!run.config->one_shot && run.idle.count < run.config->connections)
+            return;
+        run.phase = WARM;
+        run.phase_end_ns = run.now_ns + (uint64_t)(run.config->warmup_s * 1e9);
+        run.next_due_ns = run.background_due_ns = run.now_ns;
+    } else if (run.phase == WARM && run.now_ns >= run.phase_end_ns) {
+        measure_begin();
+    } else if (run.phase == MEASURE && run.now_ns >= run.phase_end_ns) {
+        measure_end();
+    }
+}
+
+/* Written over itself on a terminal; elsewhere every ten seconds. */
+static void progress(void)
+{
+    static const char *const names[] = {"connecting", "warming up", "measuring", "done"};
+    bool terminal = isatty(STDERR_FILENO);
+    uint64_t every = terminal ? SECOND_NS : 10 * SECOND_NS;
+
+    if (run.config->quiet || run.now_ns - run.told_ns < every)
+        return;
+    double rate = (double)(run.done_ever - run.told_done) * 1e9 / (double)(run.now_ns - run.told_ns);
+    fprintf(stderr, "%s%-10s  connected %u/%u  %.0f/s  p99 %.0f us  errors %llu%s",
+            terminal ? "\r\033[K" : "", names[run.phase],
+            run.config->one_shot ? run.waiting : run.idle.count + run.waiting, run.config->connections, rate,
+            (double)hist_quantile(&run.result->latency, 0.99) / 1000, (unsigned long long)run.result->errors,
+            terminal ? "" : "\n");
+    run.told_ns = run.now_ns;
+    run.told_done = run.done_ever;
+}
+
+/* ---- the whole ---- */
+
+static bool prepare(struct session_env *env, const struct load_config *c, struct load_result *out)
+{
+    memset(out, 0, sizeof *out);
+    run = (struct load){.config = c, .env = env, .result = out};
+    run.sessions = calloc(c->connections, sizeof *run.sessions);
+    run.background_sessions = calloc(BACKGROUND_MAX, sizeof *run.background_sessions);
+    if (run.sessions == NULL || run.background_sessions == NULL)
+        return false;
+    for (uint32_t i = 0; i < c->connections; i++) {
+        run.sessions[i].env = env;
+        push(&run.down, &run.sessions[i]);
+    }
+    for (uint32_t i = 0; i < BACKGROUND_MAX; i++) {
+        run.background_sessions[i].env = env;
+        run.background_sessions[i].background = true;
+        push(&run.background_down, &run.background_sessions[i]);
+    }
+    run.interval_ns = c->rate > 0 ? (uint64_t)(1e9 / c->rate) : 0;
+    run.background_interval_ns = c->background > 0 ? (uint64_t)(1e9 / c->background) : 0;
+    env->on_idle = on_idle;
+    env->on_reply = on_reply;
+    env->on_lost = on_lost;
+    run.told_ns = clock_ns();
+    return true;
+}
+
+static void finish(void)
+{
+    for (uint32_t i = 0; i < run.config->connections; i++)
+        session_stop(&run.sessions[i], true);
+    for (uint32_t i = 0; i < BACKGROUND_MAX; i++)
+        session_stop(&run.background_sessions[i], true);
+    free(run.sessions);
+    free(run.background_sessions);
+}
+
+bool load_run(struct session_env *env, const struct load_config *c, struct load_result *out)
+{
+    if (!prepare(env, c, out)) {
+        fprintf(stderr, "ww-bench: no memory\n");
+        return false;
+    }
+    while (run.phase != DONE && !run.failed) {
+        run.now_ns = clock_ns();
+        phase_step();
+        connect_some();
+        launch_due();
+        launch_background();
+        progress();
+        env->transport->ops->wait(env->transport, wait_us(), session_ready);
+    }
+    if (run.failed)
+        fprintf(stderr, "ww-bench: connections cannot be made: %s\n",
+                env->first_error == NULL ? "no stream" : env->first_error);
+    if (!c->quiet && isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+    finish();
+    return !run.failed;
+}
