@@ -3,6 +3,7 @@
  *   tcp_input.c       header, lookup, listeners, segments for nobody
  *   tcp_segment.c     one segment on a connection (RFC 9293 3.10.7)
  *   tcp_ack.c         what an acknowledgement means; NewReno (RFC 5681, 6582)
+ *   tcp_cubic.c       how the congestion window grows and falls (RFC 9438)
  *   tcp_scoreboard.c  what is in flight, segment by segment; SACK blocks against it
  *   tcp_recovery.c    loss recovery with SACK (RFC 6675, 6937)
  *   tcp_rack.c        loss by time, and the probe of a silent tail (RFC 8985)
@@ -42,6 +43,7 @@
 #define TCP_PAWS_IDLE_US     (24ULL * 24 * 3600 * 1000000) /* RFC 7323 5.5 */
 #define TCP_IW_SEGMENTS      10                            /* RFC 6928 */
 #define TCP_IW_BYTES         14600
+#define TCP_CWND_MAX         (1u << 28) /* beyond any send buffer; keeps products within 64 bits */
 #define TCP_DUPACKS          3
 #define TCP_RANGES_MAX       8 /* stretches out of order per connection: bounds work per segment (D14) */
 #define TCP_SACK_BLOCKS_MAX  4
@@ -166,6 +168,18 @@ struct tcp_gaps {
     struct tcp_range ranges[TCP_RANGES_MAX];
 };
 
+/* RFC 9438; windows in bytes.  One stage of congestion avoidance begins with the first ACK that may grow cwnd
+ * after a loss, a pause or slow start. */
+struct tcp_cubic {
+    uint64_t epoch_us;             /* when the stage began, pauses not counted; 0: none has */
+    uint64_t seen_us;              /* up to where pauses are counted */
+    uint32_t w_max;                /* where the curve is flat; 0: wherever the stage begins */
+    uint32_t w_prior;              /* cwnd before the last loss */
+    uint32_t w_est;                /* what Reno would have by now */
+    uint32_t k_ms;                 /* when the curve reaches w_max */
+    uint8_t cwnd_rest, w_est_rest; /* 256ths of a byte */
+};
+
 /* Whom a connection is with; no padding, hashed and compared as bytes. */
 struct tcp_tuple {
     uint8_t remote[16], local[16];
@@ -217,7 +231,6 @@ struct net_conn {
     void *user;
     uint64_t last_rx_us, challenge_at_us;
     uint32_t recover; /* RFC 6582 */
-    uint32_t acked_in_ca;
     uint32_t rcv_fin;
     uint32_t irs, iss;
     uint32_t hash;
@@ -225,6 +238,7 @@ struct net_conn {
     uint32_t persist_us; /* present interval between probes */
     uint32_t dsack_start, dsack_end;
     uint32_t tlp_end;
+    struct tcp_cubic cubic;
     uint8_t challenge_tokens;
     uint8_t cause;  /* enum net_cause */
     uint8_t events; /* enum net_event, pending */
@@ -545,11 +559,21 @@ void conn_become_established(struct net_conn *c, const struct tcp_segment *s);
 /* s->ack is within what was sent.  Moves snd_una, the windows and the timers. */
 void ack_input(struct net_conn *c, const struct tcp_segment *s);
 uint32_t cwnd_initial(const struct net_conn *c);
-/* ssthresh for a loss that happened now (RFC 5681 equation 4). */
-uint32_t ssthresh_after_loss(const struct net_conn *c);
 void rtt_sample(struct net_conn *c, uint64_t rtt_us);
-/* Lets cwnd grow for acked bytes. */
+
+/* --- tcp_cubic.c --- */
+/* Lets cwnd grow for acked bytes, if it held output back (B17, RFC 7661). */
 void cwnd_grow(struct net_conn *c, uint32_t acked);
+/* What a loss noticed now is the loss of: bytes in flight, and no more than cwnd. */
+uint32_t cwnd_used(const struct net_conn *c);
+/* ssthresh for a loss at the window w; cwnd is the caller's. */
+void cwnd_loss(struct net_conn *c, uint32_t w);
+/* The same for a timeout. */
+void cwnd_timeout(struct net_conn *c);
+/* Nothing was in flight, or too little to tell: the time since then does not count. */
+void cwnd_pause(struct net_conn *c);
+/* RFC 5681 4.1: after a pause longer than a timeout nobody knows the path any more. */
+void cwnd_restart(struct net_conn *c);
 
 /* --- tcp_scoreboard.c --- */
 size_t board_size(const struct net_config *config, uint32_t *cap);

@@ -1,8 +1,5 @@
-/* Acknowledgements and what follows from them: round-trip time (RFC 6298), the congestion window (RFC 5681),
- * NewReno recovery (RFC 6582), limited transmit (RFC 3042), the send window (RFC 9293 3.10.7.4). */
+/* Acknowledgements and what follows from them: round-trip time (RFC 6298), NewReno recovery (RFC 6582), limited transmit (RFC 3042), the send window (RFC 9293 3.10.7.4). */
 #include "dataplane/net/tcp.h"
-
-#define CWND_MAX (1u << 30)
 
 /* RFC 6928; one segment when the SYN-ACK was lost more than once. */
 uint32_t cwnd_initial(const struct net_conn *c)
@@ -12,14 +9,6 @@ uint32_t cwnd_initial(const struct net_conn *c)
     if (c->retries > 1)
         return mss;
     return u32_min(TCP_IW_SEGMENTS * mss, u32_max(2 * mss, TCP_IW_BYTES));
-}
-
-/* What limited transmit sent beyond cwnd does not count (RFC 5681 3.2 step 2). */
-uint32_t ssthresh_after_loss(const struct net_conn *c)
-{
-    uint32_t flight = u32_min(c->snd_max - c->snd_una, c->cwnd);
-
-    return u32_max(flight / 2, 2 * conn_segment_max(c));
 }
 
 void rtt_sample(struct net_conn *c, uint64_t rtt_us)
@@ -56,31 +45,12 @@ static void rtt_measure(struct net_conn *c, const struct tcp_segment *s)
         rtt_sample(c, elapsed_ms * 1000ULL);
 }
 
-/* Only ACKs of a flight that cwnd held back make it grow (B17, RFC 7661). */
-void cwnd_grow(struct net_conn *c, uint32_t acked)
-{
-    uint32_t mss = conn_segment_max(c);
-
-    if (!conn_has(c, CONN_CWND_LIMITED) || c->cwnd >= CWND_MAX)
-        return;
-    if (c->cwnd < c->ssthresh) {
-        c->cwnd += u32_min(acked, mss);
-        return;
-    }
-    c->acked_in_ca += acked;
-    if (c->acked_in_ca < c->cwnd)
-        return;
-    c->acked_in_ca -= c->cwnd;
-    c->cwnd += mss;
-}
-
 static void recovery_leave(struct net_conn *c)
 {
     uint32_t mss = conn_segment_max(c);
     uint32_t flight = c->snd_nxt - c->snd_una;
 
     c->cwnd = u32_min(c->ssthresh, u32_max(flight, mss) + mss);
-    c->acked_in_ca = 0;
     c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_PARTIAL_SEEN | CONN_RESEND_FIRST);
 }
 
@@ -170,14 +140,14 @@ static void ack_duplicate(struct net_conn *c)
         c->dupacks++;
     conn_output_want(c); /* limited transmit, or room for new data in recovery */
     if (conn_has(c, CONN_RECOVERY)) {
-        c->cwnd = u32_min(c->cwnd + mss, CWND_MAX);
+        c->cwnd = u32_min(c->cwnd + mss, TCP_CWND_MAX);
         return;
     }
     /* RFC 6582 3.2 step 2: not for a loss that the last recovery has already answered. */
     if (c->dupacks != TCP_DUPACKS || !seq_lt(c->recover, c->snd_una))
         return;
     count(c->tcp->net->counters, REASON_TCP_FAST_RETRANSMITS);
-    c->ssthresh = ssthresh_after_loss(c);
+    cwnd_loss(c, cwnd_used(c));
     c->cwnd = c->ssthresh + TCP_DUPACKS * mss;
     c->recover = c->snd_max;
     c->flags |= CONN_RECOVERY | CONN_RESEND_FIRST;

@@ -263,11 +263,11 @@ static bool plan_next(struct net_conn *c, struct plan *p)
            plan_rescue(c, p);
 }
 
-/* RFC 5681 4.1: after a pause longer than a timeout nobody knows the path any more. */
-static void idle_restart(struct net_conn *c)
+static void flight_begin(struct net_conn *c)
 {
-    if (c->snd_una == c->snd_max && conn_now(c) - c->last_send_us > c->rto_us)
-        c->cwnd = u32_min(c->cwnd, cwnd_initial(c));
+    cwnd_pause(c);
+    if (conn_now(c) - c->last_send_us > c->rto_us)
+        cwnd_restart(c);
 }
 
 static void plan_board(struct net_conn *c, const struct plan *p, uint32_t end)
@@ -317,7 +317,8 @@ static void plan_send(struct net_conn *c, const struct plan *p, struct frame *f,
     bool last = p->len != 0 && p->seq + p->len == c->snd_end;
     uint8_t flags = (uint8_t)(TCP_ACK | (last ? TCP_PSH : 0) | (p->fin ? TCP_FIN : 0));
 
-    idle_restart(c);
+    if (c->snd_una == c->snd_max)
+        flight_begin(c);
     segment_write(c, f, mac, p->seq, p->len, flags);
     plan_account(c, p);
 }

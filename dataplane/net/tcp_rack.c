@@ -113,9 +113,8 @@ static void tlp_loss(struct net_conn *c)
 {
     if (conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
         return;
-    c->ssthresh = u32_max(c->cwnd / 2, 2 * conn_segment_max(c));
+    cwnd_loss(c, c->cwnd);
     c->cwnd = u32_min(c->cwnd, c->ssthresh);
-    c->acked_in_ca = 0;
 }
 
 void tlp_answer(struct net_conn *c, const struct tcp_segment *s)

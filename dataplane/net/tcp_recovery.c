@@ -94,7 +94,7 @@ static void recovery_enter(struct net_conn *c, uint32_t delivered)
     struct tcp_board *b = c->board;
 
     count(c->tcp->net->counters, REASON_TCP_SACK_RECOVERIES);
-    c->ssthresh = ssthresh_after_loss(c);
+    cwnd_loss(c, cwnd_used(c));
     c->recover = c->snd_nxt;
     c->flags |= CONN_RECOVERY;
     c->flags &= ~(uint32_t)CONN_TIMING;
@@ -114,7 +114,6 @@ static void recovery_enter(struct net_conn *c, uint32_t delivered)
 static void recovery_end(struct net_conn *c)
 {
     c->cwnd = u32_min(c->ssthresh, conn_pipe(c) + TCP_BURST_SEGMENTS * conn_segment_max(c));
-    c->acked_in_ca = 0;
     c->flags &= ~(uint32_t)CONN_RECOVERY;
     rack_recovery_ended(c);
 }

@@ -81,14 +81,13 @@ static void retransmission_timeout(struct net_conn *c)
     }
     count(c->tcp->net->counters, REASON_TCP_TIMEOUTS);
     if (!conn_has(c, CONN_RTO_RECOVERY))
-        c->ssthresh = ssthresh_after_loss(c);
+        cwnd_timeout(c);
     if (!conn_has(c, CONN_RTO_RECOVERY) || c->board != NULL)
         c->recover = c->snd_max;
     c->flags |= CONN_RTO_RECOVERY;
     c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_TIMING | CONN_RESEND_FIRST | CONN_CWND_LIMITED);
     c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT | CONN_TLP_NOW);
     c->cwnd = conn_segment_max(c);
-    c->acked_in_ca = 0;
     c->dupacks = 0;
     if (c->board != NULL)
         c->board->lost_beyond = false;
