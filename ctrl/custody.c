@@ -17,6 +17,9 @@ struct custody {
     bool trust_known;
     uint8_t trust_digest[MBED_DIGEST_LEN];
     struct custody_listener listener;
+    struct custody_gate gate;
+    uint8_t (*waiting)[KEY_ID_LEN]; /* keys that may have a version pending for the gate; some twice */
+    size_t waiting_count, waiting_cap;
     bool dry, destroy_enabled;
     const struct key_record *would; /* of the last dry run */
     struct clock clock;
@@ -94,6 +97,28 @@ static bool has_pending(const struct key_record *r)
             return true;
     }
     return r->life.state == KEY_STATE_PENDING_DURABLE;
+}
+
+/* The last change that a version of r which waits was written by. */
+static uint64_t pending_epoch(const struct key_record *r)
+{
+    uint64_t epoch = r->epoch;
+
+    for (uint32_t i = 0; i < r->version_count; i++) {
+        if (r->versions[i].life.state == KEY_STATE_PENDING_DURABLE && r->versions[i].epoch > epoch)
+            epoch = r->versions[i].epoch;
+    }
+    return epoch;
+}
+
+static bool is_durable(const struct custody *c, const struct key_record *r)
+{
+    return c->dry || c->gate.durable == NULL || c->gate.durable(c->gate.ctx, pending_epoch(r));
+}
+
+bool custody_waits(const struct custody *c, const struct key_record *r)
+{
+    return has_pending(r) && !is_durable(c, r);
 }
 
 static bool check_all(struct custody *c, struct refusal *why)
@@ -220,9 +245,16 @@ static bool derive_kek(struct custody *c, const uint8_t *srk)
 
 struct custody *custody_open(struct store *s, struct mbed_rng *rng, const uint8_t *srk, struct refusal *why)
 {
+    return custody_open_gated(s, rng, srk, (struct custody_gate){0}, why);
+}
+
+struct custody *custody_open_gated(struct store *s, struct mbed_rng *rng, const uint8_t *srk,
+                                   struct custody_gate gate, struct refusal *why)
+{
     struct custody *c = calloc(1, sizeof *c);
 
     CHECK(c != NULL);
+    c->gate = gate;
     c->store = s;
     c->rng = rng;
     c->clock_read = clock_read;
@@ -257,8 +289,14 @@ void custody_close(struct custody *c)
     registry_free(c->registry);
     mbed_aead_free(c->kek);
     import_free(&c->import);
+    free(c->waiting);
     secret_pages_free(c->material, KEY_MATERIAL_LEN);
     free(c);
+}
+
+struct store *custody_store(struct custody *c)
+{
+    return c->store;
 }
 
 void custody_listen(struct custody *c, struct custody_listener l)
@@ -486,9 +524,23 @@ static bool lifecycle_refuse(enum lifecycle_status s, const char *path, uint32_t
     return refuse(why, code, next, "%s: %s", path, lifecycle_status_text(s));
 }
 
-/* Pending versions of r become ENABLED: they are in every sink. */
+static void wait_for_gate(struct custody *c, const uint8_t id[KEY_ID_LEN])
+{
+    if (c->waiting_count == c->waiting_cap) {
+        c->waiting_cap = c->waiting_cap == 0 ? 64 : 2 * c->waiting_cap;
+        c->waiting = realloc(c->waiting, c->waiting_cap * sizeof *c->waiting);
+        CHECK(c->waiting != NULL);
+    }
+    memcpy(c->waiting[c->waiting_count++], id, KEY_ID_LEN);
+}
+
+/* Pending versions of r become ENABLED once they are in every sink; until then they wait. */
 static bool settle(struct custody *c, const struct key_record *r, struct refusal *why)
 {
+    if (!is_durable(c, r)) {
+        wait_for_gate(c, r->id);
+        return true;
+    }
     struct lifecycle l = lifecycle_of(r);
     struct key_record *next = record_copy(r);
 
@@ -497,6 +549,24 @@ static bool settle(struct custody *c, const struct key_record *r, struct refusal
     lifecycle_take(c, next, &l);
     put_key(c, next);
     return commit_record(c, next, why);
+}
+
+void custody_durable(struct custody *c)
+{
+    size_t count = c->waiting_count;
+    struct refusal why;
+
+    c->waiting_count = 0; /* settle puts back, at or before its old place, what still waits */
+    for (size_t i = 0; i < count; i++) {
+        uint8_t id[KEY_ID_LEN];
+
+        memcpy(id, c->waiting[i], sizeof id);
+        const struct key_record *r = registry_by_id(c->registry, id);
+        if (r != NULL && has_pending(r) && !settle(c, r, &why)) {
+            wait_for_gate(c, id);
+            log_warn("pending version not enabled; it is tried again", F("why", why.text));
+        }
+    }
 }
 
 /* ---- verbs ---- */
@@ -856,7 +926,9 @@ static bool rotate_due(struct custody *c, const struct key_record *r, struct ref
 static bool settle_due(struct custody *c, size_t idx, struct lifecycle_time now, uint32_t *budget,
                        bool *destroyed, struct refusal *why)
 {
-    if (has_pending(registry_at(c->registry, idx)) && !settle(c, registry_at(c->registry, idx), why))
+    const struct key_record *r = registry_at(c->registry, idx);
+
+    if (has_pending(r) && is_durable(c, r) && !settle(c, r, why))
         return false;
     for (; *budget > 0 && destruction_is_due(registry_at(c->registry, idx), now); --*budget) {
         if (!destroy_due(c, registry_at(c->registry, idx), now, why))

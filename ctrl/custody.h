@@ -2,8 +2,9 @@
  *
  * A verb returns true once its change is committed and synced to disk (or was true already), and false when nothing
  * was changed.  Each committed change is one epoch; a new version takes two: it is stored as PENDING_DURABLE, and
- * switched to ENABLED once every sink has it (here: once the first commit returned).  When the second one is refused
- * (code "pending") the version stays pending: the same verb again, enable, a tick or a start finish it, and none adds
+ * switched to ENABLED once the gate says that every sink has it.  Until then create, import, rotate and enable return
+ * true with the version pending (custody_waits); custody_durable goes on with it.  When the second change is refused (code
+ * "pending") the version stays pending, too: the same verb again, enable, a tick or a start finish it, and none adds
  * another.  Every change is told to the listener, which pushes it on. */
 #ifndef CTRL_CUSTODY_H
 #define CTRL_CUSTODY_H
@@ -22,6 +23,13 @@
 
 struct custody;
 
+/* Says when a new version may serve. */
+struct custody_gate {
+    void *ctx;
+    /* Every sink that the configuration demands has all up to that epoch.  NULL: none is demanded. */
+    bool (*durable)(void *ctx, uint64_t epoch);
+};
+
 struct custody_listener {
     void *ctx;
     /* r is borrowed; NULL: the trust material (issuers, audiences, certificate) is what changed. */
@@ -31,7 +39,17 @@ struct custody_listener {
 /* srk: SEAL_SRK_LEN bytes, not needed after the call.  Takes over s, and closes it when it returns NULL. */
 struct custody *MUST_USE custody_open(struct store *s, struct mbed_rng *rng, const uint8_t *srk,
                                       struct refusal *why);
+/* The same with a gate, which is asked from now on. */
+struct custody *MUST_USE custody_open_gated(struct store *s, struct mbed_rng *rng, const uint8_t *srk,
+                                            struct custody_gate gate, struct refusal *why);
 void custody_close(struct custody *c);
+/* For backups: read only. */
+struct store *custody_store(struct custody *c);
+
+/* r has a version that waits for the gate. */
+bool custody_waits(const struct custody *c, const struct key_record *r);
+/* Something became durable: what waited for it serves. */
+void custody_durable(struct custody *c);
 void custody_listen(struct custody *c, struct custody_listener l);
 
 const struct registry *custody_registry(const struct custody *c);

@@ -21,9 +21,8 @@
 #define RECORD_VERSION     1
 #define RECORD_HEAD_LEN    64 /* version, kind, shard, sub, epoch, id, prev */
 #define RECORD_OVERHEAD    (RECORD_HEAD_LEN + MBED_NONCE_LEN + MBED_TAG_LEN)
-#define RECORD_MAX         (STORE_BODY_MAX + RECORD_OVERHEAD)
+#define RECORD_MAX         STORE_RECORD_MAX
 #define TOUCHED_LEN        (1 + KEY_ID_LEN + 4 + MBED_DIGEST_LEN)
-#define STORE_ID_LEN       16
 #define CHECKPOINT_COMMITS 256
 #define FORMAT             "1"
 
@@ -1006,4 +1005,277 @@ bool store_checkpoint(struct store *s, bool now)
         log_warn("store checkpoint failed; the write-ahead log stays", F("file", s->file), F("sqlite", rc));
     s->commits_since_checkpoint = 0;
     return rc == SQLITE_OK;
+}
+
+/* ---- raw records, out ---- */
+
+static bool raw_failed(const struct store *s, int rc)
+{
+    if (rc != SQLITE_DONE && rc != SQLITE_OK && rc != SQLITE_ROW)
+        log_error("store could not be read for a backup", F("file", s->file), F("sqlite", rc));
+    return false;
+}
+
+void store_identity(struct store *s, struct store_identity *out)
+{
+    *out = (struct store_identity){.shard = s->shard};
+    memcpy(out->store_id, s->store_id, STORE_ID_LEN);
+    if (meta_get(s, "root_check", out->root, sizeof out->root) != sizeof out->root)
+        log_error("the store does not name its root key", F("file", s->file));
+}
+
+/* Every row of the statement: (number, record). */
+static bool raw_walk(struct store *s, sqlite3_stmt *st, enum store_raw_kind kind, store_raw_sink sink,
+                     void *ctx)
+{
+    int rc;
+    bool ok = true;
+
+    while (ok && (rc = sqlite3_step(st)) == SQLITE_ROW)
+        ok = sink(ctx, &(struct store_raw){kind, (uint64_t)sqlite3_column_int64(st, 0), column_span(st, 1)});
+    sqlite3_finalize(st);
+    return ok && (rc == SQLITE_DONE || raw_failed(s, rc));
+}
+
+bool store_raw_slots(struct store *s, store_raw_sink sink, void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = db_prepare(s, "SELECT number, record FROM slot ORDER BY number", &st);
+
+    return rc == SQLITE_OK ? raw_walk(s, st, STORE_RAW_SLOT, sink, ctx) : raw_failed(s, rc);
+}
+
+static int raw_rows_prepare(struct store *s, const struct store_raw_at *at, uint32_t budget,
+                            sqlite3_stmt **st)
+{
+    int rc = db_prepare(s,
+                        "SELECT kind, id, sub, record FROM sealed_row WHERE (kind, id, sub) > (?, ?, ?)"
+                        " ORDER BY kind, id, sub LIMIT ?",
+                        st);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    sqlite3_bind_int(*st, 1, at->begun ? at->kind : -1);
+    sqlite3_bind_blob(*st, 2, at->id, KEY_ID_LEN, SQLITE_TRANSIENT);
+    sqlite3_bind_int64(*st, 3, at->sub);
+    sqlite3_bind_int64(*st, 4, budget);
+    return SQLITE_OK;
+}
+
+bool store_raw_rows(struct store *s, struct store_raw_at *at, uint32_t budget, bool *done,
+                    store_raw_sink sink, void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    struct place p = {0};
+    uint32_t count = 0;
+    int rc = raw_rows_prepare(s, at, budget, &st);
+    bool ok = rc == SQLITE_OK;
+
+    while (ok && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        count++;
+        ok = place_of_columns(st, &p) && sink(ctx, &(struct store_raw){STORE_RAW_ROW, 0, column_span(st, 3)});
+    }
+    sqlite3_finalize(st);
+    if (!ok || rc != SQLITE_DONE)
+        return raw_failed(s, rc);
+    *done = count < budget;
+    if (count != 0) {
+        *at = (struct store_raw_at){.begun = true, .kind = p.kind, .sub = p.sub};
+        memcpy(at->id, p.id, KEY_ID_LEN);
+    }
+    return true;
+}
+
+static bool raw_row(struct store *s, const struct place *p, store_raw_sink sink, void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = db_prepare(s, "SELECT 0, record FROM sealed_row WHERE kind = ? AND id = ? AND sub = ?", &st);
+
+    if (rc != SQLITE_OK)
+        return raw_failed(s, rc);
+    sqlite3_bind_int(st, 1, p->kind);
+    sqlite3_bind_blob(st, 2, p->id, KEY_ID_LEN, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 3, p->sub);
+    return raw_walk(s, st, STORE_RAW_ROW, sink, ctx);
+}
+
+static bool raw_rows_of(struct store *s, const struct record *change, store_raw_sink sink, void *ctx)
+{
+    struct cursor c = cursor_of(change->body);
+    bool ok = true;
+
+    for (uint32_t left = cursor_u32(&c); ok && left > 0; left--) {
+        struct place p = {.kind = cursor_u8(&c)};
+        struct span id = cursor_take(&c, KEY_ID_LEN);
+
+        p.sub = cursor_u32(&c);
+        cursor_skip(&c, MBED_DIGEST_LEN);
+        ok = cursor_ok(&c);
+        if (ok) {
+            memcpy(p.id, id.ptr, KEY_ID_LEN);
+            ok = raw_row(s, &p, sink, ctx);
+        }
+    }
+    return ok;
+}
+
+/* The record of a change, copied to out (RECORD_MAX bytes); 0: there is none, or it could not be read. */
+static size_t change_read(struct store *s, uint64_t epoch, uint8_t *out)
+{
+    sqlite3_stmt *st = NULL;
+    size_t len = 0;
+    int rc = db_prepare(s, "SELECT record FROM sealed_change WHERE epoch = ?", &st);
+
+    if (rc != SQLITE_OK) {
+        (void)raw_failed(s, rc);
+        return 0;
+    }
+    sqlite3_bind_int64(st, 1, (sqlite3_int64)epoch);
+    rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW && column_span(st, 0).len <= RECORD_MAX) {
+        struct span raw = column_span(st, 0);
+
+        memcpy(out, raw.ptr, raw.len);
+        len = raw.len;
+    }
+    sqlite3_finalize(st);
+    (void)raw_failed(s, rc);
+    return len;
+}
+
+bool store_raw_change(struct store *s, uint64_t epoch, bool with_rows, store_raw_sink sink, void *ctx)
+{
+    uint8_t raw[RECORD_MAX], room[RECORD_MAX];
+    struct record r;
+    size_t len = change_read(s, epoch, raw);
+
+    return len != 0 && sink(ctx, &(struct store_raw){STORE_RAW_CHANGE, epoch, span_of(raw, len)}) &&
+           (!with_rows || (record_open(s, span_of(raw, len), room, &r) && raw_rows_of(s, &r, sink, ctx)));
+}
+
+bool store_chain_hash(struct store *s, uint64_t epoch, uint8_t out[MBED_DIGEST_LEN])
+{
+    uint8_t raw[RECORD_MAX];
+    size_t len;
+
+    if (epoch == 0) {
+        genesis_hash(s, out);
+        return true;
+    }
+    if (epoch == s->epoch && s->aead != NULL) {
+        memcpy(out, s->head, MBED_DIGEST_LEN);
+        return true;
+    }
+    len = change_read(s, epoch, raw);
+    mbed_sha256(span_of(raw, len), out);
+    return len != 0;
+}
+
+/* ---- raw records, in ---- */
+
+static int import_begin(struct store *s, const struct store_identity *id)
+{
+    int rc = db_exec(s, "BEGIN IMMEDIATE; DELETE FROM meta WHERE name = 'store_id'");
+
+    memcpy(s->store_id, id->store_id, STORE_ID_LEN);
+    if (rc == SQLITE_OK)
+        rc = meta_put(s, "store_id", span_of(s->store_id, STORE_ID_LEN));
+    if (rc == SQLITE_OK)
+        rc = meta_put(s, "root_check", span_of(id->root, sizeof id->root));
+    return rc == SQLITE_OK ? db_exec(s, "SAVEPOINT mark") : rc;
+}
+
+struct store *store_import(const char *file, const struct store_identity *id, struct mbed_rng *rng,
+                           struct refusal *why)
+{
+    struct store *s = store_open(file, id->shard, true, rng, why);
+
+    if (s == NULL)
+        return NULL;
+    int rc = import_begin(s, id);
+    if (rc == SQLITE_OK)
+        return s;
+    (void)db_refuse(s, "import", rc, why);
+    store_close(s);
+    return NULL;
+}
+
+static int import_row(struct store *s, struct span record)
+{
+    struct cursor c = cursor_of(record);
+    sqlite3_stmt *st = NULL;
+    int rc = db_prepare(s,
+                        "INSERT INTO sealed_row(kind, id, sub, record) VALUES(?, ?, ?, ?)"
+                        " ON CONFLICT DO UPDATE SET record = excluded.record"
+                        " WHERE substr(excluded.record, 9, 8) >= substr(sealed_row.record, 9, 8)",
+                        &st);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    cursor_skip(&c, 1);
+    sqlite3_bind_int(st, 1, cursor_u8(&c));
+    cursor_skip(&c, 2);
+    sqlite3_bind_int64(st, 3, cursor_u32(&c));
+    cursor_skip(&c, 8);
+    struct span id = cursor_take(&c, KEY_ID_LEN);
+    sqlite3_bind_blob(st, 2, id.ptr, (int)id.len, SQLITE_STATIC);
+    sqlite3_bind_blob(st, 4, record.ptr, (int)record.len, SQLITE_STATIC);
+    return db_finish(st);
+}
+
+static int import_numbered(struct store *s, const char *sql, const struct store_raw *r)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = db_prepare(s, sql, &st);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    sqlite3_bind_int64(st, 1, (sqlite3_int64)r->number);
+    sqlite3_bind_blob(st, 2, r->record.ptr, (int)r->record.len, SQLITE_STATIC);
+    return db_finish(st);
+}
+
+bool store_import_put(struct store *s, const struct store_raw *r, struct refusal *why)
+{
+    int rc;
+
+    if (r->record.len > RECORD_MAX || (r->kind != STORE_RAW_SLOT && r->record.len < RECORD_OVERHEAD) ||
+        (r->kind == STORE_RAW_SLOT && (r->number >= STORE_SLOTS_MAX || r->record.len > STORE_SLOT_MAX)))
+        return refuse(why, "bad_backup", "use another backup", "a record of %zu bytes cannot be one",
+                      r->record.len);
+    if (r->kind == STORE_RAW_ROW)
+        rc = import_row(s, r->record);
+    else if (r->kind == STORE_RAW_SLOT)
+        rc = import_numbered(s, "INSERT OR REPLACE INTO slot(number, record) VALUES(?, ?)", r);
+    else
+        rc = import_numbered(s, "INSERT OR REPLACE INTO sealed_change(epoch, record) VALUES(?, ?)", r);
+    return rc == SQLITE_OK || db_refuse(s, "import", rc, why);
+}
+
+bool store_import_forget_slots(struct store *s, struct refusal *why)
+{
+    int rc = db_exec(s, "DELETE FROM slot");
+
+    return rc == SQLITE_OK || db_refuse(s, "import", rc, why);
+}
+
+bool store_import_mark(struct store *s, struct refusal *why)
+{
+    int rc = db_exec(s, "RELEASE mark; SAVEPOINT mark");
+
+    return rc == SQLITE_OK || db_refuse(s, "import", rc, why);
+}
+
+bool store_import_drop(struct store *s, struct refusal *why)
+{
+    int rc = db_exec(s, "ROLLBACK TO mark");
+
+    return rc == SQLITE_OK || db_refuse(s, "import", rc, why);
+}
+
+bool store_import_end(struct store *s, struct refusal *why)
+{
+    int rc = db_exec(s, "COMMIT");
+
+    return rc == SQLITE_OK || db_refuse(s, "import", rc, why);
 }

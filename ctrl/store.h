@@ -93,4 +93,60 @@ void store_derive(const uint8_t *srk, const char *label, uint16_t shard, uint8_t
 
 const char *store_sqlite_version(void);
 
+/* ---- for backups: records as they lie in the file, sealed ---- */
+
+#define STORE_ID_LEN     16
+#define STORE_RECORD_MAX (STORE_BODY_MAX + 64 + MBED_NONCE_LEN + MBED_TAG_LEN)
+
+/* What a store is besides its records. */
+struct store_identity {
+    uint16_t shard;
+    uint8_t store_id[STORE_ID_LEN];
+    uint8_t root[MBED_KEY_LEN]; /* names the root key that everything is sealed under */
+};
+
+enum store_raw_kind { STORE_RAW_SLOT, STORE_RAW_ROW, STORE_RAW_CHANGE };
+
+struct store_raw {
+    enum store_raw_kind kind;
+    uint64_t number; /* of a slot; a change's epoch; 0 of a row, whose place is in its record */
+    struct span record;
+};
+
+/* Takes a record, which dies with the call; false ends the walk. */
+typedef bool (*store_raw_sink)(void *ctx, const struct store_raw *r);
+
+/* A place among the rows, which keeps its meaning while rows come and change; zeros: before the first. */
+struct store_raw_at {
+    bool begun;
+    uint8_t kind;
+    uint8_t id[KEY_ID_LEN];
+    uint32_t sub;
+};
+
+/* Of an unlocked store.  false: the sink said so, or the file could not be read (logged). */
+void store_identity(struct store *s, struct store_identity *out);
+bool MUST_USE store_raw_slots(struct store *s, store_raw_sink sink, void *ctx);
+/* Up to budget rows behind *at, which moves; *done: there are no more. */
+bool MUST_USE store_raw_rows(struct store *s, struct store_raw_at *at, uint32_t budget, bool *done,
+                             store_raw_sink sink, void *ctx);
+/* The change of that epoch; with_rows: behind it the rows that it wrote, as they are by now. */
+bool MUST_USE store_raw_change(struct store *s, uint64_t epoch, bool with_rows, store_raw_sink sink,
+                               void *ctx);
+/* The chain's hash at that epoch, 0..store_epoch.  false: it could not be read. */
+bool MUST_USE store_chain_hash(struct store *s, uint64_t epoch, uint8_t out[MBED_DIGEST_LEN]);
+
+/* A new store, filled record by record and believed only when store_unlock has walked it.  A row takes the place of
+ * an older one.  Marks nest into the one transaction: what came after the last mark can be dropped again.
+ * NULL or false: why; the file is then no store. */
+struct store *MUST_USE store_import(const char *file, const struct store_identity *id, struct mbed_rng *rng,
+                                    struct refusal *why);
+bool MUST_USE store_import_put(struct store *s, const struct store_raw *r, struct refusal *why);
+/* Slots put before are forgotten: a later file has them all. */
+bool MUST_USE store_import_forget_slots(struct store *s, struct refusal *why);
+bool MUST_USE store_import_mark(struct store *s, struct refusal *why);
+bool MUST_USE store_import_drop(struct store *s, struct refusal *why);
+/* From here it is a store as store_open gives it. */
+bool MUST_USE store_import_end(struct store *s, struct refusal *why);
+
 #endif
