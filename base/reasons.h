@@ -10,6 +10,8 @@
     X(NIC_TX_RETRIED, "nic_tx_retried", "frames kept for the next turn because the device's ring was full")  \
     X(NIC_NO_BUFFER, "nic_no_buffer", "no transmit buffer to be had; output waits for the next turn")        \
     X(NIC_RX_IN_PIECES, "nic_rx_in_pieces", "frame spread over several buffers by the device")               \
+    X(NIC_CSUM_WRONG, "nic_csum_wrong",                                                                      \
+      "wrong checksums that the device called right; from the first one on software checks all")             \
     /* --- net: link and IP --- */                                                                           \
     X(ETH_RUNT, "eth_runt", "frame shorter than its Ethernet header")                                        \
     X(ETH_NOT_OURS, "eth_not_ours", "destination MAC is neither ours nor a group we listen to")              \
@@ -114,6 +116,12 @@
       "ICMP errors above the rate limit of the network that they were for, not sent")                        \
     X(NDP_FRAGMENTED, "ndp_fragmented", "neighbour discovery in fragments (RFC 6980)")                       \
     X(ICMP_ECHO_TOO_LONG, "icmp_echo_too_long", "echo requests whose answer would exceed the MTU")           \
+    X(STEER_HANDED, "steer_handed", "packets of another worker's connection, handed to that worker")         \
+    X(STEER_TAKEN, "steer_taken", "packets taken that another worker had received")                          \
+    X(STEER_LOST, "steer_lost",                                                                              \
+      "packets for another worker dropped: its lane was full, or they are too long")                         \
+    X(STEER_HASH_WRONG, "steer_hash_wrong",                                                                  \
+      "flow hashes of the device that are not what was agreed; from the first one on software hashes all")   \
     /* --- net: TCP --- */                                                                                   \
     X(TCP_ACCEPTED, "tcp_accepted", "connections that completed the three-way handshake")                    \
     X(TCP_SYN_RECEIVED, "tcp_syn_received", "SYNs that began a handshake")                                   \

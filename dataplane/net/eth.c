@@ -45,7 +45,7 @@ static uint16_t header_len(struct net *n, const struct frame *f)
 static void dispatch(struct net *n, const struct frame *f, uint16_t header)
 {
     struct span packet = span_from(span_of(f->data, f->len), header);
-    struct ip_link link = {.flags = f->flags, .group = (f->data[0] & 1) != 0};
+    struct ip_link link = {.flags = f->flags, .hash = f->hash, .group = (f->data[0] & 1) != 0};
 
     if (packet.len > n->config.mtu) {
         count(n->counters, REASON_ETH_OVERSIZE);

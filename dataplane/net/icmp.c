@@ -211,6 +211,8 @@ static void error_input(struct net *n, const struct ip_packet *p, struct icmp_tc
         count(n->counters, REASON_ICMP_ERROR_BAD_QUOTE);
         return;
     }
+    if (steer_error(n, p, e))
+        return;
     count(n->counters, REASON_ICMP_ERROR_RECEIVED);
     tcp_icmp_error(n, e);
 }

@@ -47,6 +47,13 @@ struct net {
     uint64_t mld_report_at_us; /* likewise */
     uint64_t defended_until_us;
     bool contested[NET_SERVICE_ADDRS_MAX + 1]; /* another MAC claimed config.addrs[i]; the last: link_local */
+    /* Steering (steer.c): while packets of other workers are taken, nothing is handed on. */
+    bool taking_handed;
+    bool hash_distrusted;
+    uint32_t hashes_compared, hashes_taken;
+    /* What a device says of checksums, compared in the beginning and now and then (ip.c). */
+    bool csum_distrusted;
+    uint32_t csums_compared, csums_taken;
     struct routes *routes;
     struct neighbours *neighbours;
     struct replies *replies;
@@ -65,6 +72,9 @@ struct ip_packet {
     bool to_unicast;   /* false: an IPv6 group of ours; TCP never gets those */
     bool fragmented;   /* it came in fragments, or as an atomic one (RFC 6946) */
     bool l4_csum_good;
+    bool l4_csum_vouched; /* the field is not filled in: nothing to compare */
+    bool flow_hashed;     /* flow_hash is the device's */
+    uint32_t flow_hash;
     struct net_addr src, dst;
     /* The L4 bytes: no link padding, cut by the IP length, at most 65535; dies with the next frame. */
     struct span payload;

@@ -133,14 +133,62 @@ void ip_frame_finish_tcp(struct net *n, struct frame *f)
     store_be16(field, (uint16_t)~checksum_sum(l4, pseudo));
 }
 
+/* ---- coming in: what a device says of checksums ---- */
+
+/* Compared before it is believed, and one in how many is compared from then on. */
+#define TRIAL  64
+#define SAMPLE 256
+
+static bool is_compared(struct net *n)
+{
+    return n->csums_compared < TRIAL || ++n->csums_taken % SAMPLE == 0;
+}
+
+static bool note_compared(struct net *n, bool right)
+{
+    n->csums_compared++;
+    if (right)
+        return true;
+    count(n->counters, REASON_NIC_CSUM_WRONG);
+    n->csum_distrusted = true;
+    return false;
+}
+
+bool ip_device_is_believed(struct net *n, struct span header)
+{
+    if (n->csum_distrusted)
+        return false;
+    return !is_compared(n) || note_compared(n, checksum_sum(header, 0) == 0xffff);
+}
+
+static bool tcp_sum_is_right(const struct ip_packet *p)
+{
+    uint16_t pseudo = checksum_pseudo(&p->src, &p->dst, IP_PROTO_TCP, (uint32_t)p->payload.len);
+
+    return checksum_sum(p->payload, pseudo) == 0xffff;
+}
+
+/* Nothing is to be compared where the peer vouches: the field is not filled in. */
+static void tcp_believe_device(struct net *n, struct ip_packet *p)
+{
+    if (!p->l4_csum_good || p->l4_csum_vouched)
+        return;
+    p->l4_csum_good = !n->csum_distrusted && (!is_compared(n) || note_compared(n, tcp_sum_is_right(p)));
+}
+
+void ip_link_note(struct ip_packet *p, struct ip_link link)
+{
+    p->l4_csum_vouched = (link.flags & FRAME_RX_L4_CSUM_VOUCHED) != 0;
+    p->l4_csum_good = p->l4_csum_vouched || (link.flags & FRAME_RX_L4_CSUM_GOOD) != 0;
+    p->flow_hashed = (link.flags & FRAME_RX_HASH) != 0;
+    p->flow_hash = link.hash;
+}
+
 /* ---- coming in ---- */
 
 bool ip_checksum_ok_tcp(const struct ip_packet *p)
 {
-    if (p->l4_csum_good)
-        return true;
-    uint16_t pseudo = checksum_pseudo(&p->src, &p->dst, IP_PROTO_TCP, (uint32_t)p->payload.len);
-    return checksum_sum(p->payload, pseudo) == 0xffff;
+    return p->l4_csum_good || tcp_sum_is_right(p);
 }
 
 static void deliver_unknown(struct net *n, const struct ip_packet *p)
@@ -149,7 +197,15 @@ static void deliver_unknown(struct net *n, const struct ip_packet *p)
     icmp_complain(n, p, p->proto == IP_PROTO_UDP ? ICMP_NO_PORT : ICMP_NO_PROTOCOL, p->proto_at);
 }
 
-void ip_deliver(struct net *n, const struct ip_packet *p)
+static void deliver_tcp(struct net *n, struct ip_packet *p)
+{
+    if (steer_segment(n, p))
+        return;
+    tcp_believe_device(n, p);
+    tcp_input(n, p);
+}
+
+void ip_deliver(struct net *n, struct ip_packet *p)
 {
     uint8_t icmp = p->family == NET_IP6 ? IP_PROTO_ICMP6 : IP_PROTO_ICMP;
 
@@ -160,5 +216,5 @@ void ip_deliver(struct net *n, const struct ip_packet *p)
     else if (!p->to_unicast)
         count(n->counters, REASON_IP_TCP_TO_GROUP);
     else
-        tcp_input(n, p);
+        deliver_tcp(n, p);
 }

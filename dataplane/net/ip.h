@@ -6,6 +6,7 @@
 #define DATAPLANE_NET_IP_H
 
 #include "dataplane/net/internal.h"
+#include "dataplane/net/steer.h"
 
 #define ETH_ADDR_LEN  6
 #define ETH_TYPE_IP4  0x0800
@@ -62,8 +63,8 @@ bool route_is_broadcast(const struct net *n, const struct net_addr *a); /* of a 
 size_t neighbours_memory_needed(void);
 void neighbours_init(struct net *n, struct arena *a);
 enum ip_hop MUST_USE neighbour_resolve(struct net *n, const struct net_addr *hop, uint8_t mac[6]);
-/* An answer, sent to us, to the question who has addr.  mac: NULL when it does not say (RFC 4861 4.4). */
-void neighbour_answered(struct net *n, const struct net_addr *addr, const uint8_t mac[6]);
+/* An answer, sent to us, to the question who has addr; the other workers hear of it too.  mac: NULL when it does not say (RFC 4861 4.4). */
+void neighbour_answered(struct net *n, const struct net_addr *addr, const uint8_t *mac);
 /* Anything else that tells a MAC for addr: never learnt, but a different MAC makes us ask again. */
 void neighbour_claimed(struct net *n, const struct net_addr *addr, const uint8_t mac[6]);
 /* A gateway: never evicted, always refreshed. */
@@ -71,6 +72,16 @@ void neighbour_pin(struct net *n, const struct net_addr *addr);
 void neighbour_timers(struct net *n);
 uint64_t neighbour_next_timer(const struct net *n);
 uint32_t neighbour_count(const struct net *n);
+/* What another worker heard: neighbour_answered or neighbour_claimed there. */
+void neighbour_news_heard(struct net *n, const struct net_addr *addr, const uint8_t *mac, bool answered);
+
+/* ---- steer.c ---- */
+
+/* Hands p, a TCP segment, or an ICMP error about e, to the worker that owns the connection; false: that is us. */
+bool MUST_USE steer_segment(struct net *n, const struct ip_packet *p);
+bool MUST_USE steer_error(struct net *n, const struct ip_packet *p, const struct icmp_tcp_error *e);
+void steer_neighbour_news(struct net *n, const struct net_addr *addr, const uint8_t *mac, bool answered);
+bool steer_trusts_device(const struct net *n);
 
 /* ---- reply.c ---- */
 
@@ -113,6 +124,7 @@ void arp_announce(struct net *n, const struct net_addr *addr);
 struct ip_link {
     uint16_t flags; /* enum frame_flag of the frame */
     bool group;     /* the frame was sent to a group or to everybody */
+    uint32_t hash;  /* of the frame */
 };
 
 void ip4_input(struct net *n, struct span packet, struct ip_link link);
@@ -124,8 +136,12 @@ uint16_t ip_header_write(uint8_t *at, const struct net_addr *src, const struct n
 /* Gives the IPv6 packet at ip, whose header and ports are in place, the label of its flow (RFC 6437): the same
  * for each packet between two ports, and without the key nobody's to foretell. */
 void ip6_label_write(const struct net *n, uint8_t *ip);
-/* Hands a checked packet to the upper layer it names. */
-void ip_deliver(struct net *n, const struct ip_packet *p);
+/* What the link layer says of the packet's flow and of its upper layer's checksum. */
+void ip_link_note(struct ip_packet *p, struct ip_link link);
+/* Whether a device that calls this IPv4 header right is to be believed. */
+bool MUST_USE ip_device_is_believed(struct net *n, struct span header);
+/* Hands a checked packet to the upper layer it names, or to the worker that owns its connection. */
+void ip_deliver(struct net *n, struct ip_packet *p);
 /* Groups of ours: all nodes and the solicited-node groups of our addresses. */
 bool ip6_group_is_ours(const struct net *n, const struct net_addr *group);
 

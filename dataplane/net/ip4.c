@@ -49,9 +49,13 @@ static enum reason check_options(struct span options)
 }
 
 /* A device that says GOOD has looked; a device that says BAD is not believed without a look. */
-static bool checksum_ok(struct span header, uint16_t flags)
+static bool checksum_ok(struct net *n, struct span header, uint16_t flags)
 {
-    return (flags & FRAME_RX_IP4_CSUM_GOOD) != 0 || checksum_sum(header, 0) == 0xffff;
+    if ((flags & FRAME_RX_IP4_CSUM_VOUCHED) != 0)
+        return true;
+    if ((flags & FRAME_RX_IP4_CSUM_GOOD) != 0 && (n->taking_handed || ip_device_is_believed(n, header)))
+        return true;
+    return checksum_sum(header, 0) == 0xffff;
 }
 
 static enum reason check_addresses(const struct net *n, const struct header4 *h, struct ip_link link)
@@ -66,14 +70,14 @@ static enum reason check_addresses(const struct net *n, const struct header4 *h,
     return link.group ? REASON_IP_LINK_GROUP : NO_REASON;
 }
 
-static enum reason check(const struct net *n, struct span packet, struct ip_link link, struct header4 *h)
+static enum reason check(struct net *n, struct span packet, struct ip_link link, struct header4 *h)
 {
     enum reason why = parse_lengths(packet, h);
 
     if (why != NO_REASON)
         return why;
     struct span header = span_of(packet.ptr, h->header_len);
-    if (!checksum_ok(header, link.flags))
+    if (!checksum_ok(n, header, link.flags))
         return REASON_IP4_BAD_CHECKSUM;
     h->src = addr_ip4(packet.ptr + 12);
     h->dst = addr_ip4(packet.ptr + 16);
@@ -83,7 +87,8 @@ static enum reason check(const struct net *n, struct span packet, struct ip_link
     return why;
 }
 
-static void deliver(struct net *n, struct span packet, const struct header4 *h, bool fragmented, bool l4_good)
+static void deliver(struct net *n, struct span packet, const struct header4 *h, bool fragmented,
+                    struct ip_link link)
 {
     struct ip_packet p = {
         .family = NET_IP4,
@@ -93,12 +98,12 @@ static void deliver(struct net *n, struct span packet, const struct header4 *h, 
         .to_unicast = true,
         .proto_at = 9,
         .fragmented = fragmented,
-        .l4_csum_good = l4_good,
         .src = h->src,
         .dst = h->dst,
         .header = span_of(packet.ptr, h->header_len),
         .payload = span_of(packet.ptr + h->header_len, (size_t)h->total_len - h->header_len),
     };
+    ip_link_note(&p, link);
     ip_deliver(n, &p);
 }
 
@@ -134,7 +139,7 @@ static void deliver_whole(struct net *n, const struct frag_whole *w, struct head
         w->bytes[1] |= 3;
     store_be16(w->bytes + 10, 0);
     store_be16(w->bytes + 10, (uint16_t)~checksum_sum(span_of(w->bytes, h->header_len), 0));
-    deliver(n, span_of(w->bytes, w->len), h, true, false);
+    deliver(n, span_of(w->bytes, w->len), h, true, (struct ip_link){0});
 }
 
 static void fragment_input(struct net *n, struct span packet, struct header4 *h, uint16_t flags_and_offset)
@@ -173,5 +178,5 @@ void ip4_input(struct net *n, struct span packet, struct ip_link link)
     if (fragment != 0)
         fragment_input(n, packet, &h, fragment);
     else
-        deliver(n, packet, &h, false, (link.flags & FRAME_RX_L4_CSUM_GOOD) != 0);
+        deliver(n, packet, &h, false, link);
 }

@@ -286,7 +286,7 @@ static void walk_whole(struct net *n, const struct ip_packet *of_last, const str
         w->bytes[1] |= 3 << 4;
     p.tos = (uint8_t)(load_be16(w->bytes) >> 4);
     p.hop_limit = w->bytes[7];
-    p.l4_csum_good = false;
+    ip_link_note(&p, (struct ip_link){0});
     walk_and_deliver(n, &p, span_of(w->bytes, w->len));
 }
 
@@ -331,10 +331,10 @@ static bool parse_header(struct net *n, struct span packet, struct ip_link link,
         .family = NET_IP6,
         .tos = (uint8_t)(load_be16(b) >> 4),
         .hop_limit = b[7],
-        .l4_csum_good = (link.flags & FRAME_RX_L4_CSUM_GOOD) != 0,
         .src = addr_ip6(b + 8),
         .dst = addr_ip6(b + 24),
     };
+    ip_link_note(p, link);
     return check_addresses(n, p, link);
 }
 

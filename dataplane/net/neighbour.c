@@ -242,24 +242,21 @@ static void confirm(struct net *n, struct neighbour *e, const uint8_t mac[6])
 
 /* ---- what the others say ---- */
 
-void neighbour_answered(struct net *n, const struct net_addr *addr, const uint8_t mac[6])
+/* False: we had not asked. */
+static bool is_confirmed(struct net *n, struct neighbour *e, const uint8_t *mac)
 {
-    struct neighbour *e = find(n->neighbours, addr);
-
-    if (e != NULL && mac == NULL)
+    if (e == NULL)
+        return false;
+    if (mac == NULL)
         mac = e->mac;
-    bool asked_all = e != NULL && (e->state == INCOMPLETE || e->state == ASK_ALL) && mac_is_usable(mac);
-    bool asked_it = e != NULL && e->state == PROBE && memcmp(e->mac, mac, 6) == 0;
-    if (asked_all || asked_it) {
+    bool asked_all = (e->state == INCOMPLETE || e->state == ASK_ALL) && mac_is_usable(mac);
+    bool asked_it = e->state == PROBE && memcmp(e->mac, mac, 6) == 0;
+    if (asked_all || asked_it)
         confirm(n, e, mac);
-        return;
-    }
-    count(n->counters, REASON_NEIGHBOUR_UNSOLICITED);
-    if (mac != NULL)
-        neighbour_claimed(n, addr, mac);
+    return asked_all || asked_it;
 }
 
-void neighbour_claimed(struct net *n, const struct net_addr *addr, const uint8_t mac[6])
+static void claimed(struct net *n, const struct net_addr *addr, const uint8_t mac[6])
 {
     struct neighbour *e = find(n->neighbours, addr);
 
@@ -268,6 +265,30 @@ void neighbour_claimed(struct net *n, const struct net_addr *addr, const uint8_t
         return;
     count(n->counters, REASON_NEIGHBOUR_CLAIMED);
     start_asking(n, e, PROBE, CLAIM_PROBE_TRIES, CLAIM_PROBE_US);
+}
+
+void neighbour_answered(struct net *n, const struct net_addr *addr, const uint8_t *mac)
+{
+    steer_neighbour_news(n, addr, mac, true);
+    if (is_confirmed(n, find(n->neighbours, addr), mac))
+        return;
+    count(n->counters, REASON_NEIGHBOUR_UNSOLICITED);
+    if (mac != NULL)
+        claimed(n, addr, mac);
+}
+
+void neighbour_claimed(struct net *n, const struct net_addr *addr, const uint8_t mac[6])
+{
+    steer_neighbour_news(n, addr, mac, false);
+    claimed(n, addr, mac);
+}
+
+void neighbour_news_heard(struct net *n, const struct net_addr *addr, const uint8_t *mac, bool answered)
+{
+    if (answered && is_confirmed(n, find(n->neighbours, addr), mac))
+        return;
+    if (mac != NULL)
+        claimed(n, addr, mac);
 }
 
 /* ---- what we want ---- */

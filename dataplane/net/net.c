@@ -192,5 +192,7 @@ void net_gauges(const struct net *n, struct net_gauges *out)
     out->addr_conflicts = 0;
     for (size_t i = 0; i <= NET_SERVICE_ADDRS_MAX; i++)
         out->addr_conflicts += n->contested[i];
+    out->device_steers = steer_trusts_device(n);
+    out->device_checks = !n->csum_distrusted;
     frag_gauges(n, out);
 }

@@ -24,6 +24,8 @@
 #include "base/siphash.h"
 #include "base/span.h"
 
+struct steering;
+
 #define NET_SERVICE_ADDRS_MAX 16
 #define NET_ROUTES_MAX        32
 #define NET_PORTS_MAX         8
@@ -75,6 +77,9 @@ struct net_config {
     uint16_t frag_datagrams, frag_source_datagrams;
     uint32_t frag_bytes, frag_source_bytes; /* 64 KiB..64 MiB */
     uint8_t seed[32];                       /* keys of the ISN, hash and timestamp offsets */
+    struct steering
+        *steering;   /* steer.h, shared with the other workers and alive as long as this; NULL: alone */
+    uint16_t worker; /* which one this is */
 };
 
 /* The defaults above; addresses, ports, mac and seed are the caller's to fill. */
@@ -93,6 +98,10 @@ struct net *MUST_USE net_new(const struct net_config *c, struct arena *a, struct
  * afterwards.  Anything malformed is dropped with one counted reason.  Cost: bounded by the frames' length.
  */
 void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64_t now_us);
+
+/* Takes what other workers received for this one, at most NIC_BURST_MAX packets from each: once per turn, beside
+ * net_input.  True: there was some.  Nothing to do without config.steering. */
+bool net_take_handed(struct net *n, uint64_t now_us);
 
 /* Runs at most budget due timers.  net_next_timer: when the next one is due, UINT64_MAX when none is: an idle
  * worker may sleep until then. */
@@ -178,6 +187,8 @@ struct net_gauges {
     uint32_t neighbours;
     uint32_t addr_conflicts;             /* addresses of ours which another MAC has claimed since the start */
     uint32_t frag_datagrams, frag_bytes; /* in fragments, not yet whole; bytes as net_config counts them */
+    bool device_steers;                  /* its flow hash was found right: nothing is hashed in software */
+    bool device_checks;                  /* it has called no wrong checksum right */
 };
 
 void net_gauges(const struct net *n, struct net_gauges *out);
@@ -186,5 +197,10 @@ void net_gauges(const struct net *n, struct net_gauges *out);
 bool MUST_USE net_addr_parse(struct span text, struct net_addr *out);
 /* "192.0.2.1/24" */
 bool MUST_USE net_prefix_parse(struct span text, struct net_prefix *out);
+
+#ifdef WW_TEST_HOOKS
+/* f as if it had come from the wire to worker `to`; false: no room. */
+bool net_misdirect(struct net *n, const struct frame *f, uint16_t to);
+#endif
 
 #endif

@@ -790,7 +790,7 @@ static void c16_urgent_pointer_is_ignored(void **state)
     s.data = span_of(&byte, 1);
     uint16_t len = peer_frame(t, s, bytes);
     bytes[len - 3] = 0xff; /* the pointer's low byte; the device vouches for the checksum */
-    peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_GOOD);
+    peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_VOUCHED);
     app_read(t, 1);
     script_free(t);
 }
@@ -806,7 +806,7 @@ static void b2_every_data_offset_below_five_words_is_dropped(void **state)
         s.data = span_str("xxxxxxxxxxxx");
         uint16_t len = peer_frame(t, s, bytes);
         bytes[header + 12] = (uint8_t)(words << 4);
-        peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_GOOD);
+        peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_VOUCHED);
     }
     assert_int_equal(counted(t, REASON_TCP_BAD_OFFSET), 5);
     assert_int_equal(net_readable(t->conn), 0);
@@ -824,7 +824,7 @@ static void b2_every_data_offset_beyond_the_segment_is_dropped(void **state)
         s.data = span_str("xxxxxxxxxxxx");
         uint16_t len = peer_frame(t, s, bytes);
         bytes[header + 12] = (uint8_t)(words << 4);
-        peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_GOOD);
+        peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_VOUCHED);
     }
     assert_int_equal(counted(t, REASON_TCP_BAD_OFFSET), 7);
     script_free(t);
@@ -843,7 +843,8 @@ static void b2_segments_cut_anywhere_in_the_header_are_dropped(void **state)
             bytes[14 + 5] = (uint8_t)l4;
         else
             bytes[14 + 3] = (uint8_t)(20 + l4);
-        peer_sends_frame(t, bytes, (uint16_t)(14 + ip + l4), FRAME_RX_L4_CSUM_GOOD | FRAME_RX_IP4_CSUM_GOOD);
+        peer_sends_frame(t, bytes, (uint16_t)(14 + ip + l4),
+                         FRAME_RX_L4_CSUM_VOUCHED | FRAME_RX_IP4_CSUM_VOUCHED);
     }
     assert_int_equal(counted(t, REASON_TCP_RUNT), 20);
     script_free(t);
@@ -875,7 +876,7 @@ static void b29_partial_checksum_that_the_device_vouches_for_is_taken(void **sta
     s.data = span_of(&byte, 1);
     uint16_t len = peer_frame(t, s, bytes);
     bytes[header + 16] ^= 0x5a;
-    peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_GOOD);
+    peer_sends_frame(t, bytes, len, FRAME_RX_L4_CSUM_VOUCHED);
     app_read(t, 1);
     script_free(t);
 }

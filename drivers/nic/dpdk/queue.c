@@ -22,14 +22,18 @@ uint16_t queue_rx_flags(const struct plan *plan, uint64_t ol)
     uint16_t flags = 0;
 
     if (plan->rx_ip4_csum) {
-        if (ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE)
+        if (ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
             flags |= FRAME_RX_IP4_CSUM_GOOD;
+        else if (ip == RTE_MBUF_F_RX_IP_CKSUM_NONE)
+            flags |= FRAME_RX_IP4_CSUM_VOUCHED;
         else if (ip == RTE_MBUF_F_RX_IP_CKSUM_BAD)
             flags |= FRAME_RX_IP4_CSUM_BAD;
     }
     if (plan->rx_tcp_csum) {
-        if (l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD || l4 == RTE_MBUF_F_RX_L4_CKSUM_NONE)
+        if (l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
             flags |= FRAME_RX_L4_CSUM_GOOD;
+        else if (l4 == RTE_MBUF_F_RX_L4_CKSUM_NONE)
+            flags |= FRAME_RX_L4_CSUM_VOUCHED;
         else if (l4 == RTE_MBUF_F_RX_L4_CKSUM_BAD)
             flags |= FRAME_RX_L4_CSUM_BAD;
     }

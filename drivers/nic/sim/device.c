@@ -142,7 +142,7 @@ uint16_t sim_device_tx(const struct frame *f, bool leave_tcp)
     /* The field must hold the pseudo-header's sum: with it, summing all of TCP gives the checksum. */
     CHECK(be16(ip + l.l3_len + 16) == pseudo_sum(span_of(f->data, f->len), &l));
     if (leave_tcp)
-        return FRAME_RX_L4_CSUM_GOOD;
+        return FRAME_RX_L4_CSUM_VOUCHED;
     put_be16(ip + l.l3_len + 16, (uint16_t)~sum(span_of(ip + l.l3_len, l.l4_len), 0));
     return 0;
 }

@@ -26,7 +26,7 @@ struct sim_config {
     uint32_t frames_max; /* buffers of all ports and the wire together */
     bool rx_csum;        /* ports check IPv4 and TCP checksums and flag what they found */
     bool tx_csum;        /* ports fill in what FRAME_TX_* asks for */
-    /* Ports leave FRAME_TX_TCP_CSUM undone, and the receiving one says GOOD: what virtio and veth peers do. */
+    /* Ports leave FRAME_TX_TCP_CSUM undone, and the receiving one says VOUCHED: what virtio and veth peers do. */
     bool partial_csum;
 };
 

@@ -31,8 +31,8 @@ static void wrong_checksums_are_reported_wrong(void **state)
 static void checksum_that_the_peer_left_out_counts_as_right(void **state)
 {
     (void)state;
-    assert_int_equal(queue_rx_flags(&all, RTE_MBUF_F_RX_L4_CKSUM_NONE), FRAME_RX_L4_CSUM_GOOD);
-    assert_int_equal(queue_rx_flags(&all, RTE_MBUF_F_RX_IP_CKSUM_NONE), FRAME_RX_IP4_CSUM_GOOD);
+    assert_int_equal(queue_rx_flags(&all, RTE_MBUF_F_RX_L4_CKSUM_NONE), FRAME_RX_L4_CSUM_VOUCHED);
+    assert_int_equal(queue_rx_flags(&all, RTE_MBUF_F_RX_IP_CKSUM_NONE), FRAME_RX_IP4_CSUM_VOUCHED);
 }
 
 static void what_was_not_agreed_is_not_believed(void **state)

@@ -345,7 +345,7 @@ static void wrong_checksums_are_flagged_by_a_device_that_checks(void **state)
     sim_free(s);
 }
 
-static void partial_checksum_arrives_as_good(void **state)
+static void partial_checksum_arrives_as_vouched_for(void **state)
 {
     struct sim_config c;
 
@@ -353,7 +353,7 @@ static void partial_checksum_arrives_as_good(void **state)
     sim_config_defaults(&c);
     c.tx_csum = c.partial_csum = true;
     struct sim *s = sim_new(&c);
-    assert_int_equal(send_tcp(s, true, 9), FRAME_RX_L4_CSUM_GOOD);
+    assert_int_equal(send_tcp(s, true, 9), FRAME_RX_L4_CSUM_VOUCHED);
     sim_free(s);
 }
 
@@ -422,7 +422,7 @@ int main(void)
         cmocka_unit_test(stopped_port_receives_nothing),
         cmocka_unit_test(checksums_left_to_the_device_are_right_on_the_wire),
         cmocka_unit_test(wrong_checksums_are_flagged_by_a_device_that_checks),
-        cmocka_unit_test(partial_checksum_arrives_as_good),
+        cmocka_unit_test(partial_checksum_arrives_as_vouched_for),
         cmocka_unit_test(flows_spread_over_queues_and_stay_there),
         cmocka_unit_test(capture_holds_every_sent_frame),
     };
