@@ -124,6 +124,9 @@
       "flow hashes of the device that are not what was agreed; from the first one on software hashes all")   \
     /* --- net: TCP --- */                                                                                   \
     X(TCP_ACCEPTED, "tcp_accepted", "connections that completed the three-way handshake")                    \
+    X(TCP_CONNECTED, "tcp_connected", "connections that we opened")                                          \
+    X(TCP_CONNECT_FAILED, "tcp_connect_failed", "... that the peer refused or never answered")               \
+    X(TCP_CONNECT_FULL, "tcp_connect_full", "... that found no free record or port")                         \
     X(TCP_SYN_RECEIVED, "tcp_syn_received", "SYNs that began a handshake")                                   \
     X(TCP_HANDSHAKE_TIMEOUT, "tcp_handshake_timeout", "handshakes given up: no ACK after every SYN-ACK")     \
     X(TCP_TABLE_FULL, "tcp_table_full", "SYNs dropped: every connection record is in use")                   \

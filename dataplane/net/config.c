@@ -130,7 +130,7 @@ static const char *route_error(const struct net_config *c, uint16_t i)
 
 static const char *ports_error(const struct net_config *c)
 {
-    if (c->port_count == 0 || c->port_count > NET_PORTS_MAX)
+    if (c->port_count > NET_PORTS_MAX) /* none at all: who only connects */
         return "the number of listening ports is out of range";
     for (uint16_t i = 0; i < c->port_count; i++) {
         if (c->ports[i] == 0)

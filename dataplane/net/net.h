@@ -122,7 +122,7 @@ void net_announce(struct net *n, uint64_t now_us);
 
 /* ---- connections ---- */
 
-struct net_conn; /* one TCP connection; alive from its ESTABLISHED event until net_release */
+struct net_conn; /* one TCP connection; alive from its ESTABLISHED event, or net_connect, until net_release */
 
 enum net_event {
     NET_EVENT_ESTABLISHED = 1 << 0, /* the handshake is complete; comes first */
@@ -138,8 +138,19 @@ enum net_cause {
     NET_CAUSE_FINISHED,
     NET_CAUSE_RESET,
     NET_CAUSE_TIMED_OUT,
-    NET_CAUSE_ABORTED
+    NET_CAUSE_ABORTED,
+    NET_CAUSE_REFUSED, /* of net_connect: nobody listens there */
 };
+
+/* Opens a connection from local, one of our addresses, to port of peer; the same family.  The caller holds it at
+ * once: ESTABLISHED follows, or CLOSED (REFUSED, or TIMED_OUT after 183 s of silence); net_close, net_abort and
+ * net_release before that call it off, net_set_deadline bounds it.  ICMP errors do not end it.  The local port
+ * is chosen after RFC 6056.  NULL, counted: every record or every port to that peer is in use.  Cost: a look
+ * into the table for each port that is taken.
+ *
+ * For load generators and tests: nothing on the path of the service opens connections. */
+struct net_conn *MUST_USE net_connect(struct net *n, const struct net_addr *local,
+                                      const struct net_addr *peer, uint16_t port, uint64_t now_us);
 
 /* The next connection with something to say, each at most once per round; NULL when there is none.  *events:
  * a set of enum net_event. */
@@ -182,7 +193,7 @@ uint16_t net_local_port(const struct net_conn *c);
 
 struct net_gauges {
     uint32_t conns; /* connections in any state, half-open ones included */
-    uint32_t syn_received, established, time_wait;
+    uint32_t syn_sent, syn_received, established, time_wait;
     uint32_t recv_buffers_used, send_buffers_used;
     uint32_t neighbours;
     uint32_t addr_conflicts;             /* addresses of ours which another MAC has claimed since the start */

@@ -16,6 +16,7 @@
  *   tcp_syn_cache.c   from the SYN to the handshake's last ACK
  *   tcp_cookie.c      the same without remembering anything
  *   tcp_conn.c        the connection functions of net.h
+ *   tcp_connect.c     opening a connection ourselves
  *
  * Sequence numbers index the rings directly: byte s of a stream lies at ring[s & (size - 1)], sizes being
  * powers of two.  Ring contents therefore never move and need no base. */
@@ -57,6 +58,7 @@
 #define TCP_CHALLENGES_BURST 256 /* the same per worker */
 #define TCP_RESETS_BURST     512 /* RSTs to strangers, per worker; about 10 000/s in the long run */
 #define TCP_RECORD_LEN       64  /* of a connection that has no struct net_conn */
+#define TCP_SYN_RETRIES      7   /* of our own SYN: given up after 183 s (RFC 9293 3.8.3: at least 180) */
 #define TCP_NEVER            UINT64_MAX
 
 enum tcp_flag {
@@ -68,9 +70,12 @@ enum tcp_flag {
     TCP_URG = 1 << 5,
 };
 
-/* LISTEN has no record: it is a port of the configuration.  SYN-RECEIVED is a struct syn_entry or a cookie. */
+/* LISTEN has no record: it is a port of the configuration.  SYN-RECEIVED behind it is a struct syn_entry or a
+ * cookie; the one here is a simultaneous open. */
 enum tcp_state {
     TCP_CLOSED, /* in no table; kept only until the user lets go */
+    TCP_SYN_SENT,
+    TCP_SYN_RECEIVED,
     TCP_ESTABLISHED,
     TCP_CLOSE_WAIT,
     TCP_FIN_WAIT_1,
@@ -325,6 +330,8 @@ struct tcp {
     struct timer_wheel wheel;
     struct syn_cache halves;
     struct cookie_jar cookies;
+    struct siphash_key port_key; /* RFC 6056 */
+    uint32_t port_next;
 };
 
 /* One received segment; dies with the frame. */
@@ -449,6 +456,12 @@ static inline uint32_t conn_recv_window(const struct net_conn *c)
     return c->rcv_adv - c->rcv_nxt;
 }
 
+/* Our SYN is not acknowledged yet. */
+static inline bool conn_is_opening(const struct net_conn *c)
+{
+    return c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
+}
+
 /* Bytes of data beside the options that every segment carries. */
 static inline uint32_t conn_segment_max(const struct net_conn *c)
 {
@@ -459,8 +472,9 @@ static inline uint32_t conn_segment_max(const struct net_conn *c)
 /* false: an option runs over the header's end or names a length below 2 (B3). */
 bool MUST_USE options_parse(struct span bytes, struct tcp_options *out);
 /* All write whole words at p (room for TCP_OPTIONS_MAX) and return their number of bytes. */
-uint32_t options_write_syn_ack(const struct syn_entry *e, uint16_t mss, uint32_t tsval, uint8_t wscale,
-                               uint8_t *p);
+/* Of a SYN or SYN-ACK: MSS, and what e->flags name. */
+uint32_t options_write_syn(const struct syn_entry *e, uint16_t mss, uint32_t tsval, uint8_t wscale,
+                           uint8_t *p);
 uint32_t options_write_timestamps(uint32_t tsval, uint32_t tsecr, uint8_t *p);
 /* At most room bytes: SACK blocks that do not fit beside a repeated segment stay away. */
 uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room);
@@ -502,6 +516,26 @@ void syn_cache_input(struct net *n, struct syn_entry *e, const struct tcp_segmen
 bool MUST_USE cookie_input(struct net *n, const struct tcp_segment *s);
 /* Its wheel entry fired. */
 void syn_cache_timer(struct tcp *t);
+/* RFC 6528. */
+uint32_t tuple_isn(const struct tcp *t, const struct tcp_tuple *tuple);
+/* What the SYN s says: the peer's number, MSS and options. */
+void syn_entry_fill(struct syn_entry *e, const struct tcp_segment *s);
+/* What both ends have offered, and where both streams begin. */
+void conn_agree(struct net_conn *c, const struct syn_entry *e);
+void conn_sequences_begin(struct net_conn *c, const struct syn_entry *e);
+uint16_t syn_window(const struct net *n);
+
+/* --- tcp_connect.c --- */
+void connect_init(struct tcp *t);
+uint32_t connect_options(const struct net_conn *c, uint8_t *p);
+/* TIMER_REXMIT of a connection that is opening; c may be dead afterwards. */
+void connect_timeout(struct net_conn *c);
+/* Any segment in SYN-SENT; c may be dead afterwards. */
+void connect_input(struct net_conn *c, const struct tcp_segment *s);
+/* A SYN in SYN-RECEIVED. */
+void connect_syn_input(struct net_conn *c, const struct tcp_segment *s);
+/* Any other acceptable segment in SYN-RECEIVED: true when its ACK made the connection ESTABLISHED. */
+bool MUST_USE connect_ack_input(struct net_conn *c, const struct tcp_segment *s);
 
 /* --- tcp_cookie.c --- */
 void cookies_init(struct tcp *t);
@@ -530,6 +564,9 @@ void conn_send_buffer_give(struct net_conn *c);
 void room_waiters_wake(struct tcp *t);
 
 /* --- tcp_input.c --- */
+void tuple_set(struct tcp_tuple *t, const struct net_addr *remote, const struct net_addr *local,
+               uint16_t remote_port, uint16_t local_port);
+bool tcp_port_listens(const struct net *n, uint16_t port);
 /* A segment that no connection stands behind, through the queue of stateless answers. */
 struct tcp_bare {
     uint32_t seq, ack;
@@ -552,7 +589,7 @@ void conn_challenge(struct net_conn *c);
  * nothing has been done with it. */
 bool MUST_USE conn_input(struct net_conn *c, const struct tcp_segment *s);
 void conn_enter_time_wait(struct net_conn *c);
-/* s: the handshake's last ACK; c is new. */
+/* s: what completed the handshake; its window is taken by c->snd_wscale. */
 void conn_become_established(struct net_conn *c, const struct tcp_segment *s);
 
 /* --- tcp_ack.c --- */

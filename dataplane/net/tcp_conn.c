@@ -142,6 +142,8 @@ size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
 void net_close(struct net_conn *c, uint64_t now_us)
 {
     conn_clock(c, now_us);
+    if (conn_is_opening(c))
+        net_abort(c, now_us); /* RFC 9293 3.10.4: there is nothing to finish */
     if (!conn_may_send(c))
         return;
     if (conn_unread(c) != 0) {
@@ -162,7 +164,8 @@ void net_abort(struct net_conn *c, uint64_t now_us)
     if (c->state == TCP_CLOSED || c->state == TCP_TIME_WAIT)
         return;
     count(c->tcp->net->counters, REASON_TCP_ABORTED);
-    conn_reset_send(c);
+    if (c->state != TCP_SYN_SENT)
+        conn_reset_send(c);
     conn_end(c, NET_CAUSE_ABORTED);
 }
 

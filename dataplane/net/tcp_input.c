@@ -1,8 +1,8 @@
 /* From a datagram to a connection: the header, the table, listeners, and segments for nobody. */
 #include "dataplane/net/tcp.h"
 
-static void tuple_set(struct tcp_tuple *t, const struct net_addr *remote, const struct net_addr *local,
-                      uint16_t remote_port, uint16_t local_port)
+void tuple_set(struct tcp_tuple *t, const struct net_addr *remote, const struct net_addr *local,
+               uint16_t remote_port, uint16_t local_port)
 {
     memset(t, 0, sizeof *t);
     memcpy(t->remote, remote->bytes, sizeof t->remote);
@@ -158,7 +158,7 @@ static void stranger_input(struct net *n, const struct tcp_segment *s)
         reset_send(n, &s->tuple, 0, s->seq + len, true);
 }
 
-static bool port_listens(const struct net *n, uint16_t port)
+bool tcp_port_listens(const struct net *n, uint16_t port)
 {
     for (uint16_t i = 0; i < n->config.port_count; i++)
         if (n->config.ports[i] == port)
@@ -205,7 +205,7 @@ void tcp_input(struct net *n, const struct ip_packet *p)
     half = syn_cache_find(n->tcp, &s.tuple);
     if (half != NULL)
         syn_cache_input(n, half, &s);
-    else if (port_listens(n, s.tuple.local_port))
+    else if (tcp_port_listens(n, s.tuple.local_port))
         listener_input(n, &s);
     else
         stranger_input(n, &s);
@@ -222,7 +222,7 @@ void tcp_icmp_error(struct net *n, const struct icmp_tcp_error *e)
 
     tuple_set(&tuple, &e->remote, &e->local, e->remote_port, e->local_port);
     c = table_find(n->tcp, &tuple);
-    if (e->kind != ICMP_ERROR_TOO_BIG || c == NULL || seq_lt(e->seq, c->snd_una) ||
+    if (e->kind != ICMP_ERROR_TOO_BIG || c == NULL || conn_is_opening(c) || seq_lt(e->seq, c->snd_una) ||
         !seq_lt(e->seq, c->snd_max) || mtu - headers >= c->mss) {
         count(n->counters, REASON_TCP_ICMP_IGNORED);
         return;

@@ -82,8 +82,8 @@ uint32_t options_write_timestamps(uint32_t tsval, uint32_t tsecr, uint8_t *p)
     return 2 + timestamps_put(tsval, tsecr, p + 2);
 }
 
-uint32_t options_write_syn_ack(const struct syn_entry *e, uint16_t mss, uint32_t tsval, uint8_t wscale,
-                               uint8_t *p)
+uint32_t options_write_syn(const struct syn_entry *e, uint16_t mss, uint32_t tsval, uint8_t wscale,
+                           uint8_t *p)
 {
     bool sack = (e->flags & SYN_SACK) != 0;
     uint32_t len = 4;

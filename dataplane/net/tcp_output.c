@@ -103,6 +103,30 @@ static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac
     ack_left(c);
 }
 
+/* Before our SYN is acknowledged: the SYN (or SYN-ACK) itself, or an ACK that corrects the peer. */
+static uint16_t opening_output(struct net_conn *c, const uint8_t mac[6], struct frame *f)
+{
+    uint8_t options[TCP_OPTIONS_MAX];
+
+    if (conn_has(c, CONN_RESEND_FIRST)) {
+        uint32_t len = connect_options(c, options);
+        uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + len);
+        header_write(c, h, c->iss, c->state == TCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK, len,
+                     syn_window(c->tcp->net));
+        memcpy(h + TCP_HEADER_LEN, options, len);
+        ip_frame_finish_tcp(c->tcp->net, f);
+        c->flags &= ~(uint32_t)CONN_RESEND_FIRST;
+        c->last_send_us = conn_now(c);
+        c->rtt_start_us = conn_now(c);
+        ack_left(c);
+        return 1;
+    }
+    if (!conn_has(c, CONN_ACK_NOW))
+        return 0;
+    segment_write(c, f, mac, conn_seq_acceptable(c), 0, TCP_ACK);
+    return 1;
+}
+
 struct plan {
     uint32_t seq, len;
     bool fin, probe;
@@ -347,6 +371,8 @@ static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct fra
     struct plan p;
 
     *more = false;
+    if (conn_is_opening(c))
+        return opening_output(c, mac, frames);
     while (used < cap && plan_next(c, &p))
         plan_send(c, &p, &frames[used++], mac);
     if (used == cap) {

@@ -82,7 +82,6 @@ void conn_become_established(struct net_conn *c, const struct tcp_segment *s)
     c->snd_wl2 = s->ack;
     c->flags |= CONN_USER;
     conn_event(c, NET_EVENT_ESTABLISHED);
-    count(c->tcp->net->counters, REASON_TCP_ACCEPTED);
     if (config->idle_close_ms != 0)
         conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
 }
@@ -236,7 +235,7 @@ static bool time_wait_input(struct net_conn *c, const struct tcp_segment *s)
     }
     if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
         bool newer_ts = conn_has(c, CONN_TS) && s->options.has_ts && seq_lt(c->ts_recent, s->options.tsval);
-        if (newer_ts || seq_lt(c->rcv_nxt, s->seq))
+        if (tcp_port_listens(c->tcp->net, c->tuple.local_port) && (newer_ts || seq_lt(c->rcv_nxt, s->seq)))
             return true;
     }
     if ((s->flags & TCP_FIN) != 0 && s->seq + segment_len(s) == c->rcv_nxt)
@@ -292,7 +291,15 @@ bool conn_input(struct net_conn *c, const struct tcp_segment *s)
 {
     if (c->state == TCP_TIME_WAIT)
         return time_wait_input(c, s);
-    if (!segment_admit(c, s))
+    if (c->state == TCP_SYN_SENT) {
+        connect_input(c, s);
+        return false;
+    }
+    if (c->state == TCP_SYN_RECEIVED && (s->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
+        connect_syn_input(c, s);
+        return false;
+    }
+    if (!segment_admit(c, s) || (c->state == TCP_SYN_RECEIVED && !connect_ack_input(c, s)))
         return false;
     if (!ack_acceptable(c, s)) {
         count_drop(c, REASON_TCP_BAD_ACK);

@@ -120,7 +120,7 @@ static uint32_t ts_clock(const struct tcp *t, const struct tcp_tuple *tuple)
     return (uint32_t)(t->net->now_us / 1000) + tuple_ts_offset(t, tuple);
 }
 
-static uint16_t syn_window(const struct net *n)
+uint16_t syn_window(const struct net *n)
 {
     return (uint16_t)u32_min(n->config.recv_buffer, UINT16_MAX);
 }
@@ -129,8 +129,7 @@ static uint16_t syn_window(const struct net *n)
 static bool syn_ack_send(struct net *n, const struct syn_entry *e, uint32_t tsval)
 {
     uint8_t options[TCP_OPTIONS_MAX];
-    uint32_t len =
-        options_write_syn_ack(e, tcp_mss_of(n, e->tuple.family), tsval, n->tcp->rcv_wscale, options);
+    uint32_t len = options_write_syn(e, tcp_mss_of(n, e->tuple.family), tsval, n->tcp->rcv_wscale, options);
     /* RFC 7323 2.2: the window of a SYN is never scaled (B14). */
     struct tcp_bare b = {.seq = e->iss, .ack = e->irs + 1, .wnd = syn_window(n), .flags = TCP_SYN | TCP_ACK};
 
@@ -163,7 +162,7 @@ static void challenge(struct net *n, struct syn_entry *e)
 /* ---- a SYN ---- */
 
 /* RFC 6528: a 4-us clock and a keyed hash of the tuple. */
-static uint32_t initial_seq(const struct tcp *t, const struct tcp_tuple *tuple)
+uint32_t tuple_isn(const struct tcp *t, const struct tcp_tuple *tuple)
 {
     uint64_t hash = siphash(&t->isn_key, span_of(tuple, sizeof *tuple));
 
@@ -177,7 +176,7 @@ static uint16_t mss_offered(const struct tcp_segment *s)
     return s->options.mss < TCP_MSS_FLOOR ? TCP_MSS_FLOOR : s->options.mss;
 }
 
-static void entry_fill(struct syn_entry *e, const struct tcp_segment *s)
+void syn_entry_fill(struct syn_entry *e, const struct tcp_segment *s)
 {
     const struct tcp_options *o = &s->options;
 
@@ -195,7 +194,7 @@ static void cookie_answer(struct net *n, const struct tcp_segment *s)
     struct syn_entry e = {.tuple = s->tuple};
     uint32_t tsval = ts_clock(n->tcp, &s->tuple);
 
-    entry_fill(&e, s);
+    syn_entry_fill(&e, s);
     cookie_make(n->tcp, &e, &tsval);
     (void)syn_ack_send(n, &e, tsval);
 }
@@ -207,7 +206,7 @@ static struct syn_entry *entry_new(struct tcp *t, const struct tcp_segment *s)
     struct syn_entry *e = record_new(&t->halves.table, &s->tuple, tuple_hash(t, &s->tuple));
 
     CHECK(e != NULL);
-    entry_fill(e, s);
+    syn_entry_fill(e, s);
     e->sent_us = (uint32_t)t->net->now_us;
     queue_append(t, e);
     timer_arm(t, wait_us(0));
@@ -228,7 +227,7 @@ void listen_input(struct net *n, const struct tcp_segment *s, const uint32_t *is
         return;
     }
     struct syn_entry *e = entry_new(t, s);
-    e->iss = initial_seq(t, &s->tuple);
+    e->iss = tuple_isn(t, &s->tuple);
     if (isn_above != NULL && !seq_lt(*isn_above, e->iss))
         e->iss = *isn_above + 1 + UINT16_MAX;
     (void)syn_ack_send(n, e, ts_clock(t, &s->tuple));
@@ -236,7 +235,7 @@ void listen_input(struct net *n, const struct tcp_segment *s, const uint32_t *is
 
 /* ---- the last ACK ---- */
 
-static void conn_agree(struct net_conn *c, const struct syn_entry *e)
+void conn_agree(struct net_conn *c, const struct syn_entry *e)
 {
     c->flags |= ((e->flags & SYN_TS) != 0 ? CONN_TS : 0u) | ((e->flags & SYN_SACK) != 0 ? CONN_SACK : 0u) |
                 ((e->flags & SYN_WSCALE) != 0 ? CONN_WSCALE : 0u);
@@ -248,7 +247,7 @@ static void conn_agree(struct net_conn *c, const struct syn_entry *e)
     c->mss = (uint16_t)u32_min(e->mss, tcp_mss_of(c->tcp->net, c->tuple.family));
 }
 
-static void sequences_begin(struct net_conn *c, const struct syn_entry *e)
+void conn_sequences_begin(struct net_conn *c, const struct syn_entry *e)
 {
     c->irs = e->irs;
     c->rcv_nxt = e->irs + 1;
@@ -275,7 +274,7 @@ static bool conn_begin(struct net *n, const struct syn_entry *e, const struct tc
         return false;
     }
     conn_agree(c, e);
-    sequences_begin(c, e);
+    conn_sequences_begin(c, e);
     c->ssthresh = UINT32_MAX;
     c->rto_us = TCP_RTO_FIRST_US;
     c->retries = e->tries;
@@ -287,6 +286,7 @@ static bool conn_begin(struct net *n, const struct syn_entry *e, const struct tc
         c->rtt_start_us = sent_us;
     }
     conn_become_established(c, s);
+    count(n->counters, REASON_TCP_ACCEPTED);
     return !conn_input(c, s); /* always: it is in no TIME-WAIT */
 }
 

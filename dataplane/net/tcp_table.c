@@ -76,6 +76,7 @@ void tcp_init(struct net *n, struct arena *a)
     wheel_init(&t->wheel, n->now_us / 1000);
     syn_cache_init(t, a);
     cookies_init(t);
+    connect_init(t);
 }
 
 /* RFC 7323 5.4: the clock of timestamps tells nothing about our uptime. */
@@ -245,8 +246,9 @@ void tcp_gauges(const struct net *n, struct net_gauges *out)
 {
     const struct tcp *t = n->tcp;
 
-    out->syn_received = record_count(&t->halves.table);
-    out->conns = (uint32_t)(t->conns.capacity - t->conns.free_count) + out->syn_received;
+    out->syn_sent = t->state_count[TCP_SYN_SENT];
+    out->syn_received = record_count(&t->halves.table) + t->state_count[TCP_SYN_RECEIVED];
+    out->conns = (uint32_t)(t->conns.capacity - t->conns.free_count) + record_count(&t->halves.table);
     out->established = t->state_count[TCP_ESTABLISHED];
     out->time_wait = t->state_count[TCP_TIME_WAIT];
     out->recv_buffers_used = (uint32_t)(t->recv_buffers.capacity - t->recv_buffers.free_count);

@@ -75,6 +75,10 @@ static void give_up(struct net_conn *c)
  * one segment.  ssthresh is cut once per flight: not again until recover is reached (B17). */
 static void retransmission_timeout(struct net_conn *c)
 {
+    if (conn_is_opening(c)) {
+        connect_timeout(c);
+        return;
+    }
     if (hope_is_lost(c, c->progress_us)) {
         give_up(c);
         return;

@@ -458,7 +458,9 @@ struct script *script_new(void **state, const struct script_options *o)
     t->theirs.bytes[t->variant->v6 ? 15 : 3] = 2;
     t->irs = t->variant->wrap ? 0u - SCRIPT_MARGIN / 2 : 77000;
     t->ts_skew = 1234567;
-    net_begin(t, t->variant->wrap && !t->o.deaf ? start_near_wrap(t) : 1000 * SECOND);
+    if (t->o.start_us == 0)
+        t->o.start_us = t->variant->wrap && !t->o.deaf ? start_near_wrap(t) : 1000 * SECOND;
+    net_begin(t, t->o.start_us);
     return t;
 }
 

@@ -44,6 +44,7 @@ struct script_options {
     uint32_t cookies_above; /* [512] */
     bool cookies;           /* nothing half open is remembered */
     bool deaf;              /* ARP and NDP stay unanswered */
+    uint64_t start_us;      /* [1000 s, or when a connection of the peer would begin just below 2^32] */
 };
 
 #define SCRIPT_QUEUE 512
