@@ -231,6 +231,10 @@
     X(CONN_NO_RECORD, "conn_no_record", "no connection record or TLS identity: connection reset")            \
     X(CONN_NO_SMALL_BUFFER, "conn_no_small_buffer", "no request buffer: connection reset")                   \
     X(CONN_NO_LARGE_BUFFER, "conn_no_large_buffer", "no buffer for a large body: 503")                       \
+    /* --- worker --- */                                                                                     \
+    X(WORKER_BUSY_NS, "worker_busy_ns",                                                                      \
+      "nanoseconds of turns that had work, each from its start to the start of the next")                    \
+    X(WORKER_BUSY_TURNS, "worker_busy_turns", "turns that had work")                                         \
     /* --- auth --- */                                                                                       \
     X(AUTH_VERDICT_CACHE_HIT, "auth_verdict_cache_hit", "tokens answered from the verdict cache")            \
     X(AUTH_TOKEN_VERIFIED, "auth_token_verified", "tokens found good by checking their signature")           \

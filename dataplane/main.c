@@ -82,9 +82,9 @@ static uint64_t mono_ns(void *arg)
     return clock_now_ns(CLOCK_MONOTONIC);
 }
 
-static struct worker_time time_now(void)
+static struct worker_time time_at(uint64_t mono)
 {
-    return (struct worker_time){mono_us(), clock_now_ns(CLOCK_REALTIME) / 1000};
+    return (struct worker_time){mono / 1000, clock_now_ns(CLOCK_REALTIME) / 1000};
 }
 
 /* ---- configuration ---- */
@@ -178,14 +178,26 @@ static void sleep_a_little(struct dataplane *d)
     worker_wakes(d->worker);
 }
 
+static void count_busy(struct dataplane *d, uint64_t ns)
+{
+    count_by(&d->audit->counters, REASON_WORKER_BUSY_NS, ns);
+    count(&d->audit->counters, REASON_WORKER_BUSY_TURNS);
+}
+
 static void run_worker(struct dataplane *d)
 {
-    uint64_t busy_until = 0, drain_until = 0;
+    uint64_t busy_until = 0, drain_until = 0, began_ns = 0;
+    bool busy = false;
 
     while (drain_until == 0 || (!worker_drained(d->worker) && mono_us() < drain_until)) {
-        struct worker_time now = time_now();
+        uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
+        struct worker_time now = time_at(now_ns);
 
-        if (worker_turn(d->worker, now))
+        if (busy)
+            count_busy(d, now_ns - began_ns);
+        began_ns = now_ns;
+        busy = worker_turn(d->worker, now);
+        if (busy)
             busy_until = now.now_us + IDLE_SPIN_US;
         else if (d->idle == IDLE_SLEEP && now.now_us > busy_until)
             sleep_a_little(d);
@@ -207,6 +219,7 @@ static void *worker_main(void *arg)
         return NULL;
     }
     pin(d);
+    (void)pthread_setname_np(pthread_self(), "ww-worker-0");
     d->worker = worker_new(&d->worker_config, mono_us());
     atomic_store(&d->worker_state, d->worker != NULL ? 1 : 2);
     if (d->worker != NULL) {

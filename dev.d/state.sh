@@ -46,6 +46,8 @@ netns_make() {
     ip -n "$netns" link set ww0 up
     ip -n "$netns" addr add 192.0.2.1/24 dev ww0
     ip -n "$netns" addr add 2001:db8:57::1/64 dev ww0 nodad
+    # A program in the dataplane's place serves on kernel sockets.
+    [ -z "${WW_DATAPLANE:-}" ] || ip -n "$netns" addr add 192.0.2.2/32 dev lo
     mkdir -p "/etc/netns/$netns"
     printf '127.0.0.1 localhost\n192.0.2.2 %s\n2001:db8:57::2 %s\n' $demo_host $demo_host >"/etc/netns/$netns/hosts"
 }
@@ -74,6 +76,7 @@ certificate_issue() {
     rm -f "$1.csr"
 }
 
+# WW_IDLE, WW_CORES and WW_CONNECTIONS are for measurements; WW_DATAPLANE is another program in the dataplane's place.
 # DIR/issuers.yaml, if somebody put it there, becomes auth.issuers.
 config_write() {
     local device=tap:ww0
@@ -91,9 +94,11 @@ net:
     - {dst: 0.0.0.0/0, via: 192.0.2.1}
     - {dst: "::/0", via: "2001:db8:57::1"}
   port: 443
+  connections_max: ${WW_CONNECTIONS:-4096}
 dataplane:
   workers: $workers
-  idle: sleep
+  idle: ${WW_IDLE:-sleep}
+  cores: [${WW_CORES:-}]
 ctrl:
   state_dir: $state/store
   ctl_socket: $state/ctl.sock
@@ -122,7 +127,7 @@ state_prepare() {
 }
 
 processes_write() {
-    STATE=$state NETNS=$netns NIC=$nic CTRL=$(binary ww-ctrl) DATAPLANE=$(binary ww-dataplane) BRIDGE=$(bridge_if_needed) \
+    STATE=$state NETNS=$netns NIC=$nic CTRL=$(binary ww-ctrl) DATAPLANE=$(binary "${WW_DATAPLANE:-ww-dataplane}") BRIDGE=$(bridge_if_needed) \
         /usr/bin/python3 - <<'PY' >"$state/processes.json"
 import json, os
 e = os.environ
