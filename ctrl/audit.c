@@ -1,6 +1,7 @@
 #include "ctrl/audit.h"
 
 #include "base/check.h"
+#include "base/descriptor.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -122,20 +123,6 @@ static void sync_dir(const struct audit *a)
     close(fd);
 }
 
-static bool write_exactly(int fd, struct span s)
-{
-    while (s.len > 0) {
-        ssize_t n = write(fd, s.ptr, s.len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        s = span_from(s, (size_t)n);
-    }
-    return true;
-}
-
 /* A problem is logged when it begins and when it ends, not once per attempt. */
 static bool problem(struct audit *a, const char *doing, int cause)
 {
@@ -179,7 +166,7 @@ static bool segment_start(struct audit *a, uint64_t number)
         struct audit_entry e = entry_at(&a->positions[i], AUDIT_POSITION);
 
         audit_entry_encode(&e, entry);
-        ok = write_exactly(fd, span_of(entry, sizeof entry));
+        ok = descriptor_write(fd, span_of(entry, sizeof entry));
     }
     if (!ok || fsync(fd) != 0 || rename(tmp, path) != 0) {
         int cause = errno;
@@ -220,7 +207,7 @@ static bool batch_write(struct audit *a)
     a->tail_unclean = false;
     if (a->size >= a->segment_max && !segment_start(a, a->segment + 1))
         return false;
-    if (!write_exactly(a->fd, span_of(a->batch, a->batch_len))) {
+    if (!descriptor_write(a->fd, span_of(a->batch, a->batch_len))) {
         int cause = errno;
 
         a->tail_unclean = true;

@@ -1,5 +1,7 @@
 #include "ctrl/file.h"
 
+#include "base/descriptor.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -9,28 +11,10 @@
 
 static const char check_path[] = "check the path in the configuration and its permissions";
 
-static ssize_t read_upto(int fd, uint8_t *out, size_t cap)
-{
-    size_t len = 0;
-
-    while (len < cap) {
-        ssize_t n = read(fd, out + len, cap - len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
 bool file_read(const char *path, uint8_t *out, size_t cap, size_t *len, struct refusal *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read_upto(fd, out, cap);
+    ssize_t n = fd < 0 ? -1 : descriptor_read(fd, out, cap);
     int cause = errno;
 
     if (fd >= 0)
@@ -44,27 +28,13 @@ bool file_read(const char *path, uint8_t *out, size_t cap, size_t *len, struct r
     return true;
 }
 
-static bool write_all(int fd, struct span s)
-{
-    while (s.len > 0) {
-        ssize_t n = write(fd, s.ptr, s.len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        s = span_from(s, (size_t)n);
-    }
-    return fsync(fd) == 0;
-}
-
 bool file_write(const char *path, struct span content, struct refusal *why)
 {
     char tmp[PATH_MAX];
 
     snprintf(tmp, sizeof tmp, "%s.new", path);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && write_all(fd, content);
+    bool ok = fd >= 0 && descriptor_write(fd, content) && fsync(fd) == 0;
     int cause = errno;
     if (fd >= 0)
         close(fd);

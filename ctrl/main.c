@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -161,7 +160,7 @@ static int serve(struct process *p)
 /* Everything of ours stays in RAM; where the limit does not allow it, key pages are locked one by one anyway. */
 static void lock_memory(void)
 {
-    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+    if (!secret_process_lock())
         log_warn("memory is not locked as a whole; raise LimitMEMLOCK", F("errno", errno));
 }
 

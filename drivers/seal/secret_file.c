@@ -1,5 +1,6 @@
 #include "drivers/seal/secret_file.h"
 
+#include "base/descriptor.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -34,24 +35,6 @@ static bool resolve_path(const char *name, const struct secret_file *f, char *pa
     return true;
 }
 
-static ssize_t read_whole(int fd, uint8_t *out, size_t cap)
-{
-    size_t len = 0;
-
-    while (len < cap) {
-        ssize_t n = read(fd, out + len, cap - len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
 static void warn_when_open_to_others(int fd, const struct secret_file *f, const char *path)
 {
     struct stat st;
@@ -66,7 +49,7 @@ bool secret_file_read(const char *name, const struct secret_file *f, uint8_t *ou
     if (!resolve_path(name, f, path, path_cap, err, err_cap))
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read_whole(fd, out, cap);
+    ssize_t n = fd < 0 ? -1 : descriptor_read(fd, out, cap);
     int cause = errno;
     if (fd >= 0) {
         warn_when_open_to_others(fd, f, path);
