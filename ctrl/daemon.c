@@ -4,19 +4,20 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "ctrl/file.h"
-#include "ctrl/root.h"
 
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CONFIG_MAX       (256 * 1024)
 #define DRAIN_BUDGET     1024
 #define DRAINS_PER_TICK  64 /* 65 536 records per ring and tick: 650 000 per second */
 #define AUDIT_SYNC_MS    1000
 #define DEV_JWKS_FRESH_S 3600
+#define DEVICE_MS        30000
 
 /* ---- configuration ---- */
 
@@ -118,20 +119,41 @@ static bool open_dev(struct daemon *d, struct refusal *why)
 
 /* ---- opening ---- */
 
+/* Beside the program that is running, unless the configuration says where. */
+static void find_device_program(struct daemon *d)
+{
+    char self[PATH_MAX] = "";
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (d->config.seal.device_program[0] != '\0')
+        snprintf(d->device_program, sizeof d->device_program, "%s", d->config.seal.device_program);
+    else if (len > 0 && (size_t)len + sizeof "/ww-seal" < sizeof self)
+        snprintf(d->device_program, sizeof d->device_program, "%.*s/ww-seal", PATH_MAX - 16, dirname(self));
+}
+
+struct root_sources daemon_root_sources(const struct daemon *d)
+{
+    return (struct root_sources){.passphrase_file = d->config.seal.passphrase_file,
+                                 .identity_file = d->options.identity_file,
+                                 .shares_file = d->options.shares_file,
+                                 .device = {d->device_program, DEVICE_MS},
+                                 .pin_prefix = d->pin_prefix};
+}
+
 static bool unlock(struct daemon *d, struct store *s, struct refusal *why)
 {
     const struct config *c = &d->config;
     struct root_options o = {.shard = CTRL_SHARD,
-                             .passphrase_file = c->seal.passphrase_file,
+                             .from = daemon_root_sources(d),
                              .cost = {c->seal.argon2_memory_kib, c->seal.argon2_passes},
                              .may_create = d->options.dev || d->options.init};
-    uint8_t *srk = secret_pages_alloc(SEAL_SRK_LEN);
+    uint8_t *srk = secret_pages_alloc(SEAL_SRK_LEN), number;
 
     if (srk == NULL) {
         store_close(s);
         return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for the root key");
     }
-    bool ok = root_open(s, d->rng, &o, srk, why);
+    bool ok = root_open(s, d->rng, &o, srk, &number, why);
     if (ok)
         d->custody = custody_open(s, d->rng, srk, why);
     else
@@ -145,6 +167,8 @@ static bool open_keys(struct daemon *d, struct refusal *why)
     char file[CONFIG_TEXT_CAP + 16];
 
     snprintf(file, sizeof file, "%s/store.db", d->config.ctrl.state_dir);
+    snprintf(d->pin_prefix, sizeof d->pin_prefix, "%s/pin-refused-", d->config.ctrl.state_dir);
+    find_device_program(d);
     if (!file_make_dir(d->config.ctrl.state_dir, why) || (d->options.dev && !dev_passphrase(d, file, why)))
         return false;
     struct store *s = store_open(file, CTRL_SHARD, d->options.dev || d->options.init, d->rng, why);

@@ -6,17 +6,21 @@
 #include "ctrl/custody.h"
 #include "ctrl/dev_issuer.h"
 #include "ctrl/push.h"
+#include "ctrl/root.h"
 #include "ctrl/tripwire.h"
 #include "ctrl/trust.h"
 #include "proto/config.h"
+
+#include <limits.h>
 
 #define CTRL_VERSION  "0.1.0"
 #define DEV_HOST_NAME "ekm.wirewrap.test"
 
 struct daemon_options {
     const char *config_file;
-    bool dev;  /* development issuer and certificate; a missing store is made */
-    bool init; /* a missing store is made */
+    bool dev;                                /* development issuer and certificate; a missing store is made */
+    bool init;                               /* a missing store is made */
+    const char *identity_file, *shares_file; /* offline slots open, too: somebody has brought them; or NULL */
 };
 
 struct daemon {
@@ -28,7 +32,8 @@ struct daemon {
     struct push *push;
     struct audit *audit;
     struct tripwire tripwire;
-    struct dev_issuer *dev_issuer; /* NULL without --dev */
+    char device_program[PATH_MAX], pin_prefix[CONFIG_TEXT_CAP + 16]; /* see root_sources */
+    struct dev_issuer *dev_issuer;                                   /* NULL without --dev */
     int64_t started_unix_s, trust_loaded_unix_s;
     uint64_t audit_synced_ms;
     char ca_file[2 * CONFIG_TEXT_CAP]; /* --dev: the authority of a certificate made here; else empty */
@@ -38,6 +43,9 @@ struct daemon {
 
 bool MUST_USE daemon_open(struct daemon *d, const struct daemon_options *o, struct refusal *why);
 void daemon_close(struct daemon *d);
+
+/* What the root's slots are opened with here; views that live as long as d. */
+struct root_sources daemon_root_sources(const struct daemon *d);
 
 /* Reads configuration (issuers, audiences, certificate), JWKS files and certificate again.  What is bad stays as it
  * was; false: the configuration itself is bad, or the store refused the change.  force: an epoch even when nothing

@@ -1,4 +1,4 @@
-/* ww-ctrl --config FILE [--dev | --init] */
+/* ww-ctrl --config FILE [--dev | --init] [--identity FILE] [--shares FILE] */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -17,7 +17,7 @@
 #define TICK_MS 100
 
 static const char usage_text[] =
-    "usage: ww-ctrl --config FILE [--dev | --init]\n"
+    "usage: ww-ctrl --config FILE [--dev | --init] [--identity FILE] [--shares FILE]\n"
     "\n"
     "The control daemon of Wirewrap: keeps the keys, pushes them to ww-dataplane, writes the audit, answers "
     "wwctl.\n"
@@ -26,7 +26,9 @@ static const char usage_text[] =
     "  --init         make a new store when ctrl.state_dir holds none\n"
     "  --dev          development machine: as --init, and a token issuer (wwctl dev token), a certificate "
     "and a\n"
-    "                 passphrase are made when they are not there.  Never in production.\n";
+    "                 passphrase are made when they are not there.  Never in production.\n"
+    "  --identity FILE, --shares FILE\n"
+    "                 an age identity, paper shares: open the root key with them where no other slot does\n";
 
 struct process {
     uv_loop_t loop;
@@ -189,6 +191,8 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"dev", no_argument, NULL, 'd'},
                                             {"init", no_argument, NULL, 'i'},
+                                            {"identity", required_argument, NULL, 'a'},
+                                            {"shares", required_argument, NULL, 's'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     struct daemon_options o = {0};
@@ -205,6 +209,12 @@ int main(int argc, char **argv)
             break;
         case 'i':
             o.init = true;
+            break;
+        case 'a':
+            o.identity_file = optarg;
+            break;
+        case 's':
+            o.shares_file = optarg;
             break;
         case 'h':
             return usage(NULL);

@@ -818,19 +818,28 @@ static bool load_rows(struct store *s, struct expected_table *t,
     return ok;
 }
 
+bool store_is_root(struct store *s, const uint8_t *srk)
+{
+    uint8_t want[MBED_KEY_LEN], have[MBED_KEY_LEN];
+    size_t len = meta_get(s, "root_check", have, sizeof have);
+
+    store_derive(srk, "root check", s->shard, want);
+    return len == 0 || (len == sizeof have && secret_equal(want, have, sizeof want));
+}
+
 /* The root key is known by a value derived from it, so that a wrong one is named as such. */
 static bool check_root(struct store *s, const uint8_t *srk, struct refusal *why)
 {
-    uint8_t want[MBED_KEY_LEN], have[MBED_KEY_LEN];
+    uint8_t check[MBED_KEY_LEN];
     int rc = SQLITE_OK;
 
-    store_derive(srk, "root check", s->shard, want);
-    size_t len = meta_get(s, "root_check", have, sizeof have);
-    if (len == 0)
-        rc = meta_put(s, "root_check", span_of(want, sizeof want));
+    if (meta_get(s, "root_check", check, sizeof check) == 0) {
+        store_derive(srk, "root check", s->shard, check);
+        rc = meta_put(s, "root_check", span_of(check, sizeof check));
+    }
     if (rc != SQLITE_OK)
         return db_refuse(s, "write root check", rc, why);
-    if (len != 0 && (len != sizeof have || !secret_equal(want, have, sizeof want)))
+    if (!store_is_root(s, srk))
         return refuse(why, "store_wrong_root", "open the slot that belongs to this store",
                       "%s was written under another root key", s->file);
     return true;

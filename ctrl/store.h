@@ -21,7 +21,7 @@
 
 #define STORE_BODY_MAX   (24 * 1024) /* a policy of EKM_CALLERS_PER_KEY longest callers is 16.4 KB */
 #define STORE_SLOTS_MAX  16
-#define STORE_SLOT_MAX   512
+#define STORE_SLOT_MAX   2048
 #define STORE_WRITES_MAX 8 /* rows in one change */
 
 enum store_kind {
@@ -58,6 +58,10 @@ bool store_is_new(struct store *s);
 bool MUST_USE store_slot_put(struct store *s, uint8_t number, struct span slot, struct refusal *why);
 /* 0 when there is none. */
 size_t store_slot_get(struct store *s, uint8_t number, uint8_t out[STORE_SLOT_MAX]);
+
+/* Whether srk is what everything here is sealed under, as far as can be told before unlocking: true while the store
+ * knows none. */
+bool store_is_root(struct store *s, const uint8_t *srk);
 
 /* Derives the keys from srk, walks the chain, compares every row and hands each to visit (body dies with the
  * call).  false: why.code is one of store_chain_broken, store_row_changed, store_row_missing, store_row_alien,

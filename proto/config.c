@@ -58,6 +58,11 @@ static const char *wrong_path(const char *s)
     return s[0] == '/' && s[1] != 0 ? NULL : "must be an absolute path";
 }
 
+static const char *wrong_path_if_any(const char *s)
+{
+    return s[0] == 0 ? NULL : wrong_path(s);
+}
+
 /* A file, or the name of a systemd credential (drivers/seal). */
 static const char *wrong_secret_source(const char *s)
 {
@@ -309,10 +314,14 @@ static const struct setting settings_of_ctrl[] = {
 static const struct setting settings_of_seal[] = {
     {.name = "passphrase_file",
      .kind = KIND_TEXT,
-     .required = true,
      .offset = OFFSET(seal.passphrase_file),
      .cap = SIZE(seal.passphrase_file),
      .wrong = wrong_secret_source},
+    {.name = "device_program",
+     .kind = KIND_TEXT,
+     .offset = OFFSET(seal.device_program),
+     .cap = SIZE(seal.device_program),
+     .wrong = wrong_path_if_any},
     {.name = "argon2_memory",
      .kind = KIND_SIZE_KIB,
      .offset = OFFSET(seal.argon2_memory_kib),

@@ -61,7 +61,8 @@ struct config {
         bool disable_before_destroy;
     } ctrl;
     struct {
-        char passphrase_file[CONFIG_TEXT_CAP];
+        char passphrase_file[CONFIG_TEXT_CAP]; /* empty: no slot is opened by one */
+        char device_program[CONFIG_TEXT_CAP];  /* ww-seal; empty: beside ww-ctrl */
         uint32_t argon2_memory_kib, argon2_passes;
     } seal;
     struct {

@@ -76,21 +76,22 @@ static void child_end(struct child *c)
         ;
 }
 
-static bool take_reply(const struct device_reply *r, struct buf *payload, char *err, size_t err_cap)
+static enum seal_status take_reply(const struct device_reply *r, struct buf *payload, char *err,
+                                   size_t err_cap)
 {
     if (r->status != DEVICE_OK) {
         snprintf(err, err_cap, "%.*s", (int)r->text.len, (const char *)r->text.ptr);
-        return false;
+        return r->status == DEVICE_BAD_PIN ? SEAL_BAD_PIN : SEAL_DEVICE;
     }
     payload->len = 0;
     if (r->payload.len != 0 && buf_put(payload, r->payload))
-        return true;
+        return SEAL_OK;
     snprintf(err, err_cap, "ww-seal answered with %zu bytes: is it of another version?", r->payload.len);
-    return false;
+    return SEAL_DEVICE;
 }
 
-static bool converse(const struct seal_device *d, struct child *c, const struct device_request *r,
-                     uint8_t *message, struct buf *payload, char *err, size_t err_cap)
+static enum seal_status converse(const struct seal_device *d, struct child *c, const struct device_request *r,
+                                 uint8_t *message, struct buf *payload, char *err, size_t err_cap)
 {
     struct device_reply reply;
     struct span body;
@@ -101,26 +102,26 @@ static bool converse(const struct seal_device *d, struct child *c, const struct 
         snprintf(err, err_cap,
                  "%s gave no answer within %u ms: the device or its library hangs or has brought it down",
                  d->program, d->timeout_ms);
-        return false;
+        return SEAL_DEVICE;
     }
     return take_reply(&reply, payload, err, err_cap);
 }
 
-bool device_ask(const struct seal_device *d, const struct device_request *r, struct buf *payload, char *err,
-                size_t err_cap)
+enum seal_status device_ask(const struct seal_device *d, const struct device_request *r, struct buf *payload,
+                            char *err, size_t err_cap)
 {
     struct child c;
     uint8_t *message = secret_pages_alloc(DEVICE_MESSAGE_MAX);
 
     if (message == NULL) {
         snprintf(err, err_cap, "no locked memory to ask ww-seal: raise LimitMEMLOCK");
-        return false;
+        return SEAL_DEVICE;
     }
-    bool ok = child_start(d, &c, err, err_cap);
-    if (ok) {
-        ok = converse(d, &c, r, message, payload, err, err_cap);
+    enum seal_status status = SEAL_DEVICE;
+    if (child_start(d, &c, err, err_cap)) {
+        status = converse(d, &c, r, message, payload, err, err_cap);
         child_end(&c);
     }
     secret_pages_free(message, DEVICE_MESSAGE_MAX);
-    return ok;
+    return status;
 }

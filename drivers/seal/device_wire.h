@@ -24,11 +24,12 @@ enum device_status {
     DEVICE_OK = 0,
     DEVICE_BAD_REQUEST = 1, /* the request or the parameters do not parse */
     DEVICE_NO_DEVICE = 2,   /* the module, the token or the TPM is not to be had */
-    DEVICE_BAD_PIN = 3,     /* the PIN cannot be read, is wrong, or is locked */
+    DEVICE_BAD_PIN = 3,     /* the token refused the PIN: each try may count */
     DEVICE_NO_KEY = 4,      /* the token has no such key, or more than one */
     DEVICE_REFUSED = 5,     /* another key or another TPM made this, or it was altered */
     DEVICE_POLICY = 6,      /* the TPM's PCRs are not what they were */
     DEVICE_FAILED = 7,      /* anything else: text has the device's own code */
+    DEVICE_NO_PIN = 8,      /* the PIN cannot be read: the token was not asked */
     DEVICE_STATUS_COUNT,
 };
 

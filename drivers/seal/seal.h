@@ -55,7 +55,8 @@ enum seal_status {
     SEAL_WRONG_IDENTITY,   /* sound, and the age identity is none of its recipients' */
     SEAL_WRONG_SHARES,     /* the shares are of another set, too few, or do not combine */
     SEAL_DEVICE,           /* the device, or the child that asks it, refuses: err has the reason */
-    SEAL_BAD_PARAMETER,    /* what a slot is asked to be made of: counts, keys, names */
+    SEAL_BAD_PIN, /* the token refused the PIN: as SEAL_DEVICE, and trying it again may lock the token */
+    SEAL_BAD_PARAMETER, /* what a slot is asked to be made of: counts, keys, names */
 };
 
 struct seal_cost {
@@ -74,6 +75,7 @@ struct seal_slot_info {
     uint8_t threshold, share_count; /* shares */
     uint8_t set[SHAMIR_SET_LEN];    /* shares: printed on each of them */
     char device[512];               /* pkcs11, tpm2: which, in words */
+    char pin[256];                  /* pkcs11: where the PIN is read from */
 };
 
 /* SEAL_OK, SEAL_CORRUPT or SEAL_UNKNOWN_KIND; number, kind and shard are filled in for the last, too. */
@@ -120,8 +122,8 @@ enum seal_status MUST_USE seal_shares_open(struct mbed_rng *rng, struct span slo
                                            uint8_t srk[SEAL_SRK_LEN], enum shamir_status *cause, size_t *at);
 
 /* Devices are asked through ww-seal, a child of one request each: no library of theirs is ever in this
- * process.  Both calls block until it has answered.  err: what went wrong and what to do, for SEAL_DEVICE and
- * every other failure.  The device seals a key of the slot's own, which seals srk: neither it nor the child
+ * process.  Both calls block until it has answered.  err: what went wrong and what to do, for SEAL_DEVICE,
+ * SEAL_BAD_PIN and every other failure.  The device seals a key of the slot's own, which seals srk: neither it nor the child
  * has srk. */
 struct seal_device {
     const char *program; /* path of ww-seal */

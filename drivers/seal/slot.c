@@ -114,6 +114,8 @@ const char *seal_status_text(enum seal_status s)
         return "the shares do not open this slot";
     case SEAL_DEVICE:
         return "the device does not open the slot";
+    case SEAL_BAD_PIN:
+        return "the token refused the PIN";
     case SEAL_BAD_PARAMETER:
         return "a slot cannot be made of these parameters";
     }

@@ -41,11 +41,12 @@ static enum seal_status slot_parse(struct span raw, struct slot *out)
     return sound ? SEAL_OK : SEAL_CORRUPT;
 }
 
-static void describe_pkcs11(struct span params, char *out, size_t cap)
+static void describe_pkcs11(struct span params, char *out, size_t cap, char *pin, size_t pin_cap)
 {
     struct device_pkcs11 p;
 
     CHECK(device_pkcs11_parse(params, &p));
+    snprintf(pin, pin_cap, "%.*s", (int)p.pin.len, (const char *)p.pin.ptr);
     snprintf(out, cap, "token \"%.*s\" key \"%.*s\" by %s in %.*s", (int)p.token.len,
              (const char *)p.token.ptr, (int)p.key.len, (const char *)p.key.ptr,
              p.mechanism == DEVICE_AES_GCM ? "AES-GCM" : "AES key wrap", (int)p.module.len,
@@ -69,7 +70,7 @@ enum seal_status slot_device_info(struct span raw, struct seal_slot_info *out)
     if (status != SEAL_OK)
         return status;
     if (out->kind == SEAL_KIND_PKCS11)
-        describe_pkcs11(s.params, out->device, sizeof out->device);
+        describe_pkcs11(s.params, out->device, sizeof out->device, out->pin, sizeof out->pin);
     else
         describe_tpm2(s.params, out->device, sizeof out->device);
     return SEAL_OK;
@@ -116,8 +117,9 @@ static enum seal_status slot_make(struct mbed_rng *rng, const struct seal_device
 
     mbed_random(rng, slot_key, DEVICE_SECRET_LEN);
     struct device_request r = {DEVICE_SEAL, info->kind, params, span_of(slot_key, DEVICE_SECRET_LEN)};
-    if (!device_ask(d, &r, &blob, err, err_cap))
-        return SEAL_DEVICE;
+    enum seal_status status = device_ask(d, &r, &blob, err, err_cap);
+    if (status != SEAL_OK)
+        return status;
     slot_write_head(&w, info->kind, info->number, info->shard);
     write_part(&w, params);
     write_part(&w, buf_span(&blob));
@@ -203,8 +205,9 @@ static enum seal_status open_with_device(const struct seal_device *d, const stru
     struct buf payload = {slot_key, 0, DEVICE_SECRET_LEN};
     struct device_request r = {DEVICE_OPEN, s->info.kind, s->params, s->blob};
 
-    if (!device_ask(d, &r, &payload, err, err_cap))
-        return SEAL_DEVICE;
+    enum seal_status status = device_ask(d, &r, &payload, err, err_cap);
+    if (status != SEAL_OK)
+        return status;
     /* A shorter answer is no slot key: with the rest zero it opens nothing. */
     struct mbed_aead *aead = mbed_aead_new(slot_key);
     if (aead == NULL)

@@ -31,7 +31,8 @@ static void check_config(const struct config *c)
     check_text(c->ctrl.ctl_socket, sizeof c->ctrl.ctl_socket, false);
     check_text(c->ctrl.admin_socket, sizeof c->ctrl.admin_socket, false);
     check_text(c->ctrl.audit_dir, sizeof c->ctrl.audit_dir, false);
-    check_text(c->seal.passphrase_file, sizeof c->seal.passphrase_file, false);
+    check_text(c->seal.passphrase_file, sizeof c->seal.passphrase_file, true);
+    check_text(c->seal.device_program, sizeof c->seal.device_program, true);
     check_text(c->tls.certificate_file, sizeof c->tls.certificate_file, false);
     check_text(c->tls.key_file, sizeof c->tls.key_file, false);
     CHECK(c->net.address_count >= 1 && c->net.address_count <= CONFIG_ADDRESSES_MAX);

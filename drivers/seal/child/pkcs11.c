@@ -145,13 +145,13 @@ static enum device_status read_pin(struct token *t, uint8_t pin[PIN_MAX], size_t
 
     snprintf(name, sizeof name, "%.*s", TEXT(t->p->pin));
     if (!secret_file_read(name, &file, pin, PIN_MAX, len, path, sizeof path, t->a->text, sizeof t->a->text))
-        return DEVICE_BAD_PIN; /* the text is there already */
+        return DEVICE_NO_PIN; /* the text is there already */
     if (*len == PIN_MAX)
-        return answer_fail(t->a, DEVICE_BAD_PIN, "the PIN file %s is too long: 1..%d bytes", path,
+        return answer_fail(t->a, DEVICE_NO_PIN, "the PIN file %s is too long: 1..%d bytes", path,
                            PIN_MAX - 1);
     while (*len > 0 && (pin[*len - 1] == '\n' || pin[*len - 1] == '\r'))
         *len -= 1;
-    return *len != 0 ? DEVICE_OK : answer_fail(t->a, DEVICE_BAD_PIN, "the PIN file %s is empty", path);
+    return *len != 0 ? DEVICE_OK : answer_fail(t->a, DEVICE_NO_PIN, "the PIN file %s is empty", path);
 }
 
 static enum device_status log_in(struct token *t)

@@ -74,7 +74,6 @@ static bool parse(const char *text, size_t len)
     X(missing_key, "nic:\n  mtu: 1500\n" REST, 1, "nic.device is missing")                                   \
     X(missing_section, REST, 1, "nic.device is missing")                                                     \
     X(missing_addresses, NIC "net:\n  port: 443\n" SEAL TLS AUTH, 3, "net.addresses is missing")             \
-    X(missing_passphrase_file, NIC NET TLS AUTH, 1, "seal.passphrase_file is missing")                       \
     X(missing_certificate_file, NIC NET SEAL "tls: {key_file: /k}\n" AUTH, 7,                                \
       "tls.certificate_file is missing")                                                                     \
     X(missing_key_file, NIC NET SEAL "tls: {certificate_file: /c}\n" AUTH, 7, "tls.key_file is missing")     \
@@ -209,6 +208,8 @@ static bool parse(const char *text, size_t len)
       "seal.passphrase_file: must be an absolute path, or credential:NAME, not 'srk'")                       \
     X(credential_that_is_a_path, "seal:\n  passphrase_file: credential:a/b\n", 2,                            \
       "seal.passphrase_file: must name a credential after credential:, not 'credential:a/b'")                \
+    X(relative_device_program, "seal:\n  device_program: ww-seal\n", 2,                                      \
+      "seal.device_program: must be an absolute path, not 'ww-seal'")                                        \
     X(empty_path, "tls:\n  key_file: \"\"\n", 2, "tls.key_file: must be an absolute path, not ''")           \
     X(path_with_a_line_break, "tls:\n  key_file: \"/a\\nb\"\n", 2,                                           \
       "tls.key_file: must not hold a control character")                                                     \
@@ -255,6 +256,9 @@ static bool text_is(const char *a, const char *b)
     X(passphrase_file_is_read, SOUND, text_is(config.seal.passphrase_file, "/p"))                            \
     X(passphrase_may_be_a_credential, NIC NET "seal:\n  passphrase_file: credential:srk\n" TLS AUTH,         \
       text_is(config.seal.passphrase_file, "credential:srk"))                                                \
+    X(passphrase_may_be_left_out, NIC NET TLS AUTH, text_is(config.seal.passphrase_file, ""))                \
+    X(device_program_is_read, NIC NET "seal:\n  device_program: /usr/lib/wirewrap/ww-seal\n" TLS AUTH,       \
+      text_is(config.seal.device_program, "/usr/lib/wirewrap/ww-seal"))                                      \
     X(tls_files_are_read, SOUND,                                                                             \
       text_is(config.tls.certificate_file, "/c") && text_is(config.tls.key_file, "/k"))                      \
     X(audiences_are_read, SOUND,                                                                             \
