@@ -297,7 +297,11 @@
     /* --- ctl --- */                                                                                        \
     X(CTL_EPOCHS_APPLIED, "ctl_epochs_applied", "snapshots and deltas applied")                              \
     X(CTL_REFUSED, "ctl_refused", "snapshots and deltas refused: the tables stayed as they were")            \
-    X(CTL_BAD_MESSAGE, "ctl_bad_message", "ctl connections ended because a message did not parse")
+    X(CTL_BAD_MESSAGE, "ctl_bad_message", "ctl connections ended because a message did not parse")           \
+    X(WARM_WRITTEN, "warm_written", "warm snapshots written")                                                \
+    X(WARM_WRITE_FAILED, "warm_write_failed", "warm snapshots or floors that could not be written")          \
+    X(WARM_STARTED, "warm_started", "starts from a warm snapshot")                                           \
+    X(WARM_REFUSED, "warm_refused", "warm snapshots that were absent or refused")
 
 enum reason {
 #define X(id, name, text) REASON_##id,

@@ -3,6 +3,9 @@
  *
  *     connect, HELLO -> BEGIN -> stage ... -> END -> check -> publish -> (every worker settled) -> wipe ->
  * ACK any refusal: roll back, skip to END, REFUSE
+ *
+ * Where nothing is held and ctrl is not to be had, the warm snapshot goes the same way, message by message, without an
+ * ACK at its end; what ctrl brings later replaces it like anything else that was held.
  */
 #include "dataplane/ctl.h"
 
@@ -23,12 +26,25 @@
 #define CHAIN_MAX         (32 * 1024)
 #define KEY_PEM_MAX       (8 * 1024)
 #define OUT_CAP           4096
+#define AUTH_COPY_MAX     (320 * 1024) /* all issuers with all their keys, and all audiences */
 
 /* What passes through here may be key material: it all lives on secret pages. */
 struct ctl_buffers {
     uint8_t in[CTL_MESSAGE_MAX];
     uint8_t chain_pem[CHAIN_MAX];
     uint8_t key_pem[KEY_PEM_MAX];
+};
+
+/* The trust material as it came, for the warm snapshot: no room keeps it in that form. */
+struct trust_copy {
+    uint8_t auth[AUTH_COPY_MAX];
+    uint8_t certificate[CTL_MESSAGE_MAX];
+    size_t auth_len, certificate_len;
+    uint32_t auth_count;
+};
+
+struct trust_copies {
+    struct trust_copy held, staged;
 };
 
 struct ctl {
@@ -45,6 +61,11 @@ struct ctl {
     uint32_t txn_expected, txn_seen;
     uint8_t out[OUT_CAP];
     size_t out_len;
+    /* warm start */
+    struct trust_copies *copies; /* secret pages; NULL without a warm snapshot */
+    bool from_warm;              /* what is held, or settling, was not ctrl's */
+    bool warm_tried, txn_full;
+    uint64_t started_us;
 };
 
 struct ctl *ctl_new(const struct ctl_config *config)
@@ -56,7 +77,10 @@ struct ctl *ctl_new(const struct ctl_config *config)
     c->config = *config;
     c->fd = -1;
     c->secret = secret_pages_alloc(sizeof *c->secret);
-    if (c->secret == NULL) {
+    if (config->warm != NULL)
+        c->copies = secret_pages_alloc(sizeof *c->copies);
+    if (c->secret == NULL || (config->warm != NULL && c->copies == NULL)) {
+        secret_pages_free(c->secret, sizeof *c->secret);
         free(c);
         return NULL;
     }
@@ -96,7 +120,18 @@ void ctl_free(struct ctl *c)
         close(c->fd);
     txn_drop(c);
     secret_pages_free(c->secret, sizeof *c->secret);
+    secret_pages_free(c->copies, sizeof *c->copies);
     free(c);
+}
+
+const char *ctl_source(const struct ctl *c)
+{
+    return keys_epoch(c->config.keys) == 0 ? "none" : c->from_warm ? "warm" : "ctrl";
+}
+
+bool ctl_attached(const struct ctl *c)
+{
+    return c->fd >= 0;
 }
 
 int ctl_fd(const struct ctl *c)
@@ -208,15 +243,76 @@ static void connect_if_due(struct ctl *c, uint64_t now_us)
     log_info("ctl attached", F("epoch", keys_epoch(c->config.keys)));
 }
 
+/* ---- the copy for the warm snapshot ---- */
+
+static void copy_begin(struct ctl *c)
+{
+    if (c->copies == NULL)
+        return;
+    c->copies->staged.auth_len = c->copies->staged.certificate_len = 0;
+    c->copies->staged.auth_count = 0;
+}
+
+/* message: head and body.  false: more than any sound set has. */
+static bool copy_add(struct ctl *c, uint8_t type, struct span message)
+{
+    struct trust_copy *t = c->copies == NULL ? NULL : &c->copies->staged;
+
+    if (t == NULL || type < CTL_ISSUER || type > CTL_CERTIFICATE)
+        return true;
+    if (type == CTL_CERTIFICATE) {
+        memcpy(t->certificate, message.ptr, message.len);
+        t->certificate_len = message.len;
+        return true;
+    }
+    if (message.len > AUTH_COPY_MAX - t->auth_len)
+        return false;
+    memcpy(t->auth + t->auth_len, message.ptr, message.len);
+    t->auth_len += message.len;
+    t->auth_count++;
+    return true;
+}
+
+/* As the rooms take it: issuers and audiences as one, the certificate by itself. */
+static void copy_commit(struct ctl *c)
+{
+    struct trust_copies *t = c->copies;
+
+    if (t == NULL)
+        return;
+    warm_give_up(c->config.warm);
+    if (c->txn_full || t->staged.auth_count != 0) {
+        memcpy(t->held.auth, t->staged.auth, t->staged.auth_len);
+        t->held.auth_len = t->staged.auth_len;
+        t->held.auth_count = t->staged.auth_count;
+    }
+    if (t->staged.certificate_len == 0)
+        return;
+    memcpy(t->held.certificate, t->staged.certificate, t->staged.certificate_len);
+    t->held.certificate_len = t->staged.certificate_len;
+    secret_wipe(t->staged.certificate, t->staged.certificate_len);
+}
+
+static struct warm_trust copy_held(const struct ctl *c)
+{
+    const struct trust_copy *t = &c->copies->held;
+    bool certificate = t->certificate_len != 0;
+
+    return (struct warm_trust){
+        {secret_of(t->auth, t->auth_len), secret_of(t->certificate, t->certificate_len)},
+        t->auth_count + (certificate ? 1 : 0)};
+}
+
 /* ---- one message ---- */
 
 static int begin(struct ctl *c, const struct ctl_head *h, const struct ctl_begin *m)
 {
     c->in_txn = true;
+    c->txn_full = m->full;
+    copy_begin(c);
     c->txn_epoch = h->epoch;
     c->txn_expected = m->record_count;
     c->txn_seen = 0;
-    ekm_auth_begin(c->config.auth, m->full);
     ekm_auth_begin(c->config.auth, m->full);
     if (h->shard != c->config.shard)
         return CTL_REFUSE_SHARD;
@@ -269,6 +365,15 @@ static int stage(struct ctl *c, enum ctl_type type, struct span body)
     }
 }
 
+/* body lies behind its head. */
+static int stage_and_copy(struct ctl *c, const struct ctl_head *h, struct span body)
+{
+    int refusal = stage(c, (enum ctl_type)h->type, body);
+    struct span message = {body.ptr - CTL_HEAD_LEN, h->len};
+
+    return refusal == 0 && !copy_add(c, h->type, message) ? CTL_REFUSE_FULL : refusal;
+}
+
 /* Every worker takes the same certificate: what the first accepts, the others do. */
 static bool publish_certificate(struct ctl *c)
 {
@@ -294,6 +399,7 @@ static int end(struct ctl *c, const struct ctl_end *m)
         return CTL_REFUSE_CERTIFICATE;
     ekm_auth_commit(c->config.auth, c->txn_epoch);
     keys_commit(c->config.keys);
+    copy_commit(c);
     c->in_txn = false;
     c->settling = true;
     return 0;
@@ -309,7 +415,9 @@ static void settle(struct ctl *c)
     c->settling = false;
     txn_drop(c);
     count(c->config.counters, REASON_CTL_EPOCHS_APPLIED);
-    if (c->fd >= 0)
+    if (c->config.warm != NULL && !c->from_warm)
+        warm_acking(c->config.warm, keys_epoch(c->config.keys));
+    if (c->fd >= 0 && !c->from_warm)
         say_bare(c, CTL_ACK, keys_epoch(c->config.keys));
 }
 
@@ -328,6 +436,8 @@ static bool handle(struct ctl *c, const struct ctl_head *h, struct span body)
 
     switch (h->type) {
     case CTL_PING:
+        if (c->config.warm != NULL && !c->from_warm && h->epoch == keys_epoch(c->config.keys))
+            warm_confirmed(c->config.warm, h->epoch);
         say_bare(c, CTL_PONG, keys_epoch(c->config.keys));
         return true;
     case CTL_BEGIN:
@@ -340,6 +450,8 @@ static bool handle(struct ctl *c, const struct ctl_head *h, struct span body)
             return false;
         if (c->refused == 0)
             note_refusal(c, end(c, &e));
+        if (c->refused == 0)
+            c->from_warm = false;
         if (c->refused != 0) {
             uint8_t cause = c->refused;
             txn_drop(c);
@@ -352,13 +464,75 @@ static bool handle(struct ctl *c, const struct ctl_head *h, struct span body)
         c->txn_seen++;
         if (c->refused != 0)
             return true;
-        int refusal = stage(c, (enum ctl_type)h->type, body);
+        int refusal = stage_and_copy(c, h, body);
         if (refusal < 0)
             return false;
         note_refusal(c, refusal);
         return true;
     }
     }
+}
+
+/* ---- warm start ---- */
+
+static bool warm_message(void *ctx, const struct ctl_head *h, struct span body)
+{
+    struct ctl *c = ctx;
+    struct ctl_begin b;
+    struct ctl_end e;
+    int refusal;
+
+    if (h->type == CTL_BEGIN) {
+        refusal = ctl_begin_parse(body, &b) && b.full ? begin(c, h, &b) : -1;
+    } else if (h->epoch != c->txn_epoch) {
+        refusal = -1;
+    } else if (h->type == CTL_END) {
+        refusal = ctl_end_parse(body, &e) ? end(c, &e) : -1;
+    } else {
+        c->txn_seen++;
+        refusal = stage_and_copy(c, h, body);
+    }
+    if (refusal > 0)
+        log_error("the warm snapshot is refused", F("cause", ctl_refusal_name((uint8_t)refusal)));
+    return refusal == 0;
+}
+
+static bool warm_is_due(const struct ctl *c, uint64_t now_us)
+{
+    uint64_t waited = now_us - c->started_us;
+
+    if (c->config.warm == NULL || c->warm_tried || c->settling || keys_epoch(c->config.keys) != 0)
+        return false;
+    if (c->fd < 0)
+        return waited >= CTL_ABSENT_US;
+    return waited >= (c->in_txn ? CTL_SLOW_US : CTL_SILENT_US);
+}
+
+static void warm_start(struct ctl *c)
+{
+    c->warm_tried = true;
+    if (c->fd >= 0)
+        disconnect(c, "it did not bring anything; the warm snapshot is tried");
+    c->from_warm = warm_load(c->config.warm, warm_message, c);
+    if (c->from_warm)
+        log_warn("warm start: serving on the snapshot; nothing changes until ww-ctrl is back",
+                 F("epoch", keys_epoch(c->config.keys)));
+    else
+        txn_drop(c);
+}
+
+static bool warm_work(struct ctl *c, uint64_t now_us)
+{
+    if (c->started_us == 0)
+        c->started_us = now_us;
+    if (warm_is_due(c, now_us)) {
+        warm_start(c);
+        return true;
+    }
+    if (c->config.warm == NULL || c->settling || c->from_warm || keys_epoch(c->config.keys) == 0)
+        return false;
+    struct warm_trust trust = copy_held(c);
+    return warm_step(c->config.warm, c->config.keys, &trust, now_us);
 }
 
 /* ---- the stream ---- */
@@ -428,6 +602,7 @@ bool ctl_step(struct ctl *c, uint64_t now_us)
         if (c->fd >= 0)
             consume(c);
     }
+    work |= warm_work(c, now_us);
     if (c->fd >= 0)
         flush(c);
     return work;

@@ -1,5 +1,6 @@
 /* ww-dataplane: reads its configuration, opens the device, starts its worker, and then keeps house: ctl on the main thread,
- * the worker on its own.  Nothing is opened after the start but the ctl socket. */
+ * the worker on its own.  Nothing is opened after the start but the ctl socket and, by the
+ * housekeeper, the files of the warm snapshot. */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -48,6 +49,7 @@ struct dataplane {
     _Atomic int worker_state; /* 0 starting, 1 running, 2 failed, 3 ended */
     _Atomic bool house_closed;
     struct counters house; /* the housekeeper's own */
+    struct warm *warm;     /* NULL: no warm start */
     bool conflict_told;
     uint64_t next_cut_off_check_us;
     bool cut_off;
@@ -290,6 +292,50 @@ static void tell_of_conflict(struct dataplane *d)
     d->conflict_told = true;
 }
 
+static uint64_t unix_s(void)
+{
+    return clock_now_ns(CLOCK_REALTIME) / 1000000000ULL;
+}
+
+/* Whatever is wrong with it: the dataplane starts, and then needs ctrl. */
+static void open_warm(struct dataplane *d)
+{
+    struct warm_config wc = {.dir = d->config.dataplane.warm_dir,
+                             .max_age_s = d->config.dataplane.warm_max_age_s,
+                             .counters = &d->house,
+                             .unix_s = unix_s};
+    const char *name = d->config.dataplane.warm_key;
+    struct warm_problem why;
+    uint8_t *key;
+
+    if (name[0] == '\0') {
+        log_warn("no warm start: a start will need ww-ctrl (dataplane.warm_key is not set)");
+        return;
+    }
+    key = secret_pages_alloc(WARM_KEY_LEN);
+    CHECK(key != NULL);
+    if (warm_key_read(name, wc.dir, key, &why))
+        d->warm = warm_new(&wc, key, &why);
+    secret_pages_free(key, WARM_KEY_LEN);
+    if (d->warm == NULL)
+        log_error("no warm start: a start will need ww-ctrl", F("code", why.code), F("why", why.text),
+                  F("next", why.next));
+}
+
+static void tell_status(const struct dataplane *d, const struct ctl *ctl)
+{
+    struct warm_facts f = {
+        .source = ctl_source(ctl), .epoch = keys_epoch(d->keys), .attached = ctl_attached(ctl)};
+    struct keys_gauges g;
+
+    if (d->warm == NULL)
+        return;
+    keys_gauges(d->keys, &g);
+    f.keys = g.keys;
+    f.versions = g.versions;
+    warm_tell(d->warm, &f);
+}
+
 static void keep_house(struct dataplane *d)
 {
     struct ctl_config cc = {
@@ -300,6 +346,7 @@ static void keep_house(struct dataplane *d)
         .tls = {worker_tls(d->worker)},
         .audit_fd = {d->audit_fd},
         .counters = &d->house,
+        .warm = d->warm,
     };
     bool serving = false;
 
@@ -312,15 +359,17 @@ static void keep_house(struct dataplane *d)
         if (!serving && keys_epoch(d->keys) != 0 && !ctl_settling(ctl)) {
             struct keys_gauges g;
             keys_gauges(d->keys, &g);
-            log_info("serving", F("epoch", keys_epoch(d->keys)), F("keys", g.keys),
-                     F("versions", g.versions));
+            log_info("serving", F("from", ctl_source(ctl)), F("epoch", keys_epoch(d->keys)),
+                     F("keys", g.keys), F("versions", g.versions));
             serving = true;
         }
+        tell_status(d, ctl);
         wait_for_ctl(ctl, worked);
         stop_if_cut_off(d);
         tell_of_conflict(d);
     }
     ctl_free(ctl);
+    warm_free(d->warm);
     tls_thread_end(worker_tls(d->worker));
     atomic_store(&d->house_closed, true);
 }
@@ -435,6 +484,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (!start(&d))
         return EXIT_REFUSED;
+    open_warm(&d);
     keep_house(&d);
     stop(&d);
     return d.cut_off ? EXIT_REFUSED : 0;

@@ -77,7 +77,7 @@ certificate_issue() {
 }
 
 # WW_IDLE, WW_CORES and WW_CONNECTIONS are for measurements; WW_DATAPLANE is another program in the dataplane's place.
-# DIR/issuers.yaml, if somebody put it there, becomes auth.issuers.
+# DIR/issuers.yaml, if somebody put it there, becomes auth.issuers; DIR/dataplane.yaml goes into dataplane, DIR/ctrl.yaml into ctrl.
 config_write() {
     local device=tap:ww0
     [ "$nic" = tap ] || device=virtio-user:$state/vhost.sock
@@ -99,11 +99,13 @@ dataplane:
   workers: $workers
   idle: ${WW_IDLE:-sleep}
   cores: [${WW_CORES:-}]
+$([ ! -f "$state/dataplane.yaml" ] || sed 's/^/  /' "$state/dataplane.yaml")
 ctrl:
   state_dir: $state/store
   ctl_socket: $state/ctl.sock
   admin_socket: $state/admin.sock
   audit_dir: $state/audit
+$([ ! -f "$state/ctrl.yaml" ] || sed 's/^/  /' "$state/ctrl.yaml")
 seal:
   passphrase_file: $state/passphrase
 tls:

@@ -75,6 +75,17 @@ static const char *wrong_secret_source(const char *s)
     return wrong_path(s) == NULL ? NULL : "must be an absolute path, or credential:NAME";
 }
 
+/* A file on the disk that the snapshot lies on would protect nothing. */
+static const char *wrong_warm_key(const char *s)
+{
+    if (s[0] == 0)
+        return NULL;
+    return strncmp(s, "credential:", 11) == 0
+               ? wrong_secret_source(s)
+               : "must be credential:NAME: a key in a file beside the snapshot "
+                 "protects nothing";
+}
+
 static const char *wrong_empty(const char *s)
 {
     return s[0] != 0 ? NULL : "must not be empty";
@@ -293,6 +304,21 @@ static const struct setting settings_of_dataplane[] = {
      .offset = OFFSET(dataplane.audit_records),
      .min = 1024,
      .max = 16777216},
+    {.name = "warm_dir",
+     .kind = KIND_TEXT,
+     .offset = OFFSET(dataplane.warm_dir),
+     .cap = SIZE(dataplane.warm_dir),
+     .wrong = wrong_path},
+    {.name = "warm_key",
+     .kind = KIND_TEXT,
+     .offset = OFFSET(dataplane.warm_key),
+     .cap = SIZE(dataplane.warm_key),
+     .wrong = wrong_warm_key},
+    {.name = "warm_max_age",
+     .kind = KIND_DURATION,
+     .offset = OFFSET(dataplane.warm_max_age_s),
+     .min = 3600,
+     .max = 90 * 86400},
 };
 
 #define PATH_SETTING(name_, member, required_)                                                               \
@@ -411,6 +437,8 @@ static void set_defaults(struct config *c)
     c->dataplane.keys_max = 131072;
     c->dataplane.versions_max = 262144;
     c->dataplane.audit_records = 1048576;
+    set_text(c->dataplane.warm_dir, CONFIG_TEXT_CAP, "/var/lib/wirewrap-dataplane");
+    c->dataplane.warm_max_age_s = 7 * 86400;
     set_text(c->ctrl.state_dir, CONFIG_TEXT_CAP, "/var/lib/wirewrap");
     set_text(c->ctrl.ctl_socket, CONFIG_TEXT_CAP, "/run/wirewrap/ctl.sock");
     set_text(c->ctrl.admin_socket, CONFIG_TEXT_CAP, "/run/wirewrap/admin.sock");

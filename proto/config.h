@@ -52,6 +52,9 @@ struct config {
         char idle[16]; /* spin, pause, sleep */
         uint32_t keys_max, versions_max;
         uint32_t audit_records;
+        char warm_dir[CONFIG_TEXT_CAP];
+        char warm_key[CONFIG_TEXT_CAP]; /* credential:NAME; empty = no warm start */
+        uint32_t warm_max_age_s;
     } dataplane;
     struct {
         char state_dir[CONFIG_TEXT_CAP];

@@ -104,6 +104,73 @@ struct keys_gauges {
 };
 void keys_gauges(const struct keys *k, struct keys_gauges *out);
 
+/* ---- the warm snapshot: all that is held, sealed for a start with everything else dead (docs/WIRE.md 8) ----
+ *
+ * A sealed file is a head and chunks.  The head says what it is; it is believed once a chunk opened, since each chunk
+ * authenticates it.  The stream in the chunks is that of a full transaction of ctl messages, BEGIN to END. */
+
+#define WARM_KEY_LEN    32
+#define WARM_HEAD_LEN   80
+#define WARM_CHUNK      (64 * 1024)
+#define WARM_SEALED_MAX (WARM_CHUNK + BLOB_GCM_TAG_LEN)
+#define WARM_FLOOR_LEN  (WARM_HEAD_LEN + BLOB_GCM_TAG_LEN)
+
+enum warm_kind { WARM_SNAPSHOT = 1, WARM_FLOOR = 2 };
+
+struct warm_head {
+    uint8_t kind; /* enum warm_kind */
+    uint16_t shard;
+    uint64_t epoch;
+    uint64_t unix_s; /* snapshot: sealed at; floor: ctrl last said then that this epoch is the newest */
+    uint8_t nonce[BLOB_NONCE_LEN];
+    uint8_t commitment[BLOB_COMMITMENT_LEN];
+};
+
+/* in: exactly WARM_HEAD_LEN bytes.  false: another version, kind or chunk length. */
+bool MUST_USE warm_head_parse(struct span in, struct warm_head *out);
+void warm_head_write(const struct warm_head *h, uint8_t out[WARM_HEAD_LEN]);
+
+enum keys_warm_status {
+    KEYS_WARM_OK,
+    KEYS_WARM_LAST,      /* seal: that was the last chunk */
+    KEYS_WARM_STALE,     /* seal: the tables have changed since the beginning */
+    KEYS_WARM_WRONG_KEY, /* open: sealed under another key */
+    KEYS_WARM_BAD,       /* open: altered, or out of place */
+    KEYS_WARM_FAULT,     /* the cipher library failed */
+};
+
+/* One key and one file at a time; the housekeeper's.  NULL: no memory, or none to lock. */
+struct keys_warm;
+struct keys_warm *MUST_USE keys_warm_new(const uint8_t key[WARM_KEY_LEN]);
+void keys_warm_free(struct keys_warm *w);
+
+/* What goes along with the keys: whole ctl messages, as they came; they stay where they are until the last chunk or
+ * the next commit. */
+struct warm_trust {
+    struct secret_span messages[2];
+    uint32_t count; /* of messages in both */
+};
+
+/* Begins a snapshot of what is published now.  out: the file's head. */
+bool MUST_USE keys_warm_begin(struct keys_warm *w, const struct keys *k, uint16_t shard, uint64_t unix_s,
+                              const struct warm_trust *trust, uint8_t out[WARM_HEAD_LEN]);
+/* The next chunk: OK, LAST, STALE or FAULT.  Cost: one AEAD pass over 64 KiB. */
+enum keys_warm_status MUST_USE keys_warm_next(struct keys_warm *w, const struct keys *k,
+                                              uint8_t out[WARM_SEALED_MAX], size_t *len);
+
+/* Begins to read a file: OK, WRONG_KEY or FAULT. */
+enum keys_warm_status MUST_USE keys_warm_open(struct keys_warm *w, const struct warm_head *h);
+/* Opens the next chunk: OK, BAD or FAULT.  *plain: a view until the next call. */
+enum keys_warm_status MUST_USE keys_warm_take(struct keys_warm *w, struct span chunk, bool last,
+                                              struct secret_span *plain);
+
+/* The floor: a whole file without content. */
+bool MUST_USE keys_warm_floor(struct keys_warm *w, uint16_t shard, uint64_t epoch, uint64_t unix_s,
+                              uint8_t out[WARM_FLOOR_LEN]);
+/* OK, WRONG_KEY, BAD or FAULT. */
+enum keys_warm_status MUST_USE keys_warm_floor_open(struct keys_warm *w, struct span file,
+                                                    struct warm_head *out);
+
 /* Fault injection for the verify-after-wrap tests; compiled into test builds only (WW_TEST_HOOKS). */
 enum keys_fault {
     KEYS_FAULT_NONE,

@@ -21,6 +21,9 @@
 #define MAX_US        120000000ULL
 
 bool rig_in_worker;
+uint64_t rig_warm_unix_s;
+uint8_t rig_warm_key[WARM_KEY_LEN] = {'w', 'a', 'r', 'm'};
+static uint64_t warm_virtual_s;
 
 struct rig {
     struct rig_options options;
@@ -31,6 +34,7 @@ struct rig {
     int audit_fd;
     struct worker *worker;
     struct ctl *ctl;
+    struct warm *warm;
     struct counters ctl_counters;
     SSL_CTX *client_ctx;
     EVP_PKEY *token_key;
@@ -57,9 +61,6 @@ static void ctrl_listen(struct rig *r)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
 
-    snprintf(r->dir, sizeof r->dir, "/tmp/ww-rig-XXXXXX");
-    assert_non_null(mkdtemp(r->dir));
-    snprintf(r->path, sizeof r->path, "%s/ctl", r->dir);
     strcpy(addr.sun_path, r->path);
     r->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(r->listen_fd, (struct sockaddr *)&addr, sizeof addr), 0);
@@ -81,9 +82,16 @@ static void ctrl_answer(struct rig *r, const struct ctl_head *h, struct span bod
     }
 }
 
+static void ctrl_folder(struct rig *r)
+{
+    snprintf(r->dir, sizeof r->dir, "/tmp/ww-rig-XXXXXX");
+    assert_non_null(mkdtemp(r->dir));
+    snprintf(r->path, sizeof r->path, "%s/ctl", r->dir);
+}
+
 static void ctrl_poll(struct rig *r)
 {
-    if (r->ctrl_fd < 0)
+    if (r->ctrl_fd < 0 && r->listen_fd >= 0)
         r->ctrl_fd = accept4(r->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (r->ctrl_fd < 0)
         return;
@@ -108,6 +116,28 @@ void rig_ctl_drop(struct rig *r)
     close(r->ctrl_fd);
     r->ctrl_fd = -1;
     r->answers_len = 0;
+}
+
+void rig_ctl_dead(struct rig *r)
+{
+    if (r->ctrl_fd >= 0)
+        rig_ctl_drop(r);
+    close(r->listen_fd);
+    unlink(r->path);
+    r->listen_fd = -1;
+}
+
+void rig_ctl_back(struct rig *r)
+{
+    ctrl_listen(r);
+}
+
+void rig_ctl_ping(struct rig *r, uint64_t epoch)
+{
+    struct writer w = writer_of(r->out, OUT_CAP);
+
+    ctl_write_bare(&w, CTL_PING, 0, epoch);
+    rig_ctl_raw(r, writer_span(&w));
 }
 
 bool rig_attached(void *arg)
@@ -418,6 +448,7 @@ static void rig_advance(struct rig *r, bool busy, uint64_t end)
     if (next > now + 50000)
         next = now + 50000;
     sim_advance(r->sim, next > now ? next - now : 1);
+    warm_virtual_s = UNIX_EPOCH_US / 1000000 + sim_now(r->sim) / 1000000;
 }
 
 void rig_run(struct rig *r, uint64_t us)
@@ -503,40 +534,107 @@ static void capture_if_wanted(struct sim *s)
     assert_true(sim_capture(s, path));
 }
 
-struct rig *rig_new(const struct rig_options *o)
+static uint64_t warm_date(void)
 {
-    struct rig *r = calloc(1, sizeof *r);
-    struct sim_config sc;
-    struct keys_config kc = {
-        .keys_max = o->keys_max, .versions_max = 4 * o->keys_max, .verify_rng_seeded_for_tests = true};
-    static const uint8_t boot_id[16] = {1};
+    return rig_warm_unix_s != 0 ? rig_warm_unix_s : warm_virtual_s;
+}
 
-    assert_non_null(r);
-    r->options = *o;
-    sim_config_defaults(&sc);
-    sc.seed = o->seed;
-    r->sim = sim_new(&sc);
-    capture_if_wanted(r->sim);
-    r->out = malloc(OUT_CAP);
+static void warm_make(struct rig *r)
+{
+    struct warm_config wc = {
+        .dir = r->options.warm_dir, .max_age_s = 3600, .counters = &r->ctl_counters, .unix_s = warm_date};
+    struct warm_problem why;
+
+    if (r->options.warm_dir == NULL)
+        return;
+    r->warm = warm_new(&wc, rig_warm_key, &why);
+    assert_non_null(r->warm);
+}
+
+/* What one process is made of; the NIC stays. */
+static void dataplane_make(struct rig *r)
+{
+    static const uint8_t boot_id[16] = {1};
+    struct keys_config kc = {.keys_max = r->options.keys_max,
+                             .versions_max = 4 * r->options.keys_max,
+                             .verify_rng_seeded_for_tests = true};
+
     r->audit = audit_ring_create(1024, 0, boot_id, &r->audit_fd);
     r->keys = keys_new(&kc);
     r->auth = ekm_auth_new();
-    assert_true(r->out != NULL && r->audit != NULL && r->keys != NULL && r->auth != NULL);
-    r->token_key = EVP_EC_gen("P-256");
-    r->client_ctx = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_options(r->client_ctx, SSL_OP_CLEANSE_PLAINTEXT); /* for the search of secrets_test */
-    ctrl_listen(r);
+    assert_true(r->audit != NULL && r->keys != NULL && r->auth != NULL);
     worker_make(r);
+    warm_make(r);
     struct ctl_config cc = {.socket_path = r->path,
                             .keys = r->keys,
                             .auth = r->auth,
                             .worker_count = 1,
                             .tls = {worker_tls(r->worker)},
                             .audit_fd = {r->audit_fd},
-                            .counters = &r->ctl_counters};
+                            .counters = &r->ctl_counters,
+                            .warm = r->warm};
     memcpy(cc.boot_id, boot_id, sizeof boot_id);
     r->ctl = ctl_new(&cc);
     assert_non_null(r->ctl);
+}
+
+static void dataplane_free(struct rig *r)
+{
+    ctl_free(r->ctl);
+    warm_free(r->warm);
+    worker_free(r->worker);
+    ekm_auth_free(r->auth);
+    keys_free(r->keys);
+    audit_ring_unmap(r->audit);
+    close(r->audit_fd);
+}
+
+struct warm *rig_warm(struct rig *r)
+{
+    return r->warm;
+}
+
+const char *rig_source(const struct rig *r)
+{
+    return ctl_source(r->ctl);
+}
+
+uint64_t rig_held(const struct rig *r)
+{
+    return keys_epoch(r->keys);
+}
+
+void rig_restart(struct rig *r)
+{
+    for (size_t i = 0; i < r->client_count; i++)
+        peer_abort(r->clients[i]->peer, sim_now(r->sim));
+    rig_run(r, 70000000);
+    if (r->ctrl_fd >= 0)
+        rig_ctl_drop(r);
+    dataplane_free(r);
+    dataplane_make(r);
+}
+
+struct rig *rig_new(const struct rig_options *o)
+{
+    struct rig *r = calloc(1, sizeof *r);
+    struct sim_config sc;
+
+    assert_non_null(r);
+    r->options = *o;
+    sim_config_defaults(&sc);
+    sc.seed = o->seed;
+    r->sim = sim_new(&sc);
+    warm_virtual_s = UNIX_EPOCH_US / 1000000;
+    capture_if_wanted(r->sim);
+    r->out = malloc(OUT_CAP);
+    assert_non_null(r->out);
+    r->token_key = EVP_EC_gen("P-256");
+    r->client_ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_options(r->client_ctx, SSL_OP_CLEANSE_PLAINTEXT); /* for the search of secrets_test */
+    ctrl_folder(r);
+    ctrl_listen(r);
+    dataplane_make(r);
     if (!o->no_keys)
         rig_push_all(r);
     return r;
@@ -576,20 +674,16 @@ static void check_nothing_is_left(struct rig *r)
 void rig_free(struct rig *r)
 {
     check_nothing_is_left(r);
-    ctl_free(r->ctl);
-    worker_free(r->worker);
-    ekm_auth_free(r->auth);
-    keys_free(r->keys);
+    dataplane_free(r);
     for (size_t i = 0; i < r->client_count; i++)
         client_free(r->clients[i]);
     sim_free(r->sim);
-    audit_ring_unmap(r->audit);
-    close(r->audit_fd);
     SSL_CTX_free(r->client_ctx);
     EVP_PKEY_free(r->token_key);
     if (r->ctrl_fd >= 0)
         close(r->ctrl_fd);
-    close(r->listen_fd);
+    if (r->listen_fd >= 0)
+        close(r->listen_fd);
     unlink(r->path);
     rmdir(r->dir);
     free(r->out);

@@ -33,7 +33,8 @@ struct rig_options {
     uint64_t seed;
     uint32_t conns_max, small_buffers, large_buffers, keys_max;
     uint32_t request_idle_ms;
-    bool no_keys; /* nothing is pushed: the dataplane is not loaded */
+    bool no_keys;         /* nothing is pushed: the dataplane is not loaded */
+    const char *warm_dir; /* NULL: no warm start.  It outlives the rig */
 };
 
 struct rig;
@@ -99,6 +100,19 @@ struct span rig_ctl_finish(struct rig *r);           /* instead of rig_ctl_end: 
 void rig_key_id(const char *path, uint8_t id[KEY_ID_LEN]);
 struct secret_span rig_secret(const char *text);
 void rig_ctl_drop(struct rig *r); /* ctrl dies: its end of the connection is closed */
+void rig_ctl_dead(struct rig *r); /* and nobody listens any more */
+void rig_ctl_back(struct rig *r);
+void rig_ctl_ping(struct rig *r, uint64_t epoch);
+
+/* ---- warm start ---- */
+
+extern uint64_t rig_warm_unix_s; /* the date that the warm snapshot goes by; 0 = that of the virtual clock */
+extern uint8_t rig_warm_key[WARM_KEY_LEN];
+struct warm *rig_warm(struct rig *r);
+/* The process dies and a new one starts; the test's ctrl, and its end of the wire, stay as they are. */
+void rig_restart(struct rig *r);
+const char *rig_source(const struct rig *r);
+uint64_t rig_held(const struct rig *r); /* the epoch that the dataplane holds */
 
 /* ---- clients ---- */
 

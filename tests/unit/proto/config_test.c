@@ -206,6 +206,9 @@ static bool parse(const char *text, size_t len)
     X(root_as_path, "ctrl:\n  state_dir: /\n", 2, "ctrl.state_dir: must be an absolute path, not '/'")       \
     X(passphrase_file_that_is_neither_path_nor_credential, "seal:\n  passphrase_file: srk\n", 2,             \
       "seal.passphrase_file: must be an absolute path, or credential:NAME, not 'srk'")                       \
+    X(warm_key_in_a_file, "dataplane:\n  warm_key: /etc/key\n", 2,                                           \
+      "dataplane.warm_key: must be credential:NAME: a key in a file beside the snapshot protects nothing, "  \
+      "not '/etc/key'")                                                                                      \
     X(credential_that_is_a_path, "seal:\n  passphrase_file: credential:a/b\n", 2,                            \
       "seal.passphrase_file: must name a credential after credential:, not 'credential:a/b'")                \
     X(relative_device_program, "seal:\n  device_program: ww-seal\n", 2,                                      \
@@ -254,6 +257,9 @@ static bool text_is(const char *a, const char *b)
     X(addresses_are_read, SOUND,                                                                             \
       config.net.address_count == 1 && text_is(config.net.addresses[0], "192.0.2.2/24"))                     \
     X(passphrase_file_is_read, SOUND, text_is(config.seal.passphrase_file, "/p"))                            \
+    X(warm_key_may_be_a_credential, NIC NET "dataplane:\n  warm_key: credential:warm\n" SEAL TLS AUTH,       \
+      text_is(config.dataplane.warm_key, "credential:warm"))                                                 \
+    X(warm_start_is_off_by_default, SOUND, text_is(config.dataplane.warm_key, ""))                           \
     X(passphrase_may_be_a_credential, NIC NET "seal:\n  passphrase_file: credential:srk\n" TLS AUTH,         \
       text_is(config.seal.passphrase_file, "credential:srk"))                                                \
     X(passphrase_may_be_left_out, NIC NET TLS AUTH, text_is(config.seal.passphrase_file, ""))                \
