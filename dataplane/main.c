@@ -44,6 +44,7 @@ struct dataplane {
     uint8_t boot_id[16];
     enum idle_policy idle;
     struct worker_config worker_config;
+    uint8_t *ticket_secret; /* workers copy it */
     struct worker *worker;
     pthread_t thread;
     _Atomic int worker_state; /* 0 starting, 1 running, 2 failed, 3 ended */
@@ -422,6 +423,13 @@ static bool start(struct dataplane *d)
     if (!make_tables(d) || !open_device(d))
         return false;
     worker_config_defaults(w);
+    d->ticket_secret = secret_pages_alloc(TLS_TICKET_SECRET_LEN);
+    if (d->ticket_secret == NULL) {
+        log_error("no locked memory for the secret of session tickets (LimitMEMLOCK=)");
+        return false;
+    }
+    CHECK(getrandom(d->ticket_secret, TLS_TICKET_SECRET_LEN, 0) == TLS_TICKET_SECRET_LEN);
+    w->ticket_secret = d->ticket_secret;
     const char *wrong = fill_net(&d->config, &d->nic->info, &w->net);
     if (wrong != NULL) {
         log_error("configuration refused", F("why", wrong));
@@ -443,6 +451,7 @@ static void stop(struct dataplane *d)
     nic_dpdk_finish();
     ekm_auth_free(d->auth);
     keys_free(d->keys);
+    secret_pages_free(d->ticket_secret, TLS_TICKET_SECRET_LEN);
     audit_ring_unmap(d->audit);
     close(d->audit_fd);
     log_info("stopped");

@@ -297,6 +297,7 @@ bool worker_turn(struct worker *w, struct worker_time t)
     w->env.now_unix_us = t.now_unix_us;
     busy |= receive(w);
     net_timers(w->net, t.now_us, TIMERS_PER_TURN);
+    tls_turn(w->tls, t.now_us);
     busy |= note_events(w);
     busy |= serve(w);
     busy |= transmit(w);
@@ -324,7 +325,7 @@ static bool build(struct worker *w, const struct worker_config *c, uint64_t now_
 {
     w->arena = arena_new(plain_memory(c), false);
     w->secrets = arena_new(secret_memory(c), true);
-    w->tls = tls_worker_new(w->counters, c->seed_for_tests);
+    w->tls = tls_worker_new(w->counters, c->ticket_secret, c->seed_for_tests);
     w->keys = keys_worker_new(c->keys, w->counters);
     if (w->arena == NULL || w->secrets == NULL || w->tls == NULL || w->keys == NULL)
         return false;

@@ -368,7 +368,7 @@ static bool start(void)
     server.auth = ekm_auth_new();
     if (server.audit == NULL || server.keys == NULL || server.auth == NULL)
         return false;
-    server.tls = tls_worker_new(&server.audit->counters, NULL);
+    server.tls = tls_worker_new(&server.audit->counters, NULL, NULL);
     server.reader = keys_worker_new(server.keys, &server.audit->counters);
     server.ekm =
         server.reader == NULL ? NULL : ekm_worker_new(server.auth, server.reader, &server.audit->counters);

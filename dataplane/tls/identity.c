@@ -150,7 +150,7 @@ static int alpn_select(SSL *ssl, const unsigned char **out, unsigned char *out_l
     return SSL_TLSEXT_ERR_OK;
 }
 
-static bool settings_apply(SSL_CTX *ctx)
+static bool settings_apply(SSL_CTX *ctx, struct tls_worker *w)
 {
     SSL_CTX_set_security_level(ctx, 2);
     /* What comes in may be a data key: OpenSSL must not keep a copy of it. */
@@ -162,6 +162,10 @@ static bool settings_apply(SSL_CTX *ctx)
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, alpn_select, NULL);
+    SSL_CTX_set_app_data(ctx, w);
+    SSL_CTX_set_timeout(ctx, TLS_TICKET_LIFE_S);
+    if (SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_ticket_key_cb) != 1)
+        return false;
     /* Early data can be replayed, and neither an audit record nor a quota is idempotent. */
     return SSL_CTX_set_max_early_data(ctx, 0) == 1 && SSL_CTX_set_recv_max_early_data(ctx, 0) == 1 &&
            SSL_CTX_set_num_tickets(ctx, 1) == 1 && SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
@@ -188,19 +192,19 @@ static const char *identity_load(SSL_CTX *ctx, OSSL_LIB_CTX *lib, struct span ch
     return NULL;
 }
 
-struct tls_identity *tls_identity_new(OSSL_LIB_CTX *lib, struct span chain_pem, struct secret_span key_pem,
+struct tls_identity *tls_identity_new(struct tls_worker *w, struct span chain_pem, struct secret_span key_pem,
                                       const char **why)
 {
     struct tls_identity *id = calloc(1, sizeof *id);
-    EVP_PKEY *key = key_load(lib, key_pem, why);
+    EVP_PKEY *key = key_load(w->lib, key_pem, why);
 
     if (id == NULL || key == NULL)
         goto refused;
     *why = "OpenSSL refused a setting";
-    id->ctx = SSL_CTX_new_ex(lib, NULL, TLS_server_method());
-    if (id->ctx == NULL || !settings_apply(id->ctx))
+    id->ctx = SSL_CTX_new_ex(w->lib, NULL, TLS_server_method());
+    if (id->ctx == NULL || !settings_apply(id->ctx, w))
         goto refused;
-    *why = identity_load(id->ctx, lib, chain_pem, key);
+    *why = identity_load(id->ctx, w->lib, chain_pem, key);
     if (*why != NULL)
         goto refused;
     EVP_PKEY_free(key);

@@ -35,11 +35,20 @@ enum tls_status {
 struct tls_worker;
 struct tls_conn;
 
+#define TLS_TICKET_SECRET_LEN 32
+#define TLS_TICKET_LIFE_S     7200
+
 /* NULL when OpenSSL refuses.  counters: the worker's; tls_publish and tls_retire never touch them.
- * seed_for_tests: NULL in production; else 32 bytes that make OpenSSL's RAND of this worker repeatable (test
+ * ticket_secret: TLS_TICKET_SECRET_LEN bytes, copied; workers that have it in common resume each other's
+ * sessions, whatever certificate these began with.  NULL: this worker's own.  seed_for_tests: NULL in production; else 32 bytes that make OpenSSL's RAND of this worker repeatable (test
  * builds only; others return NULL). */
-struct tls_worker *MUST_USE tls_worker_new(struct counters *counters, const uint8_t *seed_for_tests);
+struct tls_worker *MUST_USE tls_worker_new(struct counters *counters, const uint8_t *ticket_secret,
+                                           const uint8_t *seed_for_tests);
 void tls_worker_free(struct tls_worker *w);
+
+/* Once per turn: takes the next ticket keys when their time has come (every six hours).  now_us: the clock that
+ * all workers share. */
+void tls_turn(struct tls_worker *w, uint64_t now_us);
 
 /* Housekeeping thread: builds and publishes the identity that new connections of w will use.  false when
  * chain or key do not parse, do not match, or the key is one we do not serve (identity.c: RSA of 2048..3072

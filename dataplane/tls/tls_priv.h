@@ -27,11 +27,24 @@ struct tls_identity {
     struct tls_identity *retired_next; /* housekeeper only */
 };
 
+struct tls_ticket_key {
+    uint8_t name[16], aes[32], mac[32];
+};
+
+/* The worker's alone, in secret pages. */
+struct tls_tickets {
+    uint8_t secret[TLS_TICKET_SECRET_LEN];
+    struct tls_ticket_key keys[2]; /* of this period and of the one before */
+    uint64_t ends_at_us;           /* this period */
+    EVP_CIPHER *cipher;
+};
+
 struct tls_worker {
     OSSL_LIB_CTX *lib;
     OSSL_PROVIDER *provider;
     OSSL_PROVIDER *test_rand; /* NULL in production */
     BIO_METHOD *bio_method;
+    struct tls_tickets *tickets;
     struct counters *counters; /* written by the worker's thread only */
     uint32_t conns;            /* likewise */
     _Atomic(struct tls_identity *) current;
@@ -53,11 +66,18 @@ struct tls_conn {
 };
 
 /* NULL with *why set to a static text. */
-struct tls_identity *MUST_USE tls_identity_new(OSSL_LIB_CTX *lib, struct span chain_pem,
+struct tls_identity *MUST_USE tls_identity_new(struct tls_worker *w, struct span chain_pem,
                                                struct secret_span key_pem, const char **why);
 void tls_identity_free(struct tls_identity *id);
 
 BIO_METHOD *MUST_USE tls_bio_method_new(void);
+
+/* false: OpenSSL or the kernel refuses; tls_tickets_free is called all the same. */
+bool MUST_USE tls_tickets_new(struct tls_worker *w, const uint8_t *secret);
+void tls_tickets_free(struct tls_worker *w);
+/* For SSL_CTX_set_tlsext_ticket_key_evp_cb; the SSL_CTX's app data is the worker. */
+int tls_ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                      EVP_MAC_CTX *mac, int sealing);
 
 /* The counted reason for the first error of the TLS layer in OpenSSL's queue; the caller empties the queue. */
 enum reason tls_failure_reason(void);

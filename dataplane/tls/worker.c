@@ -19,7 +19,8 @@ static bool providers_load(struct tls_worker *w, const uint8_t *seed_for_tests)
     return w->test_rand != NULL;
 }
 
-struct tls_worker *tls_worker_new(struct counters *counters, const uint8_t *seed_for_tests)
+struct tls_worker *tls_worker_new(struct counters *counters, const uint8_t *ticket_secret,
+                                  const uint8_t *seed_for_tests)
 {
     struct tls_worker *w = calloc(1, sizeof *w);
 
@@ -31,7 +32,8 @@ struct tls_worker *tls_worker_new(struct counters *counters, const uint8_t *seed
     w->counters = counters;
     w->lib = OSSL_LIB_CTX_new();
     w->bio_method = tls_bio_method_new();
-    if (w->lib == NULL || w->bio_method == NULL || !providers_load(w, seed_for_tests)) {
+    if (w->lib == NULL || w->bio_method == NULL || !providers_load(w, seed_for_tests) ||
+        !tls_tickets_new(w, ticket_secret)) {
         tls_worker_free(w);
         w = NULL;
     }
@@ -45,6 +47,7 @@ void tls_worker_free(struct tls_worker *w)
         return;
     tls_retire(w);
     tls_identity_free(atomic_load_explicit(&w->current, memory_order_relaxed));
+    tls_tickets_free(w);
     BIO_meth_free(w->bio_method);
     if (w->test_rand != NULL)
         OSSL_PROVIDER_unload(w->test_rand);
@@ -64,7 +67,7 @@ bool tls_publish(struct tls_worker *w, struct span chain_pem, struct secret_span
     struct tls_identity *next, *old;
 
     ERR_clear_error();
-    next = tls_identity_new(w->lib, chain_pem, key_pem, &w->publish_error);
+    next = tls_identity_new(w, chain_pem, key_pem, &w->publish_error);
     ERR_clear_error();
     if (next == NULL) {
         log_error("certificate refused", F("why", w->publish_error));

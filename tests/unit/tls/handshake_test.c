@@ -409,6 +409,82 @@ static void a_tls12_ticket_resumes(void **state)
     expect_resumption(TLS1_2_VERSION);
 }
 
+/* s, got from one server, is offered to another. */
+static bool resumes(struct tls_worker *w, SSL_SESSION *s, int version)
+{
+    SSL_CTX *c = client_ctx(version, version);
+    struct pair *p = pair_new(w, c);
+
+    SSL_SESSION *copy = SSL_SESSION_dup(s); /* the client forgets a session whose connection was cut off */
+    assert_int_equal(SSL_set_session(p->client, copy), 1);
+    SSL_SESSION_free(copy);
+    assert_int_equal(handshake(p), TLS_OK);
+    bool reused = SSL_session_reused(p->client);
+    pair_free(p);
+    SSL_CTX_free(c);
+    return reused;
+}
+
+static struct tls_worker *worker_sharing(uint8_t secret_byte)
+{
+    uint8_t secret[TLS_TICKET_SECRET_LEN];
+    struct identity_pem id;
+
+    memset(secret, secret_byte, sizeof secret);
+    identity_make("P-256", "ekm.wirewrap.test", &id);
+    struct tls_worker *w = tls_worker_new(rig_counters(), secret, NULL);
+    assert_non_null(w);
+    assert_true(publish(w, &id));
+    return w;
+}
+
+static void a_ticket_outlives_its_certificate(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_SESSION *s = session_of(connected(w, TLS1_3_VERSION));
+    struct identity_pem next;
+    (void)state;
+
+    identity_make("P-256", "ekm.wirewrap.test", &next);
+    assert_true(publish(w, &next));
+    assert_true(resumes(w, s, TLS1_3_VERSION));
+    SSL_SESSION_free(s);
+    tls_worker_free(w);
+}
+
+static void a_ticket_resumes_on_every_worker_that_has_the_secret(void **state)
+{
+    struct tls_worker *one = worker_sharing(1), *other = worker_sharing(1), *stranger = worker_sharing(2);
+    SSL_SESSION *s = session_of(connected(one, TLS1_3_VERSION));
+    (void)state;
+
+    assert_true(resumes(other, s, TLS1_3_VERSION));
+    assert_false(resumes(stranger, s, TLS1_3_VERSION));
+    SSL_SESSION_free(s);
+    tls_worker_free(one);
+    tls_worker_free(other);
+    tls_worker_free(stranger);
+}
+
+#define SIX_HOURS_US (6ull * 3600 * 1000000)
+
+static void a_ticket_opens_in_its_period_and_the_next_and_no_longer(void **state)
+{
+    struct tls_worker *w = worker_sharing(1);
+    (void)state;
+
+    tls_turn(w, 100 * SIX_HOURS_US);
+    SSL_SESSION *s = session_of(connected(w, TLS1_2_VERSION));
+    tls_turn(w, 101 * SIX_HOURS_US - 1);
+    assert_true(resumes(w, s, TLS1_2_VERSION));
+    tls_turn(w, 101 * SIX_HOURS_US);
+    assert_true(resumes(w, s, TLS1_2_VERSION));
+    tls_turn(w, 102 * SIX_HOURS_US);
+    assert_false(resumes(w, s, TLS1_2_VERSION));
+    SSL_SESSION_free(s);
+    tls_worker_free(w);
+}
+
 static int tickets_seen;
 
 static int ticket_count(SSL *ssl, SSL_SESSION *s)
@@ -452,7 +528,7 @@ static void a_ticket_permits_no_early_data(void **state)
 static void no_connection_without_a_certificate(void **state)
 {
     static struct counters counters;
-    struct tls_worker *w = tls_worker_new(&counters, NULL);
+    struct tls_worker *w = tls_worker_new(&counters, NULL, NULL);
     struct tls_io io = {NULL, NULL, NULL};
     (void)state;
 
@@ -497,6 +573,9 @@ int main(void)
         cmocka_unit_test(alpn_h2_alone_gets_no_application_protocol),
         cmocka_unit_test(a_tls13_ticket_resumes),
         cmocka_unit_test(a_tls12_ticket_resumes),
+        cmocka_unit_test(a_ticket_outlives_its_certificate),
+        cmocka_unit_test(a_ticket_resumes_on_every_worker_that_has_the_secret),
+        cmocka_unit_test(a_ticket_opens_in_its_period_and_the_next_and_no_longer),
         cmocka_unit_test(a_tls13_handshake_sends_one_ticket),
         cmocka_unit_test(a_ticket_permits_no_early_data),
         cmocka_unit_test(no_connection_without_a_certificate),

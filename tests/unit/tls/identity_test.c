@@ -14,7 +14,7 @@ static struct counters counters_none;
 
 static struct tls_worker *worker_empty(void)
 {
-    struct tls_worker *w = tls_worker_new(&counters_none, NULL);
+    struct tls_worker *w = tls_worker_new(&counters_none, NULL, NULL);
 
     assert_non_null(w);
     return w;
@@ -328,30 +328,6 @@ static void a_refused_certificate_leaves_the_old_one_in_use(void **state)
     tls_worker_free(w);
 }
 
-static void a_ticket_of_the_old_certificate_costs_a_full_handshake(void **state)
-{
-    struct tls_worker *w = worker_with("P-256");
-    struct pair *p = connected(w, TLS1_3_VERSION);
-    SSL_SESSION *s = SSL_get1_session(p->client);
-    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
-    struct identity_pem next;
-    (void)state;
-
-    SSL_shutdown(p->client);
-    pair_free(p);
-    identity_make("P-256", "second", &next);
-    assert_true(publish(w, &next));
-    p = pair_new(w, c);
-    SSL_set_session(p->client, s);
-    assert_int_equal(handshake(p), TLS_OK);
-    assert_false(SSL_session_reused(p->client));
-    expect_cn(p, "second");
-    SSL_SESSION_free(s);
-    pair_free(p);
-    SSL_CTX_free(c);
-    tls_worker_free(w);
-}
-
 static void the_whole_chain_is_sent(void **state)
 {
     struct tls_worker *w = worker_empty();
@@ -394,7 +370,6 @@ int main(void)
         cmocka_unit_test(a_live_connection_outlives_its_certificate),
         cmocka_unit_test(a_handshake_under_way_ends_with_the_certificate_it_began_with),
         cmocka_unit_test(a_refused_certificate_leaves_the_old_one_in_use),
-        cmocka_unit_test(a_ticket_of_the_old_certificate_costs_a_full_handshake),
         cmocka_unit_test(the_whole_chain_is_sent),
     };
     return RUN_TESTS("tls_identity", tests);

@@ -61,10 +61,15 @@ struct tls_worker *worker_with(const char *kind)
 
     memset(&counters_, 0, sizeof counters_);
     identity_make(kind, "ekm.wirewrap.test", &id);
-    w = tls_worker_new(&counters_, NULL);
+    w = tls_worker_new(&counters_, NULL, NULL);
     assert_non_null(w);
     assert_true(publish(w, &id));
     return w;
+}
+
+struct counters *rig_counters(void)
+{
+    return &counters_;
 }
 
 uint64_t counted(enum reason r)

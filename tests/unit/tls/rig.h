@@ -26,6 +26,7 @@ bool publish(struct tls_worker *w, const struct identity_pem *id);
 
 /* A worker with a P-256 (or RSA-2048) certificate; counters are zero. */
 struct tls_worker *worker_with(const char *kind);
+struct counters *rig_counters(void);
 uint64_t counted(enum reason r);
 uint64_t counted_failures(void); /* all tls reasons that end a connection */
 

@@ -7,7 +7,7 @@ static size_t seeded_server_random(const uint8_t seed[32], uint8_t out[32])
 {
     static struct counters counters;
     struct identity_pem id;
-    struct tls_worker *w = tls_worker_new(&counters, seed);
+    struct tls_worker *w = tls_worker_new(&counters, NULL, seed);
     SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
     struct pair *p;
     size_t len;
