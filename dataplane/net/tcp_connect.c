@@ -9,6 +9,7 @@
 #include "dataplane/net/tcp.h"
 
 #include "base/check.h"
+#include "dataplane/net/steer.h"
 
 #define PORT_FIRST 1024 /* RFC 6056 3.2 */
 #define PORT_COUNT (65536 - PORT_FIRST)
@@ -19,15 +20,28 @@ void connect_init(struct tcp *t)
     t->port_next = (uint32_t)net_random(t->net);
 }
 
+/* With several workers: the answers must come to this one. */
+static bool flow_is_ours(const struct net *n, const struct net_addr *peer, const struct net_addr *local,
+                         uint16_t peer_port, uint16_t local_port)
+{
+    const struct steering *s = n->config.steering;
+
+    return s == NULL ||
+           steering_owner(s, steering_hash(s, peer, local, peer_port, local_port)) == n->config.worker;
+}
+
 /* RFC 6056 3.3.3: a keyed hash of whom we go to, and one counter.  Ports of different peers tell nothing about
  * each other, and a port comes again as late as possible. */
-static bool port_choose(struct tcp *t, struct tcp_tuple *tuple)
+static bool port_choose(struct tcp *t, const struct net_addr *peer, const struct net_addr *local,
+                        struct tcp_tuple *tuple)
 {
     uint32_t offset = (uint32_t)siphash(&t->port_key, span_of(tuple, sizeof *tuple));
 
     for (uint32_t i = 0; i < PORT_COUNT; i++) {
         tuple->local_port = (uint16_t)(PORT_FIRST + (offset + t->port_next++) % PORT_COUNT);
-        if (!tcp_port_listens(t->net, tuple->local_port) && table_find(t, tuple) == NULL)
+        if (!tcp_port_listens(t->net, tuple->local_port) &&
+            flow_is_ours(t->net, peer, local, tuple->remote_port, tuple->local_port) &&
+            table_find(t, tuple) == NULL)
             return true;
     }
     return false;
@@ -64,7 +78,7 @@ struct net_conn *net_connect(struct net *n, const struct net_addr *local, const 
     if (now_us > n->now_us)
         n->now_us = now_us;
     tuple_set(&tuple, peer, local, port, 0);
-    if (port_choose(n->tcp, &tuple))
+    if (port_choose(n->tcp, peer, local, &tuple))
         c = conn_new(n->tcp, &tuple);
     if (c == NULL) {
         count(n->counters, REASON_TCP_CONNECT_FULL);

@@ -1,5 +1,7 @@
 /* ww-echo --device TEXT --addr PREFIX ... [--gateway ADDR ...]: echo, discard and chargen over our own TCP on a
- * real device, so that Linux can be its peer without TLS between.  Test builds only.
+ * real device, so that Linux can be its peer without TLS between.  Test builds only.  With --call ADDR, --port,
+ * --calls and --bytes it serves nobody: it opens so many connections itself, takes its bytes back from an echo there
+ * and ends.
  *
  * One thread, which is the worker's turn with another application in it.  After SIGTERM it goes on until no
  * connection is left (or DRAIN_US are over), then prints one line per counter that is not zero, `counter NAME
@@ -8,6 +10,7 @@
 #include "dataplane/net/net.h"
 #include "drivers/nic/dpdk/dpdk.h"
 #include "tests/apps/tcp_apps.h"
+#include "tests/apps/tcp_calls.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +31,7 @@ struct echo {
     struct net *net;
     struct tcp_apps apps;
     struct tcp_app_conn slots[CONNS_MAX];
+    struct tcp_calls calls; /* wanted == 0: we serve */
     struct counters counters;
     struct net_config config;
     struct frame held[HELD_MAX]; /* filled, not yet taken by the device, in order */
@@ -97,7 +101,10 @@ static bool turn(struct echo *e)
     e->now_us = clock_us();
     bool busy = receive(e);
     net_timers(e->net, e->now_us, TIMERS_MAX);
-    tcp_apps_turn(&e->apps, e->now_us);
+    if (e->calls.wanted != 0)
+        tcp_calls_turn(&e->calls, e->now_us);
+    else
+        tcp_apps_turn(&e->apps, e->now_us);
     busy |= transmit(e);
     return busy;
 }
@@ -130,8 +137,10 @@ static bool gateway_add(struct net_config *c, const char *text)
     return true;
 }
 
-static bool arguments(int argc, char **argv, struct net_config *c, struct nic_dpdk_port *p, uint64_t *chargen)
+static bool arguments(int argc, char **argv, struct echo *e, struct nic_dpdk_port *p, uint64_t *chargen)
 {
+    struct net_config *c = &e->config;
+
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i];
         const char *value = argv[i + 1];
@@ -148,6 +157,14 @@ static bool arguments(int argc, char **argv, struct net_config *c, struct nic_dp
             c->msl_ms = (uint32_t)atoi(value);
         else if (strcmp(name, "--chargen") == 0)
             *chargen = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--call") == 0)
+            ok = net_addr_parse(span_str(value), &e->calls.peer);
+        else if (strcmp(name, "--port") == 0)
+            e->calls.port = (uint16_t)atoi(value);
+        else if (strcmp(name, "--calls") == 0)
+            e->calls.wanted = (uint32_t)atoi(value);
+        else if (strcmp(name, "--bytes") == 0)
+            e->calls.bytes = strtoull(value, NULL, 10);
         else if (strcmp(name, "--addr") == 0)
             ok = prefix_add(c, value);
         else if (strcmp(name, "--gateway") == 0)
@@ -172,6 +189,22 @@ static bool device_open(struct echo *e, struct nic_dpdk_port *p)
     return false;
 }
 
+/* From our first address of the peer's family. */
+static void calls_begin(struct echo *e)
+{
+    struct tcp_calls wanted = e->calls;
+    uint16_t i = 0;
+
+    if (wanted.wanted == 0)
+        return;
+    while (i < e->config.addr_count && e->config.addrs[i].addr.family != wanted.peer.family)
+        i++;
+    CHECK(i < e->config.addr_count && wanted.port != 0);
+    tcp_calls_init(&e->calls, e->net, &e->config.addrs[i].addr, &wanted.peer, wanted.port);
+    e->calls.wanted = wanted.wanted;
+    e->calls.bytes = wanted.bytes;
+}
+
 static bool net_open(struct echo *e, struct arena *a, uint64_t chargen_bytes)
 {
     struct net_config *c = &e->config;
@@ -194,6 +227,7 @@ static bool net_open(struct echo *e, struct arena *a, uint64_t chargen_bytes)
     e->net = net_new(c, a, &e->counters, e->now_us);
     tcp_apps_init(&e->apps, e->net, e->slots, CONNS_MAX);
     e->apps.chargen_bytes = chargen_bytes;
+    calls_begin(e);
     net_announce(e->net, e->now_us);
     return true;
 }
@@ -215,6 +249,8 @@ static bool run(struct echo *e)
     while (until == UINT64_MAX || (is_open(e) && e->now_us < until)) {
         if (!turn(e))
             rest(e);
+        if (e->calls.wanted != 0 && tcp_calls_are_over(&e->calls))
+            stopping = 1;
         if (stopping && until == UINT64_MAX)
             until = e->now_us + DRAIN_US;
         if (e->now_us < look_at)
@@ -237,6 +273,11 @@ static void report(const struct echo *e)
                    (unsigned long)counter_read(&e->counters, (enum reason)r));
     printf("counter app_accepted %lu\ncounter app_finished %lu\ncounter app_failed %lu\n",
            (unsigned long)e->apps.accepted, (unsigned long)e->apps.finished, (unsigned long)e->apps.failed);
+    if (e->calls.wanted != 0)
+        printf("counter calls_finished %lu\ncounter calls_refused %lu\ncounter calls_failed %lu\ncounter "
+               "calls_wrong %lu\n",
+               (unsigned long)e->calls.finished, (unsigned long)e->calls.refused,
+               (unsigned long)e->calls.failed, (unsigned long)e->calls.wrong);
     printf("gauge conns %u\ngauge recv_buffers %u\ngauge send_buffers %u\n", g.conns, g.recv_buffers_used,
            g.send_buffers_used);
 }
@@ -252,10 +293,10 @@ int main(int argc, char **argv)
     CHECK(e != NULL && a != NULL);
     net_config_defaults(&e->config);
     e->config.msl_ms = 100; /* what is left open at the end is a leak, not a TIME_WAIT */
-    if (!arguments(argc, argv, &e->config, &port, &chargen_bytes)) {
+    if (!arguments(argc, argv, e, &port, &chargen_bytes)) {
         fprintf(stderr, "usage: ww-echo --device TEXT --addr PREFIX ... [--gateway ADDR ...] [--chargen "
                         "BYTES] [--mtu N] [--mac MAC] "
-                        "[--msl MS] [--offload off]\n");
+                        "[--msl MS] [--offload off] [--call ADDR --port N --calls N --bytes N]\n");
         return 2;
     }
     sigaction(SIGTERM, &stop, NULL);

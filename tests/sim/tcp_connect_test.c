@@ -1,4 +1,5 @@
 /* Active open against a scripted peer: what we say in SYN-SENT and what we believe there (RFC 9293 3.10.7.3). */
+#include "dataplane/net/steer.h"
 #include "tests/sim/tcp_script.h"
 
 #include <stdlib.h>
@@ -502,6 +503,31 @@ static void ports_to_two_peers_are_unrelated(void **state)
     finish(t);
 }
 
+/* With several workers a flow's answers come to its owner: that must be who opens it. */
+static void flows_that_a_worker_opens_are_its_own(void **state)
+{
+    struct steering_config config = {
+        .workers = 3,
+        .mtu = 1500,
+    };
+    for (size_t i = 0; i < sizeof config.key; i++)
+        config.key[i] = (uint8_t)(i * 73 + 41);
+    struct arena *a = arena_new(steering_memory_needed(&config) + 4096, false);
+    struct steering *s = steering_new(&config, a);
+    struct script *t = connect_script(state, &(struct script_options){.conns = 101, .steering = s});
+    struct net_addr local = net_addr_of(&t->ours);
+    struct net_addr peer = net_addr_of(&t->theirs);
+
+    for (int i = 0; i < 100; i++) {
+        struct net_conn *c = connect_to(t, SERVER_PORT);
+        assert_int_equal(steering_owner(s, steering_hash(s, &peer, &local, SERVER_PORT, net_local_port(c))),
+                         0);
+        net_release(c, t->now_us);
+    }
+    finish(t);
+    arena_free(a);
+}
+
 static void without_a_record_nothing_is_opened(void **state)
 {
     struct script *t = connect_script(state, &(struct script_options){.conns = 1});
@@ -604,6 +630,7 @@ int main(void)
         cmocka_unit_test(next_hop_that_never_answers_lets_the_syn_time_out),
         cmocka_unit_test(ports_of_a_hundred_connections_differ_and_are_not_the_listener),
         cmocka_unit_test(ports_to_two_peers_are_unrelated),
+        cmocka_unit_test(flows_that_a_worker_opens_are_its_own),
         cmocka_unit_test(without_a_record_nothing_is_opened),
         cmocka_unit_test(every_port_to_a_peer_can_be_taken),
         cmocka_unit_test(isn_grows_with_the_clock),

@@ -28,23 +28,24 @@ struct script_variant {
 
 /* What the script may choose before it begins; zero means the default in brackets. */
 struct script_options {
-    uint16_t mtu;           /* [1500] */
-    uint32_t recv_buffer;   /* [65536] */
-    uint32_t recv_buffers;  /* [8] */
-    uint32_t send_buffer;   /* [65536] */
-    uint32_t send_buffers;  /* [8] */
-    uint32_t conns;         /* [16] */
-    uint32_t idle_close_ms; /* [0] */
-    uint16_t mss;           /* the peer's [1460 or 1440] */
-    bool no_mss;            /* the peer names none */
-    int wscale;             /* offered if > 0, or -1 for an offer of 0 */
-    bool ts, sack;          /* offered */
-    uint16_t window;        /* what the peer announces, unscaled [65535] */
-    uint32_t syn_cache;     /* [1024] half-open connections */
-    uint32_t cookies_above; /* [512] */
-    bool cookies;           /* nothing half open is remembered */
-    bool deaf;              /* ARP and NDP stay unanswered */
-    uint64_t start_us;      /* [1000 s, or when a connection of the peer would begin just below 2^32] */
+    uint16_t mtu;              /* [1500] */
+    uint32_t recv_buffer;      /* [65536] */
+    uint32_t recv_buffers;     /* [8] */
+    uint32_t send_buffer;      /* [65536] */
+    uint32_t send_buffers;     /* [8] */
+    uint32_t conns;            /* [16] */
+    uint32_t idle_close_ms;    /* [0] */
+    uint16_t mss;              /* the peer's [1460 or 1440] */
+    bool no_mss;               /* the peer names none */
+    int wscale;                /* offered if > 0, or -1 for an offer of 0 */
+    bool ts, sack;             /* offered */
+    uint16_t window;           /* what the peer announces, unscaled [65535] */
+    uint32_t syn_cache;        /* [1024] half-open connections */
+    uint32_t cookies_above;    /* [512] */
+    bool cookies;              /* nothing half open is remembered */
+    bool deaf;                 /* ARP and NDP stay unanswered */
+    struct steering *steering; /* of several workers, of which the net is the first */
+    uint64_t start_us;         /* [1000 s, or when a connection of the peer would begin just below 2^32] */
 };
 
 #define SCRIPT_QUEUE 512

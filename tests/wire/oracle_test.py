@@ -22,11 +22,16 @@ folder = tempfile.mkdtemp(prefix="wirewrap-oracle.")
 
 
 class Talk:
-    """Frames of one connection to our port 7; numbers are distances from ISS and IRS."""
+    """Frames of one connection to our port 7, or opened by it; numbers are distances from ISS and IRS."""
 
-    def __init__(self, version=4, sack_ok=True, ts=True, peer_mss=1460):
+    def __init__(self, version=4, sack_ok=True, ts=True, peer_mss=1460, opened=False):
         self.version, self.ts, self.frames, self.clock = version, ts, [], 100
         self.ours, self.peer = ADDRESSES[version]
+        if opened:
+            self.us(SYN, 0, 0, window=8000, options=packets.options(1460, SHIFT, (9000, 0) if ts else None, sack_ok))
+            self.they(SYN | ACK, 0, 1, options=packets.options(peer_mss, SHIFT, (100, 9000) if ts else None, sack_ok))
+            self.us(ACK, 1, 1)
+            return
         self.they(SYN, 0, None, options=packets.options(peer_mss, SHIFT, (100, 0) if ts else None, sack_ok))
         self.us(SYN | ACK, 0, 1, window=8000, options=packets.options(1460, SHIFT, (9000, 100) if ts else None, sack_ok))
         self.they(ACK, 1, 1)
@@ -327,6 +332,15 @@ def low_hop_limit_is_found():
     na = packets.icmp6(t.ours, t.peer, 136, 0, bytes(20))
     t.frames.append(packets.ethernet(PEER, OURS, packets.IP6, packets.ip6(t.ours, t.peer, packets.ICMP6, na, hops=64)))
     broken("hop-limit", t)
+
+
+@tap.case
+def connection_that_we_opened_is_judged_like_one_of_the_peers():
+    tap.equal(talked(opened=True).rules(), [])
+    tap.equal(talked(opened=True, version=6, ts=False, sack_ok=False).rules(), [])
+    broken("window", Talk(opened=True).us(ACK | PSH, 1, 1, b"q" * 1440).us(ACK | PSH, 1441, 1, b"q" * 1440).us(ACK | PSH, 2881, 1, b"q" * 1440))
+    broken("repetition", talked(opened=True).us(ACK | PSH, 1, 501, b"b" * 500))
+    broken("syn-options", Talk().us(SYN, 0, 0, b"x", options=packets.options(1460)))
 
 
 @tap.case

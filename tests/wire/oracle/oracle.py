@@ -50,11 +50,11 @@ class Ranges:
 
 
 class Connection:
-    """One incarnation: from our SYN-ACK on.  Numbers are distances from our ISS and from the peer's."""
+    """One incarnation: from our SYN-ACK on, or the peer's.  Numbers are distances from our ISS and from the peer's."""
 
     def __init__(self, version, ours, theirs, offered_ts, far):
         s, o = ours, theirs
-        self.version, self.iss, self.irs = version, s.seq, (s.ack - 1) % WHOLE
+        self.version, self.iss, self.irs = version, s.seq, o.seq
         self.syn = o
         self.mss = max(MSS_NOT_NAMED[version] if o.mss is None else o.mss, MSS_FLOOR)
         self.scaled = o.scale is not None and s.scale is not None
@@ -209,7 +209,7 @@ class Oracle:
 
     def __init__(self, macs, trust_peer=False, far=False):
         self.macs, self.trust_peer, self.far = {m.lower() for m in macs}, trust_peer, far
-        self.connections, self.syns, self.last = {}, {}, {}
+        self.connections, self.syns, self.our_syns, self.last = {}, {}, {}, {}
         self.found, self.looked_at, self.segments = [], 0, 0
 
     def take(self, p):
@@ -227,6 +227,10 @@ class Oracle:
         self.last.setdefault(key, []).append((t.flags, t.seq, t.ack, t.length, p.eth_dst))
         del self.last[key][:-64]
         c = self.connections.get(key)
+        mine = self.our_syns.get(key)
+        if t.flags & SYN and t.flags & ACK and mine and t.ack == (mine.seq + 1) % WHOLE and (c is None or c.iss != mine.seq):
+            c = self.connections[key] = Connection(p.version, mine, t, [], self.far)
+            c.sent = 1
         if c is not None:
             c.hear(t)
 
@@ -249,7 +253,11 @@ class Oracle:
         syns = self.syns.get(key, {}).get((t.ack - 1) % WHOLE)
         if t.flags & SYN and t.flags & ACK and syns and (c is None or (c.iss, c.irs) != (t.seq, syns[0].seq)):
             c = self.connections[key] = Connection(p.version, t, syns[0], [s.ts[0] for s in syns if s.ts], self.far)
-        if c is not None:
+        if t.flags & SYN and not t.flags & ACK:
+            self.our_syns[key] = t
+            if t.ack or t.data or t.mss is None:
+                yield "syn-options", "a SYN with an acknowledgement, data or no MSS"
+        elif c is not None:
             yield from c.judge(p, t)
         elif t.flags & RST:
             yield from self.judge_stray_rst(key, t)
