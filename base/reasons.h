@@ -165,6 +165,7 @@
     X(TCP_FAST_RETRANSMITS, "tcp_fast_retransmits", "losses noticed by three duplicate ACKs")                \
     X(TCP_SACK_RECOVERIES, "tcp_sack_recoveries", "losses noticed by selective acknowledgements")            \
     X(TCP_TAIL_PROBES, "tcp_tail_probes", "probes of a tail that nobody acknowledged (RFC 8985)")            \
+    X(TCP_SPURIOUS, "tcp_spurious", "losses that proved to have been none: undone")                          \
     X(TCP_DSACKS, "tcp_dsacks", "segments that the peer reported to have twice")                             \
     X(TCP_BAD_SACK, "tcp_bad_sack", "SACK blocks skipped: not about what is in flight")                      \
     X(TCP_NO_BOARD, "tcp_no_board", "flights sent without a scoreboard: every one is in use")                \

@@ -7,6 +7,7 @@
  *   tcp_scoreboard.c  what is in flight, segment by segment; SACK blocks against it
  *   tcp_recovery.c    loss recovery with SACK (RFC 6675, 6937)
  *   tcp_rack.c        loss by time, and the probe of a silent tail (RFC 8985)
+ *   tcp_undo.c        losses that were none (RFC 3522, 4015, 5682)
  *   tcp_reassembly.c  received bytes into the ring, ranges, SACK blocks
  *   tcp_output.c      which segment to send next; building it
  *   tcp_timer.c       deadlines over the wheel; retransmission, probes
@@ -111,7 +112,11 @@ enum conn_flag {
     CONN_TLP_REPEAT = 1 << 24,    /* ... and repeated a segment */
     CONN_TLP_NOW = 1 << 25,       /* it leaves with the next output */
     CONN_REORDERED = 1 << 26,     /* the path was seen to reorder */
-    CONN_DSACK = 1 << 20,         /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
+    CONN_UNDO = 1 << 27,          /* the last loss may yet prove to have been none */
+    CONN_FRTO = 1 << 28, /* the first segment was repeated after a timeout, and nothing else (RFC 5682) */
+    CONN_FRTO_ASKED =
+        1 << 29,          /* ... and new ones ask whether the old ones arrive: no repetition until then */
+    CONN_DSACK = 1 << 20, /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
 };
 
 enum conn_timer {
@@ -158,6 +163,8 @@ struct tcp_board {
     uint32_t recover_flight; /* RecoverFS */
     uint64_t rack_at_us;     /* RFC 8985: the segment sent last among those that arrived; 0: none yet */
     uint32_t rack_end, rack_rtt_us;
+    bool echoed; /* the ACK being taken echoes a timestamp: */
+    uint32_t echo;
     uint32_t fack, fack_before; /* one past the highest that arrived; the same as of the last ACK */
     uint32_t widened_until;     /* the reordering window grows once per round trip */
     bool widened;
@@ -183,6 +190,16 @@ struct tcp_cubic {
     uint32_t w_est;                /* what Reno would have by now */
     uint32_t k_ms;                 /* when the curve reaches w_max */
     uint8_t cwnd_rest, w_est_rest; /* 256ths of a byte */
+};
+
+/* What the last loss took, in case it proves to have been none. */
+struct tcp_undo {
+    uint32_t cwnd, ssthresh, w_max, w_prior;
+    uint32_t una;     /* snd_una as of then */
+    uint32_t ts;      /* our timestamp of the first repetition */
+    uint16_t repeats; /* not reported as duplicates */
+    bool reported;    /* ... and one was */
+    bool mixed;       /* their number tells nothing */
 };
 
 /* Whom a connection is with; no padding, hashed and compared as bytes. */
@@ -244,6 +261,7 @@ struct net_conn {
     uint32_t dsack_start, dsack_end;
     uint32_t tlp_end;
     struct tcp_cubic cubic;
+    struct tcp_undo undo;
     uint8_t challenge_tokens;
     uint8_t cause;  /* enum net_cause */
     uint8_t events; /* enum net_event, pending */
@@ -481,6 +499,7 @@ uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room);
 /* What options_write will need now. */
 uint32_t options_len(const struct net_conn *c, uint32_t room);
 uint32_t conn_ts_now(const struct net_conn *c);
+uint32_t conn_ts_at(const struct net_conn *c, uint64_t at_us);
 
 /* --- tcp_reassembly.c --- */
 /* Stores what of data fits the window and is new.  false: dropped (no buffer, too many gaps), and counted;
@@ -632,6 +651,8 @@ void board_mark_all_lost(struct net_conn *c);
 /* RFC 8985 6.2 step 5: marks what was sent long enough before a segment that arrived; returns after how many
  * microseconds the last of what is still in time will be late, 0 when nothing waits. */
 uint64_t board_mark_late(struct net_conn *c, uint64_t reo_wnd_us);
+/* What was marked lost is on its way after all. */
+void board_unmark_lost(struct net_conn *c);
 uint32_t board_sacked_segments(const struct net_conn *c);
 /* The last segment in flight; false without a board. */
 bool board_tail(const struct net_conn *c, uint32_t *start, uint32_t *end);
@@ -654,6 +675,29 @@ void recovery_follow(struct net_conn *c, uint32_t acked, uint32_t delivered);
 void recovery_consider(struct net_conn *c);
 /* How many bytes a repetition may have now. */
 uint32_t recovery_room(const struct net_conn *c);
+
+/* A D-SACK outside a flight. */
+void recovery_dsack(struct net_conn *c, const struct tcp_segment *s);
+
+/* --- tcp_undo.c --- */
+/* A loss was noticed: cwnd, ssthresh and recovery are still as before it. */
+void undo_begin(struct net_conn *c);
+/* The same for a timeout, which may be one of several in a row. */
+void undo_timeout(struct net_conn *c);
+/* A segment left again. */
+void undo_repeated(struct net_conn *c);
+/* The peer reports [start, end) as a duplicate; it is sound. */
+void undo_dsack(struct net_conn *c, uint32_t start, uint32_t end);
+/* snd_una has moved, and nothing else has followed from it. */
+void undo_ack_new(struct net_conn *c, const struct tcp_segment *s);
+/* All has: where a timeout left a doubt, new segments may leave (RFC 5682 2.1 step 2b). */
+void undo_ask(struct net_conn *c);
+/* snd_una has not moved, and other segments arrived. */
+void undo_ack_duplicate(struct net_conn *c);
+/* s ended a fast recovery. */
+void undo_recovered(struct net_conn *c, const struct tcp_segment *s);
+/* After every acknowledgement. */
+void undo_settle(struct net_conn *c);
 
 /* --- tcp_rack.c --- */
 /* The segment r arrived, for the first time that we hear of it. */

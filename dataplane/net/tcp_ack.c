@@ -116,6 +116,7 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
 {
     uint32_t acked = s->ack - c->snd_una;
     bool selective = c->board != NULL;
+    bool recovering = conn_has(c, CONN_RECOVERY);
     uint32_t delivered = selective ? recovery_take(c, s) : 0;
 
     rtt_measure(c, s);
@@ -123,10 +124,14 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
     c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
     c->retries = 0;
     c->progress_us = conn_now(c);
+    undo_ack_new(c, s);
     if (selective)
         recovery_follow(c, acked, delivered);
     else
         congestion_acked(c, acked);
+    undo_ask(c);
+    if (recovering && !conn_has(c, CONN_RECOVERY))
+        undo_recovered(c, s);
     timers_acked(c);
     send_ring_acked(c);
     conn_output_want(c);
@@ -136,6 +141,7 @@ static void ack_duplicate(struct net_conn *c)
 {
     uint32_t mss = conn_segment_max(c);
 
+    undo_ack_duplicate(c);
     if (c->dupacks < UINT8_MAX)
         c->dupacks++;
     conn_output_want(c); /* limited transmit, or room for new data in recovery */
@@ -147,6 +153,7 @@ static void ack_duplicate(struct net_conn *c)
     if (c->dupacks != TCP_DUPACKS || !seq_lt(c->recover, c->snd_una))
         return;
     count(c->tcp->net->counters, REASON_TCP_FAST_RETRANSMITS);
+    undo_begin(c);
     cwnd_loss(c, cwnd_used(c));
     c->cwnd = c->ssthresh + TCP_DUPACKS * mss;
     c->recover = c->snd_max;
@@ -161,6 +168,23 @@ static bool ack_is_duplicate(const struct net_conn *c, const struct tcp_segment 
 {
     return s->ack == c->snd_una && s->data.len == 0 && (s->flags & TCP_FIN) == 0 && wnd == c->snd_wnd &&
            c->snd_una != c->snd_max && !conn_has(c, CONN_PERSIST);
+}
+
+static void ack_selective(struct net_conn *c, const struct tcp_segment *s)
+{
+    uint32_t delivered = recovery_take(c, s);
+
+    if (delivered != 0)
+        undo_ack_duplicate(c);
+    recovery_follow(c, 0, delivered);
+}
+
+static void ack_old(struct net_conn *c, const struct tcp_segment *s, uint32_t wnd)
+{
+    if (s->options.sack_count != 0)
+        recovery_dsack(c, s);
+    if (ack_is_duplicate(c, s, wnd))
+        ack_duplicate(c);
 }
 
 /* RFC 9293 3.10.7.4, and one thing more: a window that comes with a new ACK holds even if the segment repeats
@@ -204,8 +228,9 @@ void ack_input(struct net_conn *c, const struct tcp_segment *s)
     if (seq_lt(c->snd_una, s->ack))
         ack_new(c, s);
     else if (c->board != NULL && s->ack == c->snd_una && s->options.sack_count != 0)
-        recovery_follow(c, 0, recovery_take(c, s));
-    else if (c->board == NULL && ack_is_duplicate(c, s, wnd))
-        ack_duplicate(c);
+        ack_selective(c, s);
+    else if (c->board == NULL && s->ack == c->snd_una)
+        ack_old(c, s, wnd);
+    undo_settle(c);
     send_window_update(c, s, wnd);
 }

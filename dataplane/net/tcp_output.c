@@ -176,7 +176,7 @@ static bool plan_lost(const struct net_conn *c, struct plan *p)
 {
     uint32_t start, end;
 
-    if (c->board == NULL || !board_first_lost(c, &start, &end))
+    if (c->board == NULL || conn_has(c, CONN_FRTO_ASKED) || !board_first_lost(c, &start, &end))
         return false;
     if (start != c->snd_una && seq_lt(c->snd_una + c->snd_wnd, end))
         return false;
@@ -311,6 +311,8 @@ static void plan_account(struct net_conn *c, const struct plan *p)
     if (seq_lt(p->seq, c->snd_max)) {
         c->flags &= ~(uint32_t)CONN_TIMING;
         count(c->tcp->net->counters, p->probe ? REASON_TCP_PROBES : REASON_TCP_RETRANSMITS);
+        if (!p->probe)
+            undo_repeated(c);
     } else {
         if (p->probe)
             count(c->tcp->net->counters, REASON_TCP_PROBES);

@@ -17,7 +17,7 @@ void rack_arrived(struct net_conn *c, const struct tcp_sent *r)
             c->rtt_min_us = rtt;
         if (seq_lt(r->end, b->fack_before))
             c->flags |= CONN_REORDERED;
-    } else if (rtt < c->rtt_min_us) {
+    } else if (rtt < c->rtt_min_us || (b->echoed && seq_lt(b->echo, conn_ts_at(c, r->at_us)))) {
         return; /* the answer to an earlier copy */
     }
     b->fack = seq_max(b->fack, r->end);
@@ -61,10 +61,12 @@ void rack_widen(struct net_conn *c)
     struct tcp_board *b = c->board;
     uint32_t steps = c->reo_widen & 15u;
 
-    if (b->widened && seq_lt(c->snd_una, b->widened_until))
+    if (b != NULL && b->widened && seq_lt(c->snd_una, b->widened_until))
         return;
-    b->widened = true;
-    b->widened_until = c->snd_nxt;
+    if (b != NULL) {
+        b->widened = true;
+        b->widened_until = c->snd_nxt;
+    }
     c->reo_widen = (uint8_t)((TCP_REO_PERSIST - 1) << 4 | u32_min(steps + 1, TCP_REO_MULT_MAX - 1));
 }
 
@@ -113,6 +115,7 @@ static void tlp_loss(struct net_conn *c)
 {
     if (conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
         return;
+    c->flags &= ~(uint32_t)CONN_UNDO;
     cwnd_loss(c, c->cwnd);
     c->cwnd = u32_min(c->cwnd, c->ssthresh);
 }

@@ -36,6 +36,13 @@ static void dsack_take(struct net_conn *c, const struct tcp_range *b)
     }
     count(c->tcp->net->counters, REASON_TCP_DSACKS);
     rack_widen(c);
+    undo_dsack(c, b->start, b->end);
+}
+
+void recovery_dsack(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (conn_has(c, CONN_SACK) && block_is_dsack(s))
+        dsack_take(c, &s->options.sack[0]);
 }
 
 static uint32_t blocks_take(struct net_conn *c, const struct tcp_segment *s, uint32_t una)
@@ -61,6 +68,8 @@ uint32_t recovery_take(struct net_conn *c, const struct tcp_segment *s)
     uint32_t delivered = 0;
 
     c->board->fack_before = c->board->fack;
+    c->board->echoed = conn_has(c, CONN_TS) && s->options.has_ts && s->options.tsecr != 0;
+    c->board->echo = s->options.tsecr;
     if (s->options.sack_count != 0)
         delivered = blocks_take(c, s, c->snd_una);
     if (seq_lt(c->snd_una, s->ack))
@@ -94,6 +103,7 @@ static void recovery_enter(struct net_conn *c, uint32_t delivered)
     struct tcp_board *b = c->board;
 
     count(c->tcp->net->counters, REASON_TCP_SACK_RECOVERIES);
+    undo_begin(c);
     cwnd_loss(c, cwnd_used(c));
     c->recover = c->snd_nxt;
     c->flags |= CONN_RECOVERY;

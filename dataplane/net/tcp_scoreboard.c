@@ -225,6 +225,17 @@ void board_mark_all_lost(struct net_conn *c)
             sent_lost(c, i);
 }
 
+void board_unmark_lost(struct net_conn *c)
+{
+    struct tcp_board *b = c->board;
+
+    for (uint32_t i = 0; i < b->count && b->lost != 0; i++)
+        sent_at(c, i)->flags &= ~(uint32_t)SENT_LOST;
+    b->lost = 0;
+    b->lost_beyond = false;
+    b->rack_at_us = 0;
+}
+
 bool board_first_lost(const struct net_conn *c, uint32_t *start, uint32_t *end)
 {
     if (c->board->lost == 0)

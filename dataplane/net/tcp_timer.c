@@ -84,6 +84,7 @@ static void retransmission_timeout(struct net_conn *c)
         return;
     }
     count(c->tcp->net->counters, REASON_TCP_TIMEOUTS);
+    undo_timeout(c);
     if (!conn_has(c, CONN_RTO_RECOVERY))
         cwnd_timeout(c);
     if (!conn_has(c, CONN_RTO_RECOVERY) || c->board != NULL)

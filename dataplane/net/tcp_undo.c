@@ -1,0 +1,150 @@
+/* A loss that was none: the first copy came after all, only late.  Three ways to know: the ACK echoes a timestamp
+ * older than the repetition (Eifel, RFC 3522); after a timeout the peer acknowledges what went out once only
+ * (F-RTO, RFC 5682); it reports every repetition as a duplicate (D-SACK, RFC 3708).  Then the window is what it
+ * was before, and no more (RFC 4015): a peer that lies about this gains nothing that it did not have. */
+#include "dataplane/net/tcp.h"
+
+#define FRTO_SEGMENTS 2 /* RFC 5682 2.1 step 2b: new ones that ask whether the old ones arrive */
+#define FRTO_FAILED   3 /* step 3a: cwnd when they do not */
+
+void undo_begin(struct net_conn *c)
+{
+    struct tcp_undo *u = &c->undo;
+
+    *u = (struct tcp_undo){.cwnd = c->cwnd,
+                           .ssthresh = c->ssthresh,
+                           .w_max = c->cubic.w_max,
+                           .w_prior = c->cubic.w_prior,
+                           .una = c->snd_una};
+    /* Repetitions of an earlier recovery may be reported yet: they would be mistaken for this one's. */
+    u->mixed = conn_has(c, CONN_RECOVERY);
+    c->flags |= CONN_UNDO;
+    c->flags &= ~(uint32_t)(CONN_FRTO | CONN_FRTO_ASKED);
+}
+
+void undo_timeout(struct net_conn *c)
+{
+    if (!conn_has(c, CONN_RTO_RECOVERY))
+        undo_begin(c);
+    /* Again after progress: more than the first segment has been repeated by now. */
+    if (!conn_has(c, CONN_RTO_RECOVERY) || c->retries != 0)
+        c->flags |= CONN_FRTO;
+    c->flags &= ~(uint32_t)CONN_FRTO_ASKED;
+}
+
+void undo_repeated(struct net_conn *c)
+{
+    struct tcp_undo *u = &c->undo;
+
+    if (!conn_has(c, CONN_UNDO) || !conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+        return;
+    if (u->repeats == 0 && !u->reported)
+        u->ts = conn_ts_now(c);
+    if (u->repeats == UINT16_MAX)
+        u->mixed = true;
+    else
+        u->repeats++;
+}
+
+void undo_dsack(struct net_conn *c, uint32_t start, uint32_t end)
+{
+    struct tcp_undo *u = &c->undo;
+
+    if (!conn_has(c, CONN_UNDO) || u->repeats == 0 || seq_lt(start, u->una) || seq_lt(c->recover, end))
+        return;
+    u->repeats--;
+    u->reported = true;
+}
+
+/* In RTO recovery what was marked lost is on its way again; the window may not open in one burst (D7). */
+static void undo(struct net_conn *c)
+{
+    const struct tcp_undo *u = &c->undo;
+    uint32_t burst = TCP_BURST_SEGMENTS * conn_segment_max(c);
+
+    count(c->tcp->net->counters, REASON_TCP_SPURIOUS);
+    c->flags &= ~(uint32_t)(CONN_UNDO | CONN_FRTO | CONN_FRTO_ASKED | CONN_RTO_RECOVERY);
+    if (c->board == NULL)
+        c->snd_nxt = c->snd_max;
+    else
+        board_unmark_lost(c);
+    c->ssthresh = u32_max(u->ssthresh, u->cwnd);
+    c->cwnd = u32_max(c->cwnd, u32_min(u->cwnd, conn_pipe(c) + burst));
+    c->cubic.w_max = u->w_max;
+    c->cubic.w_prior = u->w_prior;
+    c->cubic.epoch_us = 0;
+    conn_output_want(c);
+}
+
+/* RFC 3522 3.2 step 5: the ACK was sent for a copy that left before the repetition did. */
+static bool echo_is_older(const struct net_conn *c, const struct tcp_segment *s)
+{
+    return conn_has(c, CONN_TS) && s->options.has_ts && s->options.tsecr != 0 && c->undo.repeats != 0 &&
+           seq_lt(s->options.tsecr, c->undo.ts);
+}
+
+static bool more_to_ask_with(const struct net_conn *c)
+{
+    if (c->board != NULL && (c->snd_nxt != c->snd_max || board_is_full(c)))
+        return false;
+    return seq_lt(c->snd_max, c->snd_end) && seq_lt(c->snd_max, c->snd_una + c->snd_wnd);
+}
+
+/* RFC 5682 2.1 step 2b.  Without a board what is in flight stands for its own pipe. */
+void undo_ask(struct net_conn *c)
+{
+    uint32_t mss = conn_segment_max(c);
+
+    if (!conn_has(c, CONN_FRTO))
+        return;
+    c->flags &= ~(uint32_t)CONN_FRTO;
+    if (seq_le(c->recover, c->snd_una) || !more_to_ask_with(c))
+        return;
+    c->flags |= CONN_FRTO_ASKED;
+    c->recover = c->snd_max;
+    c->snd_nxt = c->snd_max;
+    c->cwnd = conn_pipe(c) + FRTO_SEGMENTS * mss;
+}
+
+static void frto_failed(struct net_conn *c)
+{
+    uint32_t mss = conn_segment_max(c);
+
+    if (conn_has(c, CONN_FRTO_ASKED)) {
+        c->cwnd = u32_min(c->cwnd, FRTO_FAILED * mss);
+        if (c->board == NULL)
+            c->snd_nxt = c->snd_una;
+        conn_output_want(c);
+    }
+    c->flags &= ~(uint32_t)(CONN_FRTO | CONN_FRTO_ASKED);
+}
+
+void undo_ack_new(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (conn_has(c, CONN_UNDO) && conn_has(c, CONN_RTO_RECOVERY) &&
+        (conn_has(c, CONN_FRTO_ASKED) || echo_is_older(c, s)))
+        undo(c);
+}
+
+void undo_ack_duplicate(struct net_conn *c)
+{
+    if (conn_has(c, CONN_FRTO | CONN_FRTO_ASKED))
+        frto_failed(c);
+}
+
+void undo_recovered(struct net_conn *c, const struct tcp_segment *s)
+{
+    if (!conn_has(c, CONN_UNDO) || !echo_is_older(c, s))
+        return;
+    undo(c);
+    rack_widen(c);
+}
+
+void undo_settle(struct net_conn *c)
+{
+    const struct tcp_undo *u = &c->undo;
+
+    if (conn_has(c, CONN_UNDO) && u->reported && u->repeats == 0 && !u->mixed &&
+        !conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+        undo(c);
+}
