@@ -64,9 +64,10 @@ def ratios(summary):
     return out
 
 
-def whole(results, seconds):
+def whole(results, instructions, seconds):
     summary = medians(results)
-    return {"machine": machine(), "seconds": round(seconds, 1), "runs": results, "medians": summary, "ratios": ratios(summary)}
+    return {"machine": machine(), "seconds": round(seconds, 1), "runs": results, "medians": summary, "ratios": ratios(summary),
+            "instructions_per_op": instructions}
 
 
 def table(result):
@@ -83,3 +84,5 @@ def table(result):
               f" {e['p999_us']:9.0f} {e['errors']:7.0f}  {', '.join(notes)}")
     for name, value in result["ratios"].items():
         print(f"{name:60} {value:8.2f}")
+    for title, part in (result["instructions_per_op"] or {}).items():
+        print(f"instructions of one wrap, {title}: {sum(part.values())}  (" + ", ".join(f"{k} {v}" for k, v in part.items()) + ")")

@@ -6,6 +6,7 @@ The systems take turns, row by row, so that what the machine does meanwhile meet
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -57,6 +58,12 @@ def measure(rows, running, options):
     return results
 
 
+def instructions():
+    """One wrap's, by room, from callgrind on the simulator."""
+    out = subprocess.run([f"{systems.TOP}/bench/instructions", "--json"], stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(out.stdout)
+
+
 def arguments_read():
     parser = argparse.ArgumentParser(prog="./dev bench")
     parser.add_argument("--quick", action="store_true", help="one short round of the main rows")
@@ -101,7 +108,7 @@ def run_all(options):
         finally:
             stop_all(running)
     print("", file=sys.stderr)
-    return report.whole(results, time.monotonic() - started)
+    return report.whole(results, instructions() if wanted is None else None, time.monotonic() - started)
 
 
 def main():

@@ -3,6 +3,10 @@
 
 verb_bench() {
     packages_ensure
+    if [ "${1:-}" = --budget ]; then
+        [ $# = 1 ] || usage "bench --budget takes nothing else"
+        exec "$top/bench/instructions" --budget
+    fi
     build_release
     exec /usr/bin/python3 "$top/bench/run.py" "$@"
 }

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-GROUPS = ["unit", "sim", "layering", "wire", "virtio", "e2e", "long"]
+GROUPS = ["unit", "sim", "layering", "callgrind", "wire", "virtio", "e2e", "long"]
 SIDE_BY_SIDE = {"unit", "sim", "layering"}
 TERM_GRACE = 30  # seconds for a test to remove its namespaces
 CASE = re.compile(r"^\s*(?P<not>not )?ok\b(?:\s+\d+)?(?:\s+-)?\s*(?P<name>[^#]*?)\s*(?:#\s*(?P<word>\w+)\b\s*(?P<reason>.*))?$")
