@@ -176,6 +176,25 @@ static const char *wrong_idle(const char *s)
                : "must be spin, pause or sleep";
 }
 
+static const char *wrong_recipient(const char *s)
+{
+    return strncmp(s, "age1", 4) == 0 && strlen(s) == 62 ? NULL : "must be an age recipient, age1...";
+}
+
+static const char *wrong_sink_name(const char *s)
+{
+    size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_");
+
+    return len != 0 && s[len] == 0 ? NULL : "must be small letters, digits, - and _";
+}
+
+static const char *wrong_sink_kind(const char *s)
+{
+    return strcmp(s, "directory") == 0 || strcmp(s, "s3") == 0 || strcmp(s, "sftp") == 0
+               ? NULL
+               : "must be directory, s3 or sftp";
+}
+
 /* ---- what settings must be together ---- */
 
 static const char *wrong_route(const void *base)
@@ -198,6 +217,39 @@ static const char *wrong_dataplane(const void *base)
     return c->dataplane.versions_max >= c->dataplane.keys_max
                ? NULL
                : "versions_max must not be below keys_max: each key has a version";
+}
+
+static const char *wrong_sink(const void *base)
+{
+    const struct config_sink *s = base;
+
+    if (strcmp(s->kind, "directory") == 0)
+        return wrong_path(s->place) == NULL ? NULL : "place must be an absolute path";
+    if (wrong_secret_source(s->credentials_file) != NULL)
+        return "credentials_file must be an absolute path, or credential:NAME";
+    if (s->trust_file[0] != 0 && wrong_path(s->trust_file) != NULL)
+        return "trust_file must be an absolute path";
+    if (strcmp(s->kind, "s3") == 0)
+        return strncmp(s->place, "https://", 8) == 0 || strncmp(s->place, "http://", 7) == 0
+                   ? NULL
+                   : "place must be https://HOST[:PORT]";
+    if (s->trust_file[0] == 0)
+        return "trust_file must name a known_hosts file";
+    return strncmp(s->place, "sftp://", 7) == 0 && wrong_path(s->credentials_file) == NULL
+               ? NULL
+               : "place must be sftp://USER@HOST[:PORT]/DIR, and credentials_file a private key's path";
+}
+
+static const char *wrong_backup(const void *base)
+{
+    const struct config *c = base;
+
+    for (uint16_t i = 0; i < c->backup.sink_count; i++)
+        for (uint16_t j = 0; j < i; j++)
+            if (strcmp(c->backup.sinks[i].name, c->backup.sinks[j].name) == 0)
+                return "two sinks have the same name";
+    return c->backup.required <= c->backup.sink_count ? NULL
+                                                      : "required must not be above the number of sinks";
 }
 
 static const char *wrong_auth(const void *base)
@@ -356,6 +408,92 @@ static const struct setting settings_of_seal[] = {
     {.name = "argon2_passes", .kind = KIND_U32, .offset = OFFSET(seal.argon2_passes), .min = 1, .max = 64},
 };
 
+static const struct setting settings_of_sink[] = {
+    {.name = "name",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = offsetof(struct config_sink, name),
+     .cap = sizeof(((struct config_sink *)0)->name),
+     .wrong = wrong_sink_name},
+    {.name = "kind",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = offsetof(struct config_sink, kind),
+     .cap = sizeof(((struct config_sink *)0)->kind),
+     .wrong = wrong_sink_kind},
+    {.name = "place",
+     .kind = KIND_TEXT,
+     .required = true,
+     .offset = offsetof(struct config_sink, place),
+     .cap = CONFIG_TEXT_CAP,
+     .wrong = wrong_empty},
+    {.name = "region",
+     .kind = KIND_TEXT,
+     .offset = offsetof(struct config_sink, region),
+     .cap = sizeof(((struct config_sink *)0)->region)},
+    {.name = "bucket",
+     .kind = KIND_TEXT,
+     .offset = offsetof(struct config_sink, bucket),
+     .cap = CONFIG_TEXT_CAP},
+    {.name = "prefix",
+     .kind = KIND_TEXT,
+     .offset = offsetof(struct config_sink, prefix),
+     .cap = CONFIG_TEXT_CAP},
+    {.name = "credentials_file",
+     .kind = KIND_TEXT,
+     .offset = offsetof(struct config_sink, credentials_file),
+     .cap = CONFIG_TEXT_CAP},
+    {.name = "trust_file",
+     .kind = KIND_TEXT,
+     .offset = offsetof(struct config_sink, trust_file),
+     .cap = CONFIG_TEXT_CAP},
+    {.name = "patience",
+     .kind = KIND_DURATION,
+     .offset = offsetof(struct config_sink, patience_s),
+     .min = 1,
+     .max = 3600},
+    {.name = "required", .kind = KIND_BOOL, .offset = offsetof(struct config_sink, required)},
+};
+static const struct section section_of_sink = SECTION(settings_of_sink, wrong_sink);
+
+static const struct setting settings_of_backup[] = {
+    {.name = "recipients",
+     .kind = KIND_TEXTS,
+     .offset = OFFSET(backup.recipients),
+     .cap = SIZE(backup.recipients[0]),
+     .count_offset = OFFSET(backup.recipient_count),
+     .count_max = CONFIG_RECIPIENTS_MAX,
+     .wrong = wrong_recipient},
+    {.name = "drill_identity_file",
+     .kind = KIND_TEXT,
+     .offset = OFFSET(backup.drill_identity_file),
+     .cap = SIZE(backup.drill_identity_file),
+     .wrong = wrong_secret_source},
+    {.name = "required", .kind = KIND_U16, .offset = OFFSET(backup.required), .max = CONFIG_SINKS_MAX},
+    {.name = "full_every",
+     .kind = KIND_DURATION,
+     .offset = OFFSET(backup.full_every_s),
+     .min = 60,
+     .max = 7 * 86400},
+    {.name = "drill_every",
+     .kind = KIND_DURATION,
+     .offset = OFFSET(backup.drill_every_s),
+     .min = 60,
+     .max = 31 * 86400},
+    {.name = "keep_for",
+     .kind = KIND_DURATION,
+     .offset = OFFSET(backup.keep_for_s),
+     .min = 86400,
+     .max = 3650u * 86400},
+    {.name = "sinks",
+     .kind = KIND_ITEMS,
+     .offset = OFFSET(backup.sinks),
+     .cap = SIZE(backup.sinks[0]),
+     .count_offset = OFFSET(backup.sink_count),
+     .count_max = CONFIG_SINKS_MAX,
+     .section = &section_of_sink},
+};
+
 static const struct setting settings_of_tls[] = {
     PATH_SETTING("certificate_file", tls.certificate_file, true),
     PATH_SETTING("key_file", tls.key_file, true),
@@ -405,6 +543,7 @@ static const struct section section_of_net = SECTION(settings_of_net, NULL);
 static const struct section section_of_dataplane = SECTION(settings_of_dataplane, wrong_dataplane);
 static const struct section section_of_ctrl = SECTION(settings_of_ctrl, NULL);
 static const struct section section_of_seal = SECTION(settings_of_seal, NULL);
+static const struct section section_of_backup = SECTION(settings_of_backup, wrong_backup);
 static const struct section section_of_tls = SECTION(settings_of_tls, NULL);
 static const struct section section_of_auth = SECTION(settings_of_auth, wrong_auth);
 
@@ -414,6 +553,7 @@ static const struct setting settings_of_all[] = {
     {.name = "dataplane", .kind = KIND_SECTION, .section = &section_of_dataplane},
     {.name = "ctrl", .kind = KIND_SECTION, .section = &section_of_ctrl},
     {.name = "seal", .kind = KIND_SECTION, .section = &section_of_seal},
+    {.name = "backup", .kind = KIND_SECTION, .section = &section_of_backup},
     {.name = "tls", .kind = KIND_SECTION, .section = &section_of_tls},
     {.name = "auth", .kind = KIND_SECTION, .section = &section_of_auth},
 };
@@ -446,6 +586,11 @@ static void set_defaults(struct config *c)
     c->ctrl.disable_before_destroy = true;
     c->seal.argon2_memory_kib = 65536;
     c->seal.argon2_passes = 3;
+    c->backup.full_every_s = 86400;
+    c->backup.drill_every_s = 86400;
+    c->backup.keep_for_s = 180 * 86400;
+    for (size_t i = 0; i < CONFIG_SINKS_MAX; i++)
+        c->backup.sinks[i].patience_s = 30;
     for (size_t i = 0; i < ISSUERS_MAX; i++)
         c->auth.issuers[i].jwks_fresh_s = 3600;
 }

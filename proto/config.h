@@ -26,6 +26,20 @@ struct config_route {
     char via[64]; /* gateway, or empty = on-link */
 };
 
+#define CONFIG_SINKS_MAX      8
+#define CONFIG_RECIPIENTS_MAX 7
+
+struct config_sink {
+    char name[32];
+    char kind[16];               /* directory, s3, sftp */
+    char place[CONFIG_TEXT_CAP]; /* absolute path; https://host[:port]; sftp://user@host[:port]/dir */
+    char region[64], bucket[CONFIG_TEXT_CAP], prefix[CONFIG_TEXT_CAP]; /* s3 */
+    char credentials_file[CONFIG_TEXT_CAP];                            /* s3, sftp */
+    char trust_file[CONFIG_TEXT_CAP]; /* s3: CA file, empty = the system's; sftp: known_hosts */
+    uint32_t patience_s;
+    bool required;
+};
+
 struct config {
     struct {
         char device[CONFIG_TEXT_CAP]; /* KIND:NAME, as drivers/nic/dpdk knows them: "tap:ww0",
@@ -68,6 +82,15 @@ struct config {
         char device_program[CONFIG_TEXT_CAP];  /* ww-seal; empty: beside ww-ctrl */
         uint32_t argon2_memory_kib, argon2_passes;
     } seal;
+    struct {
+        uint16_t recipient_count;
+        char recipients[CONFIG_RECIPIENTS_MAX][CONFIG_TEXT_CAP]; /* age1... */
+        char drill_identity_file[CONFIG_TEXT_CAP];               /* empty = no drills */
+        uint16_t required; /* sinks that must hold a version before it serves */
+        uint32_t full_every_s, drill_every_s, keep_for_s;
+        uint16_t sink_count;
+        struct config_sink sinks[CONFIG_SINKS_MAX];
+    } backup;
     struct {
         char certificate_file[CONFIG_TEXT_CAP];
         char key_file[CONFIG_TEXT_CAP];

@@ -28,6 +28,7 @@ LIBRARY_HEADERS = {
              ("drivers/nic/dpdk/", "drivers/nic/bridge/", "dataplane/main.c")),
     "OpenSSL": (re.compile(r"^openssl/"), ("drivers/crypto/", "dataplane/tls/")),
     "mbedTLS": (re.compile(r"^(mbedtls|psa)/"), ("drivers/crypto/mbedtls/", "drivers/seal/", "ctrl/")),
+    "libcurl": (re.compile(r"^curl/"), ("ctrl/fetch/",)),
     "devices": (re.compile(r"^(p11-kit|tss2)/"), ("drivers/seal/child/",)),
 }
 
