@@ -1,6 +1,7 @@
 #include "ctrl/admin.h"
 
 #include "base/check.h"
+#include "ctrl/admin_root.h"
 #include "ctrl/policy.h"
 
 #include <stdio.h>
@@ -229,6 +230,14 @@ static bool may_change(struct call *c)
                   (unsigned long long)s.held_epoch, (unsigned long long)custody_epoch(c->d->custody));
 }
 
+/* No material that could be lost with its root key. */
+static bool may_make(struct call *c)
+{
+    struct root_keeper k = daemon_root_keeper(c->d);
+
+    return may_change(c) && root_slots_suffice(&k, &c->why);
+}
+
 /* The key after a change: as it is, or as it would be. */
 static const struct key_record *after_change(struct call *c)
 {
@@ -248,7 +257,7 @@ static bool do_key_create(struct call *c)
     const char *path = text_of(c, "path");
     const json_t *algorithm = json_object_get(c->request, "algorithm");
 
-    if (path == NULL || !may_change(c))
+    if (path == NULL || !may_make(c))
         return false;
     if (algorithm != NULL &&
         (!json_is_string(algorithm) || strcmp(json_string_value(algorithm), "symmetric") != 0))
@@ -285,7 +294,7 @@ static bool do_key_import(struct call *c)
     uint8_t blob[2 * IMPORT_BLOB_LEN];
     size_t len;
 
-    return path != NULL && hex_of(c, "wrapped", blob, sizeof blob, &len) && may_change(c) &&
+    return path != NULL && hex_of(c, "wrapped", blob, sizeof blob, &len) && may_make(c) &&
            custody_import(c->d->custody, path, span_of(blob, len), &c->why) && tell_change(c, false);
 }
 
@@ -315,7 +324,7 @@ static bool do_key_rotate(struct call *c)
     if (path == NULL || !number_of(c, "period_s", -1, 0, UINT32_MAX, &period) || !may_change(c))
         return false;
     if (period < 0)
-        return custody_rotate(c->d->custody, path, &c->why) && tell_change(c, false);
+        return may_make(c) && custody_rotate(c->d->custody, path, &c->why) && tell_change(c, false);
     return custody_set_period(c->d->custody, path, (uint32_t)period, &already, &c->why) &&
            tell_change(c, already);
 }
@@ -530,6 +539,8 @@ static bool is_degraded(const struct daemon *d)
     audit_status(d->audit, &a);
     for (uint16_t i = 0; i < d->trust->issuer_count; i++)
         problem |= d->trust->issuers[i].problem[0] != '\0';
+    struct slots_count slots = slots_count(custody_slots(d->custody));
+    problem |= d->root_problem[0] != '\0' || (!d->options.dev && !slots_enough(&slots));
     return problem || !p.attached || p.ahead || p.last_refusal != 0 || a.problem[0] != '\0';
 }
 
@@ -551,6 +562,7 @@ static bool do_status(struct call *c)
                   "certificate_problem", d->trust->certificate_problem);
     json_object_update(c->reply, all);
     json_decref(all);
+    json_object_set_new(c->reply, "root", admin_root_status(d));
     json_object_set_new(c->reply, "still_asked", all_asked_json(d));
     return true;
 }
@@ -674,6 +686,17 @@ static bool do_audit_tail(struct call *c)
     return true;
 }
 
+/* ---- the root ---- */
+
+static bool do_root(struct call *c)
+{
+    struct admin_root r = {c->d, c->request, c->reply, c->dry, false, &c->why};
+    bool ok = admin_root_run(&r, text_of(c, "command"));
+
+    c->changed = r.changed;
+    return ok;
+}
+
 /* ---- the rest ---- */
 
 static bool do_reload(struct call *c)
@@ -724,6 +747,13 @@ static const struct {
     {"key disable", do_key_disable, true},
     {"key destroy", do_key_destroy, true},
     {"key restore", do_key_restore, true},
+    {"init", do_root, false},
+    {"root rotate", do_root, true},
+    {"root slots list", do_root, false},
+    {"root slots add", do_root, true},
+    {"root slots verify", do_root, false},
+    {"root slots rotate", do_root, true},
+    {"root slots remove", do_root, true},
     {"policy show", do_policy_show, false},
     {"policy set", do_policy_set, true},
     {"dataplane stats", do_dataplane_stats, false},

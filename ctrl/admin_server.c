@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "ctrl/admin.h"
 
 #include <stdlib.h>
@@ -30,7 +31,16 @@ struct admin_server {
 struct reply {
     uv_write_t request;
     char *text;
+    size_t len;
 };
+
+/* It may have held paper shares. */
+static void reply_free(struct reply *r)
+{
+    secret_wipe(r->text, r->len);
+    free(r->text);
+    free(r);
+}
 
 static void server_free_if_done(struct admin_server *s)
 {
@@ -68,8 +78,7 @@ static void on_written(uv_write_t *w, int status)
     struct reply *r = (struct reply *)w;
     struct conn *c = (struct conn *)w->handle;
 
-    free(r->text);
-    free(r);
+    reply_free(r);
     c->writing = false;
     if (status != 0)
         conn_close(c);
@@ -86,12 +95,12 @@ static void send_reply(struct conn *c, json_t *reply)
     json_decref(reply);
     size_t len = strlen(text);
     r->text = text;
+    r->len = len;
     text[len] = '\n'; /* in place of the NUL: written by length */
     uv_buf_t b = uv_buf_init(text, (unsigned)len + 1);
     c->writing = true;
     if (uv_write(&r->request, (uv_stream_t *)&c->pipe, &b, 1, on_written) != 0) {
-        free(r->text);
-        free(r);
+        reply_free(r);
         conn_close(c);
     }
 }

@@ -84,6 +84,17 @@ static bool step_changes(struct backup_job *j, uint32_t budget)
     return ok;
 }
 
+/* The root was changed meanwhile: what is in the file is half under the one before. */
+static bool is_of_one_root(const struct backup_job *j, struct refusal *why)
+{
+    struct store_identity now;
+
+    store_identity(j->store, &now);
+    return memcmp(now.root, j->head.identity.root, sizeof now.root) == 0 ||
+           refuse(why, "root_changed", "it is made anew, from the first epoch on",
+                  "%s: the root key was changed while a backup was made", j->dir);
+}
+
 static bool job_end(struct backup_job *j, struct backup_made *made, struct refusal *why)
 {
     struct backup_end end = {.to = j->done_to};
@@ -111,7 +122,7 @@ enum backup_job_status backup_job_step(struct backup_job *j, uint32_t budget, st
     }
     if (!j->rows_done || j->done_to < store_epoch(j->store))
         return BACKUP_JOB_MORE;
-    return job_end(j, made, why) ? BACKUP_JOB_DONE : BACKUP_JOB_FAILED;
+    return is_of_one_root(j, why) && job_end(j, made, why) ? BACKUP_JOB_DONE : BACKUP_JOB_FAILED;
 }
 
 void backup_job_free(struct backup_job *j)

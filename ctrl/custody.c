@@ -12,6 +12,9 @@ struct custody {
     struct mbed_rng *rng;
     struct registry *registry;
     struct mbed_aead *kek;
+    struct mbed_aead
+        *former_kek; /* of the root before: records that are still on their way are wrapped under it */
+    struct slots slots;
     uint8_t *material; /* locked: one key version in the clear, only while it is made or checked */
     struct import_key import;
     bool trust_known;
@@ -51,6 +54,8 @@ static bool load_row(void *ctx, const struct store_row *row)
     }
     if (row->kind == STORE_IMPORT)
         return import_decode(row->body, &c->import);
+    if (row->kind == STORE_SLOT)
+        return slots_decode(&c->slots, row);
     if (row->kind == STORE_KEY) {
         struct key_record *made = record_key_decode(row);
 
@@ -230,15 +235,22 @@ void custody_clock_status(const struct custody *c, struct custody_clock_status *
     out->watched_s = c->clock.watched_ms / 1000;
 }
 
-static bool derive_kek(struct custody *c, const uint8_t *srk)
+/* NULL: out of locked memory. */
+static struct mbed_aead *kek_of(const uint8_t *srk)
 {
     uint8_t *key = secret_pages_alloc(MBED_KEY_LEN);
 
     if (key == NULL)
-        return false;
+        return NULL;
     store_derive(srk, "key encryption key", CTRL_SHARD, key);
-    c->kek = mbed_aead_new(key);
+    struct mbed_aead *kek = mbed_aead_new(key);
     secret_pages_free(key, MBED_KEY_LEN);
+    return kek;
+}
+
+static bool derive_kek(struct custody *c, const uint8_t *srk)
+{
+    c->kek = kek_of(srk);
     c->material = secret_pages_alloc(KEY_MATERIAL_LEN);
     return c->kek != NULL && c->material != NULL;
 }
@@ -288,6 +300,7 @@ void custody_close(struct custody *c)
     store_close(c->store);
     registry_free(c->registry);
     mbed_aead_free(c->kek);
+    mbed_aead_free(c->former_kek);
     import_free(&c->import);
     free(c->waiting);
     secret_pages_free(c->material, KEY_MATERIAL_LEN);
@@ -992,5 +1005,140 @@ bool custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN]
 void custody_material(const struct custody *c, const struct key_record *r, const struct key_version *v,
                       uint8_t *material)
 {
-    CHECK(record_material_unwrap(c->kek, CTRL_SHARD, r->id, v, material));
+    bool ok = record_material_unwrap(c->kek, CTRL_SHARD, r->id, v, material);
+
+    if (!ok && c->former_kek != NULL)
+        ok = record_material_unwrap(c->former_kek, CTRL_SHARD, r->id, v, material);
+    CHECK(ok);
+}
+
+/* ---- the root's slots ---- */
+
+const struct slots *custody_slots(const struct custody *c)
+{
+    return &c->slots;
+}
+
+static void put_slot(struct custody *c, uint8_t number, const struct slot *to)
+{
+    uint8_t body[SLOTS_BODY_MAX];
+
+    store_put_slot(c->store, number, span_of(body, slots_encode(to, body)), slot_span(to));
+}
+
+/* The trust material did not change either, but an epoch was used: the dataplane's follows. */
+static void slots_take(struct custody *c, const struct slots *s)
+{
+    c->slots = *s;
+    c->slots.vouched = true;
+    if (c->listener.changed != NULL)
+        c->listener.changed(c->listener.ctx, NULL);
+}
+
+static void put_slots(struct custody *c, const struct slots *s)
+{
+    store_begin(c->store);
+    for (uint8_t i = 0; i < STORE_SLOTS_MAX; i++) {
+        if (s->at[i].len != 0 || c->slots.at[i].len != 0)
+            put_slot(c, i, &s->at[i]);
+    }
+}
+
+bool custody_slots_adopt(struct custody *c, const struct slots *s, struct refusal *why)
+{
+    put_slots(c, s);
+    if (!store_commit(c->store, why))
+        return false;
+    slots_take(c, s);
+    return true;
+}
+
+bool custody_slot_put(struct custody *c, uint8_t number, const struct slot *to, struct refusal *why)
+{
+    struct slots *next = malloc(sizeof *next);
+
+    CHECK(next != NULL);
+    *next = c->slots;
+    next->at[number] = *to;
+    store_begin(c->store);
+    put_slot(c, number, to);
+    bool ok = store_commit(c->store, why);
+    if (ok)
+        slots_take(c, next);
+    free(next);
+    return ok;
+}
+
+/* ---- a new root ---- */
+
+struct rewrap {
+    struct custody *c;
+    struct mbed_aead *kek;
+    struct registry *next; /* every record, its material wrapped under kek */
+};
+
+static void rewrap_record(struct rewrap *x, const struct key_record *r)
+{
+    struct custody *c = x->c;
+    struct key_record *next = record_copy(r);
+
+    for (uint32_t i = 0; i < next->version_count; i++) {
+        struct key_version *v = &next->versions[i];
+
+        if (v->life.state == KEY_STATE_DESTROYED)
+            continue;
+        custody_material(c, r, &r->versions[i], c->material);
+        record_material_wrap(x->kek, c->rng, CTRL_SHARD, r->id, v, c->material);
+    }
+    secret_wipe(c->material, KEY_MATERIAL_LEN);
+    registry_put(x->next, next);
+}
+
+/* Only versions have something in them that depends on the root. */
+static size_t rewrap_body(void *ctx, const struct store_row *row, uint8_t *out)
+{
+    const struct rewrap *x = ctx;
+
+    if (row->kind != STORE_VERSION) {
+        memcpy(out, row->body.ptr, row->body.len);
+        return row->body.len;
+    }
+    const struct key_record *r = registry_by_id(x->next, row->id);
+    CHECK(r != NULL && row->sub >= 1 && row->sub <= r->version_count);
+    return record_version_encode(&r->versions[row->sub - 1], out);
+}
+
+static bool reroot_store(struct rewrap *x, const uint8_t *srk, const struct slots *s, struct refusal *why)
+{
+    struct store_reroot r = {x, rewrap_body};
+    struct custody *c = x->c;
+
+    put_slots(c, s);
+    if (!store_reroot(c->store, srk, &r, why))
+        return false;
+    for (size_t i = 0; i < registry_count(x->next); i++)
+        registry_put(c->registry, record_ref(registry_at(x->next, i)));
+    mbed_aead_free(c->former_kek);
+    c->former_kek = c->kek;
+    c->kek = x->kek;
+    note_save(c);
+    slots_take(c, s);
+    return true;
+}
+
+bool custody_reroot(struct custody *c, const uint8_t *srk, const struct slots *s, struct refusal *why)
+{
+    struct rewrap x = {.c = c, .kek = kek_of(srk)};
+
+    if (x.kek == NULL)
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                      "no locked memory for the new key-encryption key");
+    x.next = registry_new();
+    for (size_t i = 0; i < registry_count(c->registry); i++)
+        rewrap_record(&x, registry_at(c->registry, i));
+    bool ok = reroot_store(&x, srk, s, why);
+    registry_free(x.next);
+    if (!ok)
+        mbed_aead_free(x.kek);
+    return ok;
 }

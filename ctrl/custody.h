@@ -12,6 +12,7 @@
 #include "ctrl/clock.h"
 #include "ctrl/import.h"
 #include "ctrl/registry.h"
+#include "ctrl/slots.h"
 
 #define CTRL_SHARD 0
 
@@ -84,6 +85,19 @@ bool MUST_USE custody_set_policy(struct custody *c, const char *path, const stru
 /* The trust material in effect has this digest: an epoch when it is another than before, or when force. */
 bool MUST_USE custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN], bool force,
                                  struct refusal *why);
+
+/* ---- the root's slots ---- */
+
+/* What the store vouches for. */
+const struct slots *custody_slots(const struct custody *c);
+/* Vouches for s, whatever was vouched for before: of a store from before there were rows of slots, or restored. */
+bool MUST_USE custody_slots_adopt(struct custody *c, const struct slots *s, struct refusal *why);
+/* to->len 0 takes the slot out. */
+bool MUST_USE custody_slot_put(struct custody *c, uint8_t number, const struct slot *to, struct refusal *why);
+/* A new root key: everything is sealed anew under it, and the slots become s, which hold it.  Refused: everything is as it
+ * was (but see store_commit, store_io). */
+bool MUST_USE custody_reroot(struct custody *c, const uint8_t *srk, const struct slots *s,
+                             struct refusal *why);
 
 /* The clear material of a version, KEY_MATERIAL_LEN bytes into locked pages of the caller's. */
 void custody_material(const struct custody *c, const struct key_record *r, const struct key_version *v,

@@ -140,6 +140,32 @@ struct root_sources daemon_root_sources(const struct daemon *d)
                                  .pin_prefix = d->pin_prefix};
 }
 
+struct root_keeper daemon_root_keeper(const struct daemon *d)
+{
+    return (struct root_keeper){.c = d->custody,
+                                .rng = d->rng,
+                                .from = daemon_root_sources(d),
+                                .cost = {d->config.seal.argon2_memory_kib, d->config.seal.argon2_passes},
+                                .now_unix_s = (int64_t)time(NULL),
+                                .dev = d->options.dev};
+}
+
+/* A full disk must not keep the keys from being served. */
+static void settle_slots(struct daemon *d, uint8_t opened)
+{
+    struct root_keeper k = daemon_root_keeper(d);
+    struct refusal why;
+
+    if (!root_slots_settle(&k, opened, d->root_problem, &why))
+        log_warn("the root's slots are not vouched for yet; the next start tries it again",
+                 F("why", why.text));
+    k.dev = false;
+    if (!root_slots_suffice(&k, &why))
+        log_warn(d->options.dev ? "DEVELOPMENT MODE: with so few root slots keys get lost"
+                                : "too few root slots: no key is made before there are more",
+                 F("why", why.text), F("next", why.next));
+}
+
 static bool unlock(struct daemon *d, struct store *s, struct refusal *why)
 {
     const struct config *c = &d->config;
@@ -158,6 +184,8 @@ static bool unlock(struct daemon *d, struct store *s, struct refusal *why)
         d->custody = custody_open(s, d->rng, srk, why);
     else
         store_close(s);
+    if (d->custody != NULL)
+        settle_slots(d, number);
     secret_pages_free(srk, SEAL_SRK_LEN);
     return d->custody != NULL;
 }

@@ -6,7 +6,7 @@
 #include "ctrl/custody.h"
 #include "ctrl/dev_issuer.h"
 #include "ctrl/push.h"
-#include "ctrl/root.h"
+#include "ctrl/root_slots.h"
 #include "ctrl/tripwire.h"
 #include "ctrl/trust.h"
 #include "proto/config.h"
@@ -32,6 +32,7 @@ struct daemon {
     struct push *push;
     struct audit *audit;
     struct tripwire tripwire;
+    char root_problem[ROOT_PROBLEM_CAP]; /* what was found of the slots at start; empty: nothing */
     char device_program[PATH_MAX], pin_prefix[CONFIG_TEXT_CAP + 16]; /* see root_sources */
     struct dev_issuer *dev_issuer;                                   /* NULL without --dev */
     int64_t started_unix_s, trust_loaded_unix_s;
@@ -46,6 +47,7 @@ void daemon_close(struct daemon *d);
 
 /* What the root's slots are opened with here; views that live as long as d. */
 struct root_sources daemon_root_sources(const struct daemon *d);
+struct root_keeper daemon_root_keeper(const struct daemon *d);
 
 /* Reads configuration (issuers, audiences, certificate), JWKS files and certificate again.  What is bad stays as it
  * was; false: the configuration itself is bad, or the store refused the change.  force: an epoch even when nothing

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,6 +168,14 @@ static void lock_memory(void)
         log_warn("memory is not locked as a whole; raise LimitMEMLOCK", F("errno", errno));
 }
 
+/* Paper shares are told once, in JSON: what jansson lets go of is wiped. */
+static void wipe_and_free(void *p)
+{
+    if (p != NULL)
+        secret_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
 static int run(const struct daemon_options *o)
 {
     static struct process p;
@@ -173,6 +183,7 @@ static int run(const struct daemon_options *o)
     int rc;
 
     signal(SIGPIPE, SIG_IGN);
+    json_set_alloc_funcs(malloc, wipe_and_free);
     umask(077);
     CHECK(uv_loop_init(&p.loop) == 0);
     if (daemon_open(&p.daemon, o, &why)) {

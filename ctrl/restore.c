@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "ctrl/root_slots.h"
 #include "drivers/seal/seal.h"
 #include "drivers/seal/secret_file.h"
 
@@ -327,6 +328,7 @@ static bool believe(struct building *b, const struct restore_root *root, uint8_t
                                                "the restored store ends at epoch %" PRIu64, custody_epoch(c));
     if (ok)
         count_keys(c, b->report);
+    ok = ok && root_slots_restored(c, b->report->newest_unix_s, why);
     custody_close(c);
     return ok;
 }

@@ -23,6 +23,7 @@
 #define RECORD_OVERHEAD    (RECORD_HEAD_LEN + MBED_NONCE_LEN + MBED_TAG_LEN)
 #define RECORD_MAX         STORE_RECORD_MAX
 #define TOUCHED_LEN        (1 + KEY_ID_LEN + 4 + MBED_DIGEST_LEN)
+#define CHANGE_MAX         (4 + STORE_WRITES_MAX * TOUCHED_LEN + RECORD_OVERHEAD)
 #define CHECKPOINT_COMMITS 256
 #define FORMAT             "1"
 
@@ -44,6 +45,8 @@ struct write {
     uint8_t hash[MBED_DIGEST_LEN];
     uint8_t *record;
     size_t len;
+    uint8_t *slot; /* what goes into the slot table; NULL: not the row of a slot, or none is to be there */
+    size_t slot_len;
 };
 
 /* What the chain says a row must be. */
@@ -62,7 +65,7 @@ struct expected_table {
 
 struct store {
     char file[PATH_MAX];
-    char head_file[PATH_MAX + 8], clock_file[PATH_MAX + 8];
+    char head_file[PATH_MAX + 8], next_head_file[PATH_MAX + 16], clock_file[PATH_MAX + 8];
     uint16_t shard;
     sqlite3 *db;
     struct mbed_rng *rng;
@@ -347,6 +350,7 @@ struct store *store_open(const char *file, uint16_t shard, bool create, struct m
     CHECK(s != NULL);
     snprintf(s->file, sizeof s->file, "%s", file);
     snprintf(s->head_file, sizeof s->head_file, "%s.head", file);
+    snprintf(s->next_head_file, sizeof s->next_head_file, "%s.head.next", file);
     snprintf(s->clock_file, sizeof s->clock_file, "%s.clock", file);
     s->shard = shard;
     s->rng = rng;
@@ -467,7 +471,8 @@ struct record {
 };
 
 /* room: as many bytes as raw has.  false: not a record of this store, or altered. */
-static bool record_open(struct store *s, struct span raw, uint8_t *room, struct record *out)
+static bool record_open_with(const struct store *s, struct mbed_aead *aead, struct span raw, uint8_t *room,
+                             struct record *out)
 {
     struct cursor c = cursor_of(raw);
     uint8_t version = cursor_u8(&c);
@@ -485,10 +490,15 @@ static bool record_open(struct store *s, struct span raw, uint8_t *room, struct 
         return false;
     memcpy(out->place.id, id.ptr, KEY_ID_LEN);
     memcpy(out->prev, prev.ptr, MBED_DIGEST_LEN);
-    if (!mbed_open(s->aead, nonce.ptr, span_of(raw.ptr, RECORD_HEAD_LEN), sealed, room))
+    if (!mbed_open(aead, nonce.ptr, span_of(raw.ptr, RECORD_HEAD_LEN), sealed, room))
         return false;
     out->body = span_of(room, sealed.len - MBED_TAG_LEN);
     return true;
+}
+
+static bool record_open(struct store *s, struct span raw, uint8_t *room, struct record *out)
+{
+    return record_open_with(s, s->aead, raw, room, out);
 }
 
 static bool place_equal(const struct place *a, const struct place *b)
@@ -599,13 +609,19 @@ static bool beside_write(const char *file, struct span content)
     return true;
 }
 
-static bool head_write(struct store *s)
+static bool head_write_to(struct store *s, const char *file, uint64_t epoch,
+                          const uint8_t head[MBED_DIGEST_LEN])
 {
     struct place p = {.kind = STORE_HEAD};
     uint8_t record[RECORD_OVERHEAD];
-    size_t len = record_seal(s, &p, s->epoch, s->head, span_of(NULL, 0), record, sizeof record);
+    size_t len = record_seal(s, &p, epoch, head, span_of(NULL, 0), record, sizeof record);
 
-    return beside_write(s->head_file, span_of(record, len));
+    return beside_write(file, span_of(record, len));
+}
+
+static bool head_write(struct store *s)
+{
+    return head_write_to(s, s->head_file, s->epoch, s->head);
 }
 
 bool store_note_write(struct store *s, struct span note)
@@ -645,26 +661,47 @@ struct head {
     uint8_t hash[MBED_DIGEST_LEN];
 };
 
-static bool head_read(struct store *s, struct head *out, struct refusal *why)
+/* false: errno ENOENT where there is none; else it is not of this store and its root. */
+static bool head_read_from(struct store *s, const char *file, struct head *out)
 {
     uint8_t raw[RECORD_OVERHEAD + 1], room[sizeof raw];
     struct record r;
-    int fd = open(s->head_file, O_RDONLY | O_CLOEXEC);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
 
-    out->present = fd >= 0;
-    if (fd < 0 && errno == ENOENT)
-        return true;
-    ssize_t len = fd < 0 ? -1 : read(fd, raw, sizeof raw);
-    if (fd >= 0)
-        close(fd);
+    if (fd < 0)
+        return false;
+    ssize_t len = read(fd, raw, sizeof raw);
+    close(fd);
+    errno = 0;
     if (len != RECORD_OVERHEAD || !record_open(s, span_of(raw, (size_t)len), room, &r) ||
         r.place.kind != STORE_HEAD)
-        return refuse(why, "store_head_damaged",
-                      "if the store was restored from a backup on purpose, remove that file and start again",
-                      "%s does not belong to this store or was altered", s->head_file);
+        return false;
+    out->present = true;
     out->epoch = r.epoch;
     memcpy(out->hash, r.prev, MBED_DIGEST_LEN);
     return true;
+}
+
+/* A root rotation writes the head under the new root beside the old one, commits, and only then puts it in its place:
+ * whichever root the store has, one of the two is sealed under it. */
+static bool head_read(struct store *s, struct head *out, struct refusal *why)
+{
+    bool found = head_read_from(s, s->head_file, out);
+    int cause = errno;
+
+    if (found) {
+        (void)unlink(s->next_head_file);
+        return true;
+    }
+    if (head_read_from(s, s->next_head_file, out))
+        return rename(s->next_head_file, s->head_file) == 0 ||
+               refuse(why, "store_io", "check the disk and its permissions", "%s: %s", s->head_file,
+                      strerror(errno));
+    if (cause == ENOENT)
+        return true;
+    return refuse(why, "store_head_damaged",
+                  "if the store was restored from a backup on purpose, remove that file and start again",
+                  "%s does not belong to this store or was altered", s->head_file);
 }
 
 static bool rolled_back(const struct store *s, const struct head *head, struct refusal *why)
@@ -733,6 +770,8 @@ static const char *kind_name(uint8_t kind)
     static const char *const names[] = {"change", "key",  "version", "policy",
                                         "trust",  "head", "clock",   "import key"};
 
+    if (kind == STORE_SLOT)
+        return "slot";
     return kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }
 
@@ -845,16 +884,16 @@ static bool check_root(struct store *s, const uint8_t *srk, struct refusal *why)
     return true;
 }
 
-static bool set_aead(struct store *s, const uint8_t *srk)
+static struct mbed_aead *rows_aead(const struct store *s, const uint8_t *srk)
 {
     uint8_t *key = secret_pages_alloc(MBED_KEY_LEN);
 
     if (key == NULL)
-        return false;
+        return NULL;
     store_derive(srk, "store rows", s->shard, key);
-    s->aead = mbed_aead_new(key);
+    struct mbed_aead *aead = mbed_aead_new(key);
     secret_pages_free(key, MBED_KEY_LEN);
-    return s->aead != NULL;
+    return aead;
 }
 
 bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, const struct store_row *r),
@@ -866,7 +905,8 @@ bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, 
     CHECK(s->aead == NULL);
     if (!check_root(s, srk, why))
         return false;
-    if (!set_aead(s, srk))
+    s->aead = rows_aead(s, srk);
+    if (s->aead == NULL)
         return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
                       "no locked memory for the store's key");
     bool ok = head_read(s, &head, why) && load_chain(s, &t, &head, why) && load_rows(s, &t, visit, ctx, why);
@@ -887,8 +927,11 @@ bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, 
 
 static void writes_free(struct store *s)
 {
-    for (size_t i = 0; i < s->write_count; i++)
+    for (size_t i = 0; i < s->write_count; i++) {
         free(s->writes[i].record);
+        free(s->writes[i].slot);
+        s->writes[i] = (struct write){0};
+    }
     s->write_count = 0;
 }
 
@@ -916,6 +959,21 @@ void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LE
     CHECK(w->record != NULL);
     w->len = record_seal(s, &w->place, s->epoch + 1, s->head, body, w->record, body.len + RECORD_OVERHEAD);
     mbed_sha256(span_of(w->record, w->len), w->hash);
+}
+
+void store_put_slot(struct store *s, uint8_t number, struct span body, struct span slot)
+{
+    static const uint8_t no_id[KEY_ID_LEN];
+
+    CHECK(number < STORE_SLOTS_MAX && slot.len <= STORE_SLOT_MAX);
+    store_put(s, STORE_SLOT, no_id, number, body);
+    if (slot.len == 0)
+        return;
+    struct write *w = &s->writes[s->write_count - 1];
+    w->slot = malloc(slot.len);
+    CHECK(w->slot != NULL);
+    memcpy(w->slot, slot.ptr, slot.len);
+    w->slot_len = slot.len;
 }
 
 static size_t change_seal(struct store *s, uint8_t *out, size_t cap)
@@ -950,6 +1008,31 @@ static int db_write_row(struct store *s, const struct write *w)
     return db_finish(st);
 }
 
+/* slot.len 0: none is to be there. */
+static int db_set_slot(struct store *s, uint32_t number, struct span slot)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = db_prepare(s,
+                        slot.len != 0 ? "INSERT OR REPLACE INTO slot(number, record) VALUES(?, ?)"
+                                      : "DELETE FROM slot WHERE number = ?",
+                        &st);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    sqlite3_bind_int64(st, 1, number);
+    if (slot.len != 0)
+        sqlite3_bind_blob(st, 2, slot.ptr, (int)slot.len, SQLITE_STATIC);
+    return db_finish(st);
+}
+
+bool store_slot_mend(struct store *s, uint8_t number, struct span slot, struct refusal *why)
+{
+    CHECK(number < STORE_SLOTS_MAX && slot.len <= STORE_SLOT_MAX);
+    int rc = db_set_slot(s, number, slot);
+
+    return rc == SQLITE_OK || db_refuse(s, "mend slot", rc, why);
+}
+
 static int db_write_change(struct store *s, uint64_t epoch, struct span record)
 {
     sqlite3_stmt *st = NULL;
@@ -962,39 +1045,60 @@ static int db_write_change(struct store *s, uint64_t epoch, struct span record)
     return db_finish(st);
 }
 
+/* Inside a transaction: what was put, and the change that vouches for it. */
+static int db_write_put(struct store *s, struct span change)
+{
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; rc == SQLITE_OK && i < s->write_count; i++) {
+        const struct write *w = &s->writes[i];
+
+        rc = db_write_row(s, w);
+        if (rc == SQLITE_OK && w->place.kind == STORE_SLOT)
+            rc = db_set_slot(s, w->place.sub, span_of(w->slot, w->slot_len));
+    }
+    return rc == SQLITE_OK ? db_write_change(s, s->epoch + 1, change) : rc;
+}
+
 static int db_write_all(struct store *s, struct span change)
 {
     int rc = db_exec(s, "BEGIN IMMEDIATE");
 
-    for (size_t i = 0; rc == SQLITE_OK && i < s->write_count; i++)
-        rc = db_write_row(s, &s->writes[i]);
     if (rc == SQLITE_OK)
-        rc = db_write_change(s, s->epoch + 1, change);
-    if (rc == SQLITE_OK)
-        rc = db_exec(s, "COMMIT");
-    return rc;
+        rc = db_write_put(s, change);
+    return rc == SQLITE_OK ? db_exec(s, "COMMIT") : rc;
+}
+
+static bool may_commit(struct store *s, struct refusal *why)
+{
+    CHECK(s->open_change);
+    if (!s->failed)
+        return true;
+    store_abandon(s);
+    return refuse(why, "store_io", "check the disk, then restart ww-ctrl",
+                  "%s: an earlier write failed: no change is accepted until a restart", s->file);
+}
+
+static bool commit_refused(struct store *s, int rc, struct refusal *why)
+{
+    bool refused = db_refuse(s, "commit", rc, why);
+
+    if (sqlite3_get_autocommit(s->db) == 0)
+        (void)db_exec(s, "ROLLBACK");
+    store_abandon(s);
+    return refused;
 }
 
 bool store_commit(struct store *s, struct refusal *why)
 {
-    uint8_t change[4 + STORE_WRITES_MAX * TOUCHED_LEN + RECORD_OVERHEAD];
+    uint8_t change[CHANGE_MAX];
 
-    CHECK(s->open_change);
-    if (s->failed) {
-        store_abandon(s);
-        return refuse(why, "store_io", "check the disk, then restart ww-ctrl",
-                      "%s: an earlier write failed: no change is accepted until a restart", s->file);
-    }
+    if (!may_commit(s, why))
+        return false;
     size_t len = change_seal(s, change, sizeof change);
     int rc = db_write_all(s, span_of(change, len));
-    if (rc != SQLITE_OK) {
-        bool refused = db_refuse(s, "commit", rc, why);
-
-        if (sqlite3_get_autocommit(s->db) == 0)
-            (void)db_exec(s, "ROLLBACK");
-        store_abandon(s);
-        return refused;
-    }
+    if (rc != SQLITE_OK)
+        return commit_refused(s, rc, why);
     s->epoch++;
     mbed_sha256(span_of(change, len), s->head);
     store_abandon(s);
@@ -1014,6 +1118,238 @@ bool store_checkpoint(struct store *s, bool now)
         log_warn("store checkpoint failed; the write-ahead log stays", F("file", s->file), F("sqlite", rc));
     s->commits_since_checkpoint = 0;
     return rc == SQLITE_OK;
+}
+
+/* ---- a new root ---- */
+
+/* The old keys open, the new ones, which s has already, seal. */
+struct reroot {
+    struct store *s;
+    struct mbed_aead *old;
+    const struct store_reroot *r;
+    struct expected_table rows; /* each with the hash that it has now */
+    uint8_t room[RECORD_MAX], body[STORE_BODY_MAX], record[RECORD_MAX];
+};
+
+static void bind_place(sqlite3_stmt *st, int first, const struct place *p)
+{
+    sqlite3_bind_int(st, first, p->kind);
+    sqlite3_bind_blob(st, first + 1, p->id, KEY_ID_LEN, SQLITE_STATIC);
+    sqlite3_bind_int64(st, first + 2, p->sub);
+}
+
+/* Runs a statement that is used again. */
+static int db_run(sqlite3_stmt *st)
+{
+    int rc = sqlite3_step(st);
+
+    sqlite3_reset(st);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static bool reroot_row(struct reroot *x, const struct place *p, struct span raw, sqlite3_stmt *write,
+                       struct refusal *why)
+{
+    struct record r;
+    struct store_row row = {.kind = p->kind, .sub = p->sub};
+    uint8_t hash[MBED_DIGEST_LEN];
+
+    if (raw.len > RECORD_MAX || !record_open_with(x->s, x->old, raw, x->room, &r) ||
+        !place_equal(&r.place, p))
+        return row_refuse(x->s, "store_row_changed", "was altered since ww-ctrl was started", p, why);
+    memcpy(row.id, p->id, KEY_ID_LEN);
+    row.epoch = r.epoch;
+    row.body = r.body;
+    size_t len = x->r->body(x->r->ctx, &row, x->body);
+    len = record_seal(x->s, p, r.epoch, r.prev, span_of(x->body, len), x->record, sizeof x->record);
+    mbed_sha256(span_of(x->record, len), hash);
+    expected_set(&x->rows, p, r.epoch, span_of(hash, sizeof hash));
+    sqlite3_bind_blob(write, 1, x->record, (int)len, SQLITE_STATIC);
+    bind_place(write, 2, p);
+    int rc = db_run(write);
+    return rc == SQLITE_OK || db_refuse(x->s, "write rows", rc, why);
+}
+
+/* One row after the other by its place: what is read is never what is being written. */
+static bool reroot_rows(struct reroot *x, sqlite3_stmt *read, sqlite3_stmt *write, struct refusal *why)
+{
+    struct place at = {0}, p = {0};
+    int rc;
+    bool ok = true;
+
+    sqlite3_bind_int(read, 1, -1);
+    sqlite3_bind_blob(read, 2, at.id, KEY_ID_LEN, SQLITE_STATIC);
+    sqlite3_bind_int64(read, 3, 0);
+    while (ok && (rc = sqlite3_step(read)) == SQLITE_ROW) {
+        struct span raw = column_span(read, 3);
+
+        ok = place_of_columns(read, &p) ? reroot_row(x, &p, raw, write, why)
+                                        : row_refuse(x->s, "store_row_alien", "has no place", &p, why);
+        sqlite3_reset(read);
+        at = p;
+        bind_place(read, 1, &at);
+    }
+    return ok && (rc == SQLITE_DONE || db_refuse(x->s, "read rows", rc, why));
+}
+
+/* The hashes of rows as they are now; of what was overwritten since, the old one, which nothing is compared with. */
+static void change_refresh(struct reroot *x, const struct record *change)
+{
+    size_t count = (change->body.len - 4) / TOUCHED_LEN;
+
+    memcpy(x->body, change->body.ptr, change->body.len);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *at = x->body + 4 + i * TOUCHED_LEN;
+        struct cursor c = cursor_of(span_of(at, TOUCHED_LEN));
+        struct place p = {.kind = cursor_u8(&c)};
+
+        memcpy(p.id, cursor_take(&c, KEY_ID_LEN).ptr, KEY_ID_LEN);
+        p.sub = cursor_u32(&c);
+        const struct expected *e = expected_find(&x->rows, &p);
+        if (e != NULL && e->epoch == change->epoch)
+            memcpy(at + TOUCHED_LEN - MBED_DIGEST_LEN, e->hash, MBED_DIGEST_LEN);
+    }
+}
+
+static bool reroot_change(struct reroot *x, uint64_t epoch, struct span raw, sqlite3_stmt *write,
+                          struct refusal *why)
+{
+    struct store *s = x->s;
+    struct record r;
+
+    if (raw.len > RECORD_MAX || !record_open_with(s, x->old, raw, x->room, &r) || r.epoch != epoch ||
+        r.place.kind != STORE_CHANGE || r.body.len < 4)
+        return chain_broken(s, epoch, why);
+    change_refresh(x, &r);
+    size_t len =
+        record_seal(s, &r.place, epoch, s->head, span_of(x->body, r.body.len), x->record, sizeof x->record);
+    mbed_sha256(span_of(x->record, len), s->head);
+    sqlite3_bind_blob(write, 1, x->record, (int)len, SQLITE_STATIC);
+    sqlite3_bind_int64(write, 2, (sqlite3_int64)epoch);
+    int rc = db_run(write);
+    return rc == SQLITE_OK || db_refuse(s, "write changes", rc, why);
+}
+
+static bool reroot_changes(struct reroot *x, sqlite3_stmt *read, sqlite3_stmt *write, struct refusal *why)
+{
+    bool ok = true;
+
+    genesis_hash(x->s, x->s->head);
+    for (uint64_t epoch = 1; ok && epoch <= x->s->epoch; epoch++) {
+        sqlite3_bind_int64(read, 1, (sqlite3_int64)epoch);
+        int rc = sqlite3_step(read);
+        ok = rc == SQLITE_ROW ? reroot_change(x, epoch, column_span(read, 0), write, why)
+                              : chain_broken(x->s, epoch, why);
+        sqlite3_reset(read);
+    }
+    return ok;
+}
+
+/* Two statements for one of the two passes. */
+static bool reroot_pass(struct reroot *x, const char *read_sql, const char *write_sql,
+                        bool (*pass)(struct reroot *, sqlite3_stmt *, sqlite3_stmt *, struct refusal *),
+                        struct refusal *why)
+{
+    sqlite3_stmt *read = NULL, *write = NULL;
+    int rc = db_prepare(x->s, read_sql, &read);
+
+    if (rc == SQLITE_OK)
+        rc = db_prepare(x->s, write_sql, &write);
+    bool ok = rc == SQLITE_OK ? pass(x, read, write, why) : db_refuse(x->s, "reseal", rc, why);
+    sqlite3_finalize(read);
+    sqlite3_finalize(write);
+    return ok;
+}
+
+/* What was put for this change was sealed under the old root. */
+static void reroot_writes(struct reroot *x)
+{
+    struct store *s = x->s;
+
+    for (size_t i = 0; i < s->write_count; i++) {
+        struct write *w = &s->writes[i];
+        struct record r;
+
+        CHECK(record_open_with(s, x->old, span_of(w->record, w->len), x->room, &r));
+        w->len = record_seal(s, &w->place, s->epoch + 1, s->head, r.body, w->record, w->len);
+        mbed_sha256(span_of(w->record, w->len), w->hash);
+    }
+}
+
+static bool reroot_all(struct reroot *x, const uint8_t *srk, struct refusal *why)
+{
+    uint8_t check[MBED_KEY_LEN], change[CHANGE_MAX], head[MBED_DIGEST_LEN];
+    struct store *s = x->s;
+
+    if (!reroot_pass(x,
+                     "SELECT kind, id, sub, record FROM sealed_row WHERE (kind, id, sub) > (?, ?, ?)"
+                     " ORDER BY kind, id, sub LIMIT 1",
+                     "UPDATE sealed_row SET record = ? WHERE kind = ? AND id = ? AND sub = ?", reroot_rows,
+                     why) ||
+        !reroot_pass(x, "SELECT record FROM sealed_change WHERE epoch = ?",
+                     "UPDATE sealed_change SET record = ? WHERE epoch = ?", reroot_changes, why))
+        return false;
+    reroot_writes(x);
+    size_t len = change_seal(s, change, sizeof change);
+    mbed_sha256(span_of(change, len), head);
+    store_derive(srk, "root check", s->shard, check);
+    int rc = meta_put(s, "root_check", span_of(check, sizeof check));
+    if (rc == SQLITE_OK)
+        rc = db_write_put(s, span_of(change, len));
+    if (rc == SQLITE_OK && !head_write_to(s, s->next_head_file, s->epoch + 1, head))
+        return refuse(why, errno == ENOSPC || errno == EDQUOT ? "disk_full" : "store_io",
+                      "check the disk, then repeat the command", "%s: %s: nothing was changed",
+                      s->next_head_file, strerror(errno));
+    if (rc == SQLITE_OK)
+        rc = db_exec(s, "COMMIT");
+    if (rc != SQLITE_OK)
+        return db_refuse(s, "commit", rc, why);
+    s->epoch++;
+    memcpy(s->head, head, sizeof head);
+    return true;
+}
+
+static bool reroot_run(struct reroot *x, const uint8_t *srk, struct refusal *why)
+{
+    struct store *s = x->s;
+    uint8_t head[MBED_DIGEST_LEN];
+    int rc = db_exec(s, "BEGIN IMMEDIATE");
+
+    memcpy(head, s->head, sizeof head);
+    if (rc == SQLITE_OK ? reroot_all(x, srk, why) : db_refuse(s, "reseal", rc, why))
+        return true;
+    if (sqlite3_get_autocommit(s->db) == 0)
+        (void)db_exec(s, "ROLLBACK");
+    memcpy(s->head, head, sizeof head);
+    if (!s->failed) /* else the commit may have been done: whoever opens it next finds out by the root key */
+        (void)unlink(s->next_head_file);
+    return false;
+}
+
+bool store_reroot(struct store *s, const uint8_t *srk, const struct store_reroot *r, struct refusal *why)
+{
+    if (!may_commit(s, why))
+        return false;
+    struct reroot *x = calloc(1, sizeof *x);
+    CHECK(x != NULL);
+    *x = (struct reroot){.s = s, .old = s->aead, .r = r};
+    s->aead = rows_aead(s, srk);
+    bool ok = s->aead != NULL ? reroot_run(x, srk, why)
+                              : refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
+                                       "no locked memory for the store's new key");
+    struct mbed_aead *unused = ok ? x->old : s->aead;
+    s->aead = ok ? s->aead : x->old;
+    mbed_aead_free(unused);
+    store_abandon(s);
+    free(x->rows.slots);
+    secret_wipe(x, sizeof *x);
+    free(x);
+    if (ok && rename(s->next_head_file, s->head_file) != 0)
+        log_warn("store head not put in its place; the next start does it", F("file", s->head_file),
+                 F("errno", errno));
+    if (ok)
+        (void)store_checkpoint(s, true); /* what was under the old root leaves the log */
+    return ok;
 }
 
 /* ---- raw records, out ---- */

@@ -22,7 +22,7 @@
 #define STORE_BODY_MAX   (24 * 1024) /* a policy of EKM_CALLERS_PER_KEY longest callers is 16.4 KB */
 #define STORE_SLOTS_MAX  16
 #define STORE_SLOT_MAX   2048
-#define STORE_WRITES_MAX 8 /* rows in one change */
+#define STORE_WRITES_MAX 20 /* rows in one change; every slot is one at a root rotation */
 
 enum store_kind {
     STORE_CHANGE = 0, /* the store's own */
@@ -33,6 +33,7 @@ enum store_kind {
     STORE_HEAD = 5,   /* the store's own */
     STORE_CLOCK = 6,  /* the store's own */
     STORE_IMPORT = 7, /* the private half of the import key */
+    STORE_SLOT = 16,  /* sub = its number: what the slot table is to hold there (ctrl/slots.h) */
 };
 
 struct store;
@@ -54,7 +55,7 @@ void store_close(struct store *s);
 /* No change was ever committed, as far as the file says. */
 bool store_is_new(struct store *s);
 
-/* Slots are kept as they come (drivers/seal).  Before unlock. */
+/* Slots are kept as they come (drivers/seal).  Before unlock; after it a change takes them along (store_put_slot). */
 bool MUST_USE store_slot_put(struct store *s, uint8_t number, struct span slot, struct refusal *why);
 /* 0 when there is none. */
 size_t store_slot_get(struct store *s, uint8_t number, uint8_t out[STORE_SLOT_MAX]);
@@ -79,6 +80,24 @@ void store_begin(struct store *s);
 void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LEN], uint32_t sub,
                struct span body);
 bool MUST_USE store_commit(struct store *s, struct refusal *why);
+/* Puts the row of a slot, and with the same commit `slot` into the slot table in its place; empty: none is there. */
+void store_put_slot(struct store *s, uint8_t number, struct span body, struct span slot);
+/* The slot table is not what its rows say: makes it so again, without a change. */
+bool MUST_USE store_slot_mend(struct store *s, uint8_t number, struct span slot, struct refusal *why);
+
+/* A new root key. */
+struct store_reroot {
+    void *ctx;
+    /* A row's body under the new root, into out (STORE_BODY_MAX bytes); its length. */
+    size_t (*body)(void *ctx, const struct store_row *row, uint8_t *out);
+};
+/* In place of store_commit: the change that was put, and with it every row and every change sealed anew under srk, in
+ * one transaction.  Until it is committed, and after any refusal, everything is under the old root; epochs stay, the
+ * chain's hashes do not.  Codes: those of store_commit, store_row_changed, store_chain_broken.  Cost: two AES-GCM
+ * passes over everything, and as much log as there is store. */
+bool MUST_USE store_reroot(struct store *s, const uint8_t *srk, const struct store_reroot *r,
+                           struct refusal *why);
+
 void store_abandon(struct store *s);
 
 /* What is not a change, yet must outlive the process: one short sealed note in <file>.clock, replaced whole.  write

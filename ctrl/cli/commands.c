@@ -28,6 +28,29 @@ static const struct option_spec key_import[] = {
 static const struct option_spec policy_set[] = {
     {"PATH", "path", OPTION_TEXT, true, "the key's path"},
     {"--file", "text", OPTION_FILE, true, "policy file, YAML or JSON; - reads standard input"}};
+static const struct option_spec slots_add[] = {
+    {"--passphrase-file", "new_passphrase_file", OPTION_PATH, false,
+     "online: a passphrase in a file, or credential:NAME"},
+    {"--pkcs11", "module", OPTION_PATH, false, "online: a PKCS#11 token; the module's path"},
+    {"--token", "token", OPTION_TEXT, false, "of it: the token's label"},
+    {"--key", "key", OPTION_TEXT, false, "of it: the label of an AES key"},
+    {"--pin", "pin", OPTION_PATH, false, "of it: the file that holds the PIN, or credential:NAME"},
+    {"--mechanism", "mechanism", OPTION_TEXT, false, "of it: wrap (CKM_AES_KEY_WRAP, the default) or gcm"},
+    {"--tpm2", "tcti", OPTION_TEXT, false, "online: this machine's TPM, such as device:/dev/tpmrm0"},
+    {"--pcrs", "pcrs", OPTION_TEXT, false, "of it: PCRs that must be as they are now, such as 7,11"},
+    {"--age", "age", OPTION_TEXT, false, "offline: age recipients with commas, any one of whom opens it"},
+    {"--identity", "identity_file", OPTION_PATH, false, "of it: an identity, so that it is opened at once"},
+    {"--shares", "shares", OPTION_TEXT, false, "offline: K/N paper shares, any K of the N open it"}};
+static const struct option_spec slots_verify[] = {
+    {"SLOT", "slot", OPTION_NUMBER, true, "its number"},
+    {"--identity", "identity_file", OPTION_PATH, false, "age: a file with the identity"},
+    {"--shares-file", "shares_file", OPTION_PATH, false, "shares: a file with enough of them"},
+    {"--passphrase-file", "passphrase_file", OPTION_PATH, false,
+     "passphrase: another file than seal.passphrase_file"}};
+static const struct option_spec slots_rotate[] = {{"SLOT", "slot", OPTION_NUMBER, true, "its number"},
+                                                  {"--passphrase-file", "new_passphrase_file", OPTION_PATH,
+                                                   false, "passphrase: the file with the new one"}};
+static const struct option_spec slot_only[] = {{"SLOT", "slot", OPTION_NUMBER, true, "its number"}};
 static const struct option_spec dev_token[] = {
     {"--email", "email", OPTION_TEXT, true, "the caller's address"},
     {"--audience", "audience", OPTION_TEXT, true, "as in auth.audiences of the configuration"},
@@ -57,6 +80,14 @@ const struct command commands[] = {
      key_destroy, COUNT(key_destroy), show_key},
     {"key restore", "take a scheduled destruction back; what is restored is disabled", key_switch,
      COUNT(key_switch), show_key},
+    {"init", "lead through what a new store needs before keys can be made", NULL, 0, NULL},
+    {"root slots list", "what opens the root key, and whether it is enough", NULL, 0, show_slots},
+    {"root slots add", "one more slot that opens the root key", slots_add, COUNT(slots_add), show_slot},
+    {"root slots verify", "open a slot, so that it counts", slots_verify, COUNT(slots_verify), show_slot},
+    {"root slots rotate", "seal a slot anew", slots_rotate, COUNT(slots_rotate), show_slot},
+    {"root slots remove", "take a slot out", slot_only, COUNT(slot_only), show_slots},
+    {"root rotate", "make a new root key; everything in the store is sealed anew under it", NULL, 0,
+     show_slots},
     {"policy show", "who may use a key, and for which reasons", path_only, COUNT(path_only), show_policy},
     {"policy set", "replace a key's policy by a file", policy_set, COUNT(policy_set), show_policy},
     {"dataplane stats", "the dataplane's counters", NULL, 0, show_counters},

@@ -3,6 +3,7 @@
 #include "ctrl/nearest.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static void help_all(FILE *to)
 {
     fprintf(to, "usage: wwctl [--admin SOCKET] [--json] [--dry-run] COMMAND\n\n");
     for (size_t i = 0; i < command_count; i++)
-        fprintf(to, "  %-16s  %s\n", commands[i].name, commands[i].help);
+        fprintf(to, "  %-17s  %s\n", commands[i].name, commands[i].help);
     fprintf(to, "\n"
                 "  --admin SOCKET  ww-ctrl's admin socket; without it $WW_ADMIN, then " SOCKET_DEFAULT "\n"
                 "  --json          one JSON object on standard output (docs/OPERATIONS.md)\n"
@@ -92,19 +93,29 @@ static int split(int argc, char **argv, struct line *out)
     return EXIT_OK;
 }
 
+/* How many words of the line are the command's name; 0: it is another. */
+static int words_of(const struct command *c, const struct line *l)
+{
+    const char *at = c->name;
+
+    for (int n = 0;; n++) {
+        size_t len = strcspn(at, " ");
+
+        if (n == l->word_count || strlen(l->words[n]) != len || strncmp(l->words[n], at, len) != 0)
+            return 0;
+        if (at[len] == '\0')
+            return n + 1;
+        at += len + 1;
+    }
+}
+
 /* The command whose words the line begins with; *used of them. */
 static const struct command *find_command(const struct line *l, int *used)
 {
     for (size_t i = 0; i < command_count; i++) {
-        const char *space = strchr(commands[i].name, ' ');
-        size_t noun = space == NULL ? strlen(commands[i].name) : (size_t)(space - commands[i].name);
-
-        if (l->word_count == 0 || strlen(l->words[0]) != noun || !starts(commands[i].name, l->words[0]))
-            continue;
-        if (space == NULL || (l->word_count > 1 && strcmp(l->words[1], space + 1) == 0)) {
-            *used = space == NULL ? 1 : 2;
+        *used = words_of(&commands[i], l);
+        if (*used != 0)
             return &commands[i];
-        }
     }
     return NULL;
 }
@@ -116,8 +127,10 @@ static int unknown_command(const struct line *l)
 
     for (size_t i = 0; i < command_count; i++)
         names[i] = commands[i].name;
-    snprintf(said, sizeof said, "%s%s%s", l->words[0], l->word_count > 1 ? " " : "",
-             l->word_count > 1 ? l->words[1] : "");
+    size_t len = 0;
+    for (int i = 0; i < l->word_count && i < (strcmp(l->words[0], "root") == 0 ? 3 : 2) && len < sizeof said;
+         i++)
+        len += (size_t)snprintf(said + len, sizeof said - len, "%s%s", i == 0 ? "" : " ", l->words[i]);
     fprintf(stderr,
             "wwctl: there is no command \"%s\"; did you mean \"wwctl %s\"?\n  all of them: wwctl --help\n",
             said, nearest_word(span_str(said), names, command_count));
@@ -186,6 +199,19 @@ static json_t *bytes_value(const char *name)
     return json_string(hex);
 }
 
+/* What ww-ctrl reads itself: it may stand in another directory. */
+static json_t *path_value(const char *name)
+{
+    char path[PATH_MAX];
+
+    if (starts(name, "credential:") || name[0] == '/')
+        return json_string(name);
+    if (realpath(name, path) != NULL)
+        return json_string(path);
+    fprintf(stderr, "wwctl: %s: %s\n", name, strerror(errno));
+    return NULL;
+}
+
 /* k=v into the claims so far; v that is JSON is taken as such, else as text. */
 static json_t *claim_value(json_t *claims, const char *text)
 {
@@ -226,6 +252,8 @@ static json_t *value_of(const struct option_spec *o, const char *text, json_t *b
         return NULL;
     case OPTION_FILE:
         return file_value(text);
+    case OPTION_PATH:
+        return path_value(text);
     case OPTION_BYTES:
         return bytes_value(text);
     case OPTION_CLAIM:
@@ -379,5 +407,9 @@ int main(int argc, char **argv)
         help_one(stdout, c);
         return EXIT_OK;
     }
+    if (c->show == NULL)
+        return l.word_count == used && l.option_count == 0 && !l.dry
+                   ? init_lead(l.socket, l.json)
+                   : wrong("init takes nothing but --admin and --json; it asks", "");
     return run(c, &l, used);
 }

@@ -263,3 +263,80 @@ void show_reload(const json_t *r)
            text(r, "certificate_problem")[0] == '\0' ? "taken" : text(r, "certificate_problem"));
     show_effect(r);
 }
+
+/* ---- the root ---- */
+
+static void show_recipients(const json_t *s)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(at(s, "recipients"), i, one) printf("          %s\n", json_string_value(one));
+}
+
+static void show_one_slot(const json_t *s)
+{
+    bool resealed = strcmp(text(s, "sealed"), text(s, "opened")) > 0 && truth(s, "counts");
+
+    printf("slot %-3lld  %-10s  %-7s  made %s  ", number(s, "slot"), text(s, "kind"),
+           truth(s, "offline") ? "offline" : "online", text(s, "made"));
+    if (truth(s, "counts"))
+        printf("opened %s%s\n", text(s, "opened"), resealed ? " (sealed anew since)" : "");
+    else
+        printf("NEVER OPENED: it does not count yet\n");
+    if (at(s, "device") != NULL)
+        printf("          %s\n", text(s, "device"));
+    if (at(s, "set") != NULL)
+        printf("          any %lld of %lld shares of set %s\n", number(s, "threshold"), number(s, "shares"),
+               text(s, "set"));
+    if (strcmp(text(s, "kind"), "age") == 0)
+        show_recipients(s);
+}
+
+void show_slots(const json_t *r)
+{
+    const json_t *root = at(r, "root"), *one;
+    size_t i;
+
+    json_array_foreach(at(r, "slots"), i, one) show_one_slot(one);
+    if (text(root, "problem")[0] != '\0')
+        printf("FOUND AT START  %s\n", text(root, "problem"));
+    if (truth(root, "enough"))
+        printf("enough: %lld online and %lld offline slots were seen to open\n", number(root, "online"),
+               number(root, "offline"));
+    else
+        printf("NOT ENOUGH: %s that were seen to open are missing\n", text(r, "missing"));
+    show_effect(r);
+}
+
+/* For the hand: groups of seven, which are passed over when they are read. */
+static void show_share(const char *share, size_t i, size_t count, const json_t *is)
+{
+    printf("\nshare %zu of %zu, any %lld open slot %lld, set %s\n   ", i + 1, count, number(is, "threshold"),
+           number(is, "slot"), text(is, "set"));
+    for (size_t at_char = 0; share[at_char] != '\0'; at_char++)
+        printf("%s%c",
+               at_char % 7 != 0                    ? ""
+               : at_char % 49 == 0 && at_char != 0 ? "\n    "
+                                                   : " ",
+               share[at_char]);
+    printf("\n");
+}
+
+void show_slot(const json_t *r)
+{
+    const json_t *one, *is = at(r, "is"), *shares = at(r, "shares");
+    size_t i;
+
+    if (is != NULL)
+        show_one_slot(is);
+    if (json_is_array(shares)) {
+        printf("\nWrite each share on its own paper, for its own holder.  They are shown this once.\n");
+        json_array_foreach(shares, i, one) show_share(json_string_value(one), i, json_array_size(shares), is);
+        printf("\n");
+    }
+    if (is != NULL && !truth(is, "counts"))
+        printf("next: wwctl root slots verify %lld %s\n", number(is, "slot"),
+               strcmp(text(is, "kind"), "age") == 0 ? "--identity FILE" : "--shares-file FILE");
+    show_effect(r);
+}

@@ -20,6 +20,7 @@ struct option_spec {
         OPTION_NUMBER,
         OPTION_DURATION,
         OPTION_FILE,
+        OPTION_PATH, /* which ww-ctrl reads, or credential:NAME: made absolute */
         OPTION_BYTES,
         OPTION_CLAIM,
         OPTION_ALGORITHM
@@ -33,7 +34,7 @@ struct command {
     const char *help;
     const struct option_spec *options;
     size_t option_count;
-    void (*show)(const json_t *reply);
+    void (*show)(const json_t *reply); /* NULL: init, which is a conversation (init.c) */
 };
 
 extern const struct command commands[];
@@ -52,5 +53,10 @@ void show_token(const json_t *r);
 void show_audit(const json_t *r);
 void show_certificates(const json_t *r);
 void show_reload(const json_t *r);
+void show_slots(const json_t *r);
+void show_slot(const json_t *r);
+
+/* wwctl init: leads through the slots that are missing, by questions on standard output and lines of standard input. */
+int init_lead(const char *socket_path, bool json);
 
 #endif

@@ -91,7 +91,9 @@ def what_a_key_was_told_to_be_is_what_it_is():
 def the_store_opens_without_dev_and_goes_on():
     tap.equal(d.stop(), 0, "exit status after SIGTERM")
     d.start("--init")
-    d.ok("key", "create", "v0/afterwards")
+    d.ok("key", "disable", "v0/round0/key0", "--dry-run")
+    done = d.run("key", "create", "v0/afterwards")
+    tap.check(done.returncode == 1 and "still missing" in done.stderr, f"made with one slot: {done.stderr}")
 
 
 tap.run(after=d.end)

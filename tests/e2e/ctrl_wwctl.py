@@ -89,7 +89,7 @@ def help_is_there_for_every_command():
     text = d.ok("--help")
     for line in text.splitlines():
         if line.startswith("  ") and not line.startswith("  --"):
-            name = line[2:18].split()
+            name = line[2:19].split()
             contains(d.ok(*name, "--help"), "usage: wwctl " + " ".join(name))
 
 
@@ -358,7 +358,7 @@ def a_wrong_passphrase_names_the_slot_and_the_next_step():
         good = f.read()
     with open(f"{d.folder}/passphrase", "w") as f:
         f.write("not the right one\n")
-    contains(d.fails_to_start("--dev"), "wrong_passphrase", "slot 0", "wrong passphrase", "that this store was made with")
+    contains(d.fails_to_start("--dev"), "wrong_passphrase", "slot 0", "wrong passphrase", "that this slot was made with")
     with open(f"{d.folder}/passphrase", "w") as f:
         f.write(good)
 
