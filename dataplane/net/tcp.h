@@ -49,7 +49,9 @@
 #define TCP_DUPACKS          3
 #define TCP_RANGES_MAX       8 /* stretches out of order per connection: bounds work per segment (D14) */
 #define TCP_SACK_BLOCKS_MAX  4
-#define TCP_ACK_DELAY_MAX_US 200000 /* RFC 8985 7.2: how long a peer may keep the ACK of a lone segment */
+#define TCP_ACK_DELAY_US     50000 /* RFC 8985 7.2: how long a peer keeps the ACK of a lone segment, at first */
+#define TCP_ACK_DELAY_MAX_US 200000 /* ... and once it has kept one for longer */
+#define TCP_PROBES_MAX       3      /* probes in a row that bring nothing, each after twice the time */
 #define TCP_REO_MULT_MAX     16 /* RFC 8985 6.2: quarters of the shortest round trip; srtt bounds it too */
 #define TCP_REO_PERSIST      16 /* recoveries that a widened window lasts */
 #define TCP_BURST_SEGMENTS   10 /* what the end of a recovery may let out at once */
@@ -110,6 +112,7 @@ enum conn_flag {
     CONN_PROBE_TIMER = 1 << 22,   /* ... or the tail's probe; with neither, the RTO */
     CONN_TLP = 1 << 23,           /* a tail probe awaits its answer, up to tlp_end */
     CONN_TLP_REPEAT = 1 << 24,    /* ... and repeated a segment */
+    CONN_TLP_LONE = 1 << 30,      /* ... that was alone in flight */
     CONN_TLP_NOW = 1 << 25,       /* it leaves with the next output */
     CONN_REORDERED = 1 << 26,     /* the path was seen to reorder */
     CONN_UNDO = 1 << 27,          /* the last loss may yet prove to have been none */
@@ -260,11 +263,14 @@ struct net_conn {
     uint32_t persist_us; /* present interval between probes */
     uint32_t dsack_start, dsack_end;
     uint32_t tlp_end;
+    uint32_t reo_us; /* how much later than expected a segment came that others had overtaken */
     struct tcp_cubic cubic;
     struct tcp_undo undo;
     uint8_t challenge_tokens;
-    uint8_t cause;  /* enum net_cause */
-    uint8_t events; /* enum net_event, pending */
+    uint8_t probes;   /* of the tail, since snd_una moved */
+    bool peer_delays; /* the probe of a lone segment was needless: the peer had only kept its ACK */
+    uint8_t cause;    /* enum net_cause */
+    uint8_t events;   /* enum net_event, pending */
     /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
     uint8_t reo_widen;
 };
@@ -654,7 +660,9 @@ uint64_t board_mark_late(struct net_conn *c, uint64_t reo_wnd_us);
 /* What was marked lost is on its way after all. */
 void board_unmark_lost(struct net_conn *c);
 uint32_t board_sacked_segments(const struct net_conn *c);
-/* The last segment in flight; false without a board. */
+/* The first segment in flight. */
+void board_head(const struct net_conn *c, uint32_t *start, uint32_t *end);
+/* The last; false without a board. */
 bool board_tail(const struct net_conn *c, uint32_t *start, uint32_t *end);
 /* The first segment marked lost: true, and where it begins and ends. */
 bool board_first_lost(const struct net_conn *c, uint32_t *start, uint32_t *end);

@@ -123,6 +123,7 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
     c->snd_una = s->ack;
     c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
     c->retries = 0;
+    c->probes = 0;
     c->progress_us = conn_now(c);
     undo_ack_new(c, s);
     if (selective)
@@ -177,6 +178,8 @@ static void ack_selective(struct net_conn *c, const struct tcp_segment *s)
     if (delivered != 0)
         undo_ack_duplicate(c);
     recovery_follow(c, 0, delivered);
+    if (delivered != 0)
+        tlp_arm(c);
 }
 
 static void ack_old(struct net_conn *c, const struct tcp_segment *s, uint32_t wnd)

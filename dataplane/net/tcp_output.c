@@ -264,16 +264,21 @@ static bool plan_tail(struct net_conn *c, struct plan *p)
     if (!conn_has(c, CONN_TLP_NOW))
         return false;
     c->flags &= ~(uint32_t)CONN_TLP_NOW;
-    if (c->board == NULL || conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+    if (c->board == NULL || conn_has(c, CONN_RTO_RECOVERY))
         return false;
-    c->flags |= CONN_TLP;
     count(c->tcp->net->counters, REASON_TCP_TAIL_PROBES);
+    if (conn_has(c, CONN_RECOVERY)) {
+        board_head(c, &start, &end);
+        plan_again(c, start, end, p);
+        return true;
+    }
+    c->flags |= CONN_TLP;
     if (len != 0 && !board_is_full(c)) {
         p->seq = c->snd_nxt;
         p->len = len;
         p->fin = fin_pending(c) && len == data_pending(c) && window_room(c) > len;
     } else if (board_tail(c, &start, &end)) {
-        c->flags |= CONN_TLP_REPEAT;
+        c->flags |= start == c->snd_una ? CONN_TLP_REPEAT | CONN_TLP_LONE : CONN_TLP_REPEAT;
         plan_again(c, start, end, p);
     }
     c->tlp_end = p->seq + p->len + p->fin;
@@ -334,8 +339,7 @@ static void plan_account(struct net_conn *c, const struct plan *p)
         conn_persist_stop(c);
     if (!conn_timer_runs(c, TIMER_REXMIT))
         conn_rexmit_restart(c);
-    if (!p->again)
-        tlp_arm(c);
+    tlp_arm(c);
 }
 
 static void plan_send(struct net_conn *c, const struct plan *p, struct frame *f, const uint8_t mac[6])

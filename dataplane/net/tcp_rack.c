@@ -7,6 +7,24 @@
 
 #define RTT_FLOOR_US 1000
 
+/* The window lasts for as many recoveries from now. */
+static void widened(struct net_conn *c, uint32_t steps)
+{
+    c->reo_widen = (uint8_t)((TCP_REO_PERSIST - 1) << 4 | u32_min(steps, TCP_REO_MULT_MAX - 1));
+}
+
+/* A segment came late, and not too late: the next one may need as long. */
+static void overtaken(struct net_conn *c, uint32_t rtt)
+{
+    uint32_t expected = c->board->rack_rtt_us;
+
+    c->flags |= CONN_REORDERED;
+    if (rtt <= expected || rtt - expected <= c->reo_us)
+        return;
+    c->reo_us = rtt - expected;
+    widened(c, c->reo_widen & 15u);
+}
+
 void rack_arrived(struct net_conn *c, const struct tcp_sent *r)
 {
     struct tcp_board *b = c->board;
@@ -16,7 +34,7 @@ void rack_arrived(struct net_conn *c, const struct tcp_sent *r)
         if (c->rtt_min_us == 0 || rtt < c->rtt_min_us)
             c->rtt_min_us = rtt;
         if (seq_lt(r->end, b->fack_before))
-            c->flags |= CONN_REORDERED;
+            overtaken(c, rtt);
     } else if (rtt < c->rtt_min_us || (b->echoed && seq_lt(b->echo, conn_ts_at(c, r->at_us)))) {
         return; /* the answer to an earlier copy */
     }
@@ -28,11 +46,12 @@ void rack_arrived(struct net_conn *c, const struct tcp_sent *r)
     b->rack_rtt_us = rtt;
 }
 
-/* Step 4.  A path that was never seen to reorder gets no window once three segments have overtaken. */
+/* Step 4, and what the path was seen to need.  One that was never seen to reorder gets no window once three
+ * segments have overtaken. */
 static uint64_t reo_window(const struct net_conn *c)
 {
     uint64_t quarter = c->rtt_min_us / 4;
-    uint64_t window = quarter * (1u + (c->reo_widen & 15u));
+    uint64_t window = quarter * (1u + (c->reo_widen & 15u)) + c->reo_us;
 
     if (!conn_has(c, CONN_REORDERED) &&
         (conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY) || board_sacked_segments(c) >= TCP_DUPACKS))
@@ -67,7 +86,7 @@ void rack_widen(struct net_conn *c)
         b->widened = true;
         b->widened_until = c->snd_nxt;
     }
-    c->reo_widen = (uint8_t)((TCP_REO_PERSIST - 1) << 4 | u32_min(steps + 1, TCP_REO_MULT_MAX - 1));
+    widened(c, 2 * steps + 1); /* not one by one: most flights are short */
 }
 
 void rack_recovery_ended(struct net_conn *c)
@@ -75,23 +94,46 @@ void rack_recovery_ended(struct net_conn *c)
     if (c->reo_widen >> 4 != 0)
         c->reo_widen = (uint8_t)(c->reo_widen - (1 << 4));
     else
-        c->reo_widen = 0;
+        c->reo_widen = 0, c->reo_us = 0;
 }
 
-/* 7.2: two round trips, and for a lone segment the time for which a peer may keep its ACK. */
-void tlp_arm(struct net_conn *c)
+/* 7.2: two round trips, and for a lone segment the time for which a peer may keep its ACK.  Beyond the RFC: a
+ * probe that brings nothing is followed by others, each after twice the time, as long as that is less than the
+ * RTO; and in recovery, when all that was lost has been repeated and nothing more comes, the first segment is
+ * taken for lost again. */
+static uint64_t probe_wait(const struct net_conn *c)
 {
     uint64_t wait = c->srtt_us != 0 ? u32_max(2 * c->srtt_us, 2 * RTT_FLOOR_US) : TCP_RTO_FIRST_US;
 
-    if (c->board == NULL || c->board->sacked != 0 || c->retries != 0 || c->snd_wnd == 0 ||
-        conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY | CONN_TLP | CONN_REORDER_TIMER))
-        return;
     if (c->board->count == 1)
-        wait += TCP_ACK_DELAY_MAX_US;
-    if (wait > c->rto_us)
-        wait = c->rto_us;
+        wait += c->peer_delays ? TCP_ACK_DELAY_MAX_US : TCP_ACK_DELAY_US;
+    return wait << c->probes;
+}
+
+static bool probe_is_due(const struct net_conn *c)
+{
+    if (c->board == NULL || c->retries != 0 || c->snd_wnd == 0 || c->probes == TCP_PROBES_MAX ||
+        conn_has(c, CONN_RTO_RECOVERY | CONN_REORDER_TIMER))
+        return false;
+    return conn_has(c, CONN_RECOVERY) ? c->board->lost == 0 : c->board->sacked == 0;
+}
+
+/* Data that is added to the flight must not put the timeout off for ever. */
+void tlp_arm(struct net_conn *c)
+{
+    uint64_t at_us, rto_at_us = conn_now(c) + c->rto_us;
+
+    if (!probe_is_due(c))
+        return;
+    at_us = conn_now(c) + probe_wait(c);
+    if (c->probes != 0 && at_us > rto_at_us)
+        return;
+    if (c->probes == 0 && !conn_has(c, CONN_RECOVERY))
+        rto_at_us = c->progress_us + c->rto_us;
+    if (at_us > rto_at_us)
+        at_us = rto_at_us > conn_now(c) ? rto_at_us : conn_now(c);
     c->flags |= CONN_PROBE_TIMER;
-    conn_timer_set(c, TIMER_REXMIT, conn_now(c) + wait);
+    conn_timer_set(c, TIMER_REXMIT, at_us);
 }
 
 void rack_timeout(struct net_conn *c)
@@ -102,6 +144,7 @@ void rack_timeout(struct net_conn *c)
     if (c->board == NULL)
         return;
     if (probe) {
+        c->probes++;
         c->flags |= CONN_TLP_NOW;
         conn_output_want(c);
         return;
@@ -133,5 +176,7 @@ void tlp_answer(struct net_conn *c, const struct tcp_segment *s)
         else if (!duplicate)
             return;
     }
-    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT);
+    if (dsack && conn_has(c, CONN_TLP_LONE))
+        c->peer_delays = true;
+    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT | CONN_TLP_LONE);
 }

@@ -197,6 +197,12 @@ uint32_t board_sacked_segments(const struct net_conn *c)
     return segments;
 }
 
+void board_head(const struct net_conn *c, uint32_t *start, uint32_t *end)
+{
+    *start = c->snd_una;
+    *end = sent_at(c, 0)->end;
+}
+
 bool board_tail(const struct net_conn *c, uint32_t *start, uint32_t *end)
 {
     if (c->board == NULL)

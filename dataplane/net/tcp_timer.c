@@ -91,7 +91,8 @@ static void retransmission_timeout(struct net_conn *c)
         c->recover = c->snd_max;
     c->flags |= CONN_RTO_RECOVERY;
     c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_TIMING | CONN_RESEND_FIRST | CONN_CWND_LIMITED);
-    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT | CONN_TLP_NOW);
+    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT | CONN_TLP_LONE | CONN_TLP_NOW);
+    c->probes = 0;
     c->cwnd = conn_segment_max(c);
     c->dupacks = 0;
     if (c->board != NULL)

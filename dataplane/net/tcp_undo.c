@@ -137,6 +137,7 @@ void undo_recovered(struct net_conn *c, const struct tcp_segment *s)
     if (!conn_has(c, CONN_UNDO) || !echo_is_older(c, s))
         return;
     undo(c);
+    c->flags |= CONN_REORDERED;
     rack_widen(c);
 }
 

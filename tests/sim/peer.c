@@ -45,6 +45,7 @@ struct peer {
     uint32_t ts_recent, ts_last_seen;
     bool ts_any;
     uint32_t segments_unacked;
+    uint64_t again_start, again_end; /* what came twice and was not reported yet; equal: nothing */
     uint64_t delay_at;
     /* to send */
     bool syn_now, ack_now, rst_now;
@@ -292,6 +293,19 @@ static void ack_take(struct peer *p, const struct wire_segment *s, uint64_t now_
         p->repeats = 0; /* a shut window that is announced is an answer */
 }
 
+/* RFC 2883: the first stretch of what is here already. */
+static void duplicate_note(struct peer *p, uint64_t at, uint64_t end)
+{
+    while (at < end && !p->have.ptr[at])
+        at++;
+    if (at == end)
+        return;
+    p->again_start = at;
+    while (at < end && p->have.ptr[at])
+        at++;
+    p->again_end = at;
+}
+
 /* One byte beyond the window is a probe; anything else there is a violation. */
 static void data_take(struct peer *p, uint64_t at, struct span data)
 {
@@ -302,6 +316,7 @@ static void data_take(struct peer *p, uint64_t at, struct span data)
         return;
     bytes_reserve(&p->rx, end);
     bytes_reserve(&p->have, end);
+    duplicate_note(p, at, end);
     for (size_t i = 0; i < data.len; i++) {
         if (p->have.ptr[at + i])
             assert_int_equal(p->rx.ptr[at + i], data.ptr[i]);
@@ -326,6 +341,8 @@ static void stream_take(struct peer *p, const struct wire_segment *s, uint64_t n
         return;
     }
     if (p->fin_received || (int64_t)at < 0) {
+        if ((int64_t)at >= 0 && at + s->data.len <= p->rx_next)
+            duplicate_note(p, at, at + s->data.len);
         p->ack_now = true;
         return;
     }
@@ -469,22 +486,50 @@ static void syn_write(struct peer *p, struct frame *f, uint64_t now_us)
     p->syn_now = false;
 }
 
-static void sack_put(const struct peer *p, struct wire_segment *s)
+static void block_put(const struct peer *p, struct wire_segment *s, uint64_t start, uint64_t end)
+{
+    s->sack[s->sack_count].start = p->irs + 1 + (uint32_t)start;
+    s->sack[s->sack_count++].end = p->irs + 1 + (uint32_t)end;
+}
+
+/* The duplicate first, and behind it the block that it lies in. */
+static void dsack_put(struct peer *p, struct wire_segment *s)
+{
+    uint64_t start = p->again_start;
+    uint64_t end = p->again_end;
+
+    if (start == end)
+        return;
+    block_put(p, s, start, end);
+    p->again_start = p->again_end = 0;
+    if (start < p->rx_next)
+        return;
+    while (p->have.ptr[start - 1])
+        start--;
+    while (end < p->have.len && p->have.ptr[end])
+        end++;
+    block_put(p, s, start, end);
+}
+
+static void sack_put(struct peer *p, struct wire_segment *s)
 {
     uint64_t at = p->rx_next;
     uint8_t max = p->ts ? 3 : 4;
 
-    if (!p->sack || p->fin_received)
+    if (!p->sack)
+        return;
+    dsack_put(p, s);
+    if (p->fin_received)
         return;
     while (at < p->have.len && s->sack_count < max) {
         while (at < p->have.len && !p->have.ptr[at])
             at++;
         if (at == p->have.len)
             break;
-        s->sack[s->sack_count].start = p->irs + 1 + (uint32_t)at;
+        uint64_t start = at;
         while (at < p->have.len && p->have.ptr[at])
             at++;
-        s->sack[s->sack_count++].end = p->irs + 1 + (uint32_t)at;
+        block_put(p, s, start, at);
     }
 }
 

@@ -109,20 +109,6 @@ static void d3_peer_that_takes_its_word_back_gets_all_of_it(void **state)
     script_free(t);
 }
 
-static void d3_lost_repetition_waits_for_the_timeout(void **state)
-{
-    struct script *t = flight_of_ten(state, 10000);
-
-    peer_sacks(t, 0, 1000, 4000, 0, 0);
-    (void)expect_data(t, 0, 1000);
-    for (uint32_t i = 5; i <= 10; i++)
-        peer_sacks(t, 0, 1000, 1000 * i, 0, 0);
-    expect_nothing(t);
-    script_advance(t, 300 * MS);
-    (void)expect_data(t, 0, 1000);
-    script_free(t);
-}
-
 static void d3_rescue_repeats_the_last_segment_once(void **state)
 {
     struct script *t = flight_of_ten(state, 10000);
@@ -146,7 +132,8 @@ static void d3_fin_is_repeated_like_data(void **state)
     script_drop_all(t);
     peer_sacks(t, 3000, 0, 0, 0, 0);
     script_advance(t, 300 * MS);
-    (void)expect_fin(t, 4000); /* the tail's probe */
+    for (int i = 0; i < 3; i++)
+        (void)expect_fin(t, 4000); /* the tail's probes */
     (void)expect_data(t, 3000, 1000);
     peer_sacks(t, 4000, 0, 0, 0, 0);
     (void)expect_fin(t, 4000);
@@ -374,10 +361,54 @@ static void d4_lone_segment_waits_for_a_delayed_ack(void **state)
 
     app_send(t, 1000);
     script_drop_all(t);
-    script_advance(t, 110 * MS);
+    script_advance(t, 125 * MS);
     expect_nothing(t);
-    script_advance(t, 200 * MS);
+    script_advance(t, 10 * MS);
     (void)expect_data(t, 0, 1000);
+    script_free(t);
+}
+
+/* 100 ms: Windows and others; one needless probe, and no second one. */
+static void d4_peer_that_keeps_its_acks_longer_is_waited_for(void **state)
+{
+    struct script *t = connected_far(state);
+
+    app_send(t, 1000);
+    script_drop_all(t);
+    script_advance(t, 140 * MS);
+    (void)expect_data(t, 0, 1000);
+    peer_sacks(t, 1000, 0, 0, 0, 0);
+    script_advance(t, 40 * MS);
+    peer_sacks(t, 1000, 0, 1000, 0, 0);
+    app_send(t, 1000);
+    (void)expect_data(t, 1000, 1000);
+    script_advance(t, 140 * MS);
+    expect_nothing(t);
+    peer_ack(t, 2000);
+    assert_int_equal(counted(t, REASON_TCP_TAIL_PROBES), 1);
+    script_free(t);
+}
+
+static void d4_probe_that_was_lost_is_followed_by_others_before_the_timeout(void **state)
+{
+    struct script *t = connected(state);
+
+    app_send(t, 2000);
+    script_drop_all(t);
+    peer_sacks(t, 1000, 0, 0, 0, 0);
+    app_send(t, 1000);
+    script_drop_all(t);
+    uint64_t start = t->now_us;
+    script_advance(t, 150 * MS);
+    static const uint32_t after_ms[3] = {2, 6, 14};
+    for (int i = 0; i < 3; i++) {
+        (void)expect_data(t, 2000, 1000);
+        assert_in_range(script_sent_at(t) - start, after_ms[i] * MS, (after_ms[i] + 3) * MS);
+    }
+    expect_nothing(t);
+    assert_int_equal(counted(t, REASON_TCP_TIMEOUTS), 0);
+    script_advance(t, 100 * MS);
+    assert_int_equal(counted(t, REASON_TCP_TIMEOUTS), 1);
     script_free(t);
 }
 
@@ -395,6 +426,51 @@ static void d4_reordering_within_a_quarter_of_the_round_trip_repeats_nothing(voi
     script_advance(t, SECOND);
     expect_nothing(t);
     assert_int_equal(counted(t, REASON_TCP_RETRANSMITS), 0);
+    script_free(t);
+}
+
+/* The next one is given as long as the last one took, beside a quarter of the round trip. */
+static void d4_window_grows_by_what_the_path_was_seen_to_need(void **state)
+{
+    struct script *t = connected_far(state);
+
+    app_send(t, 4000);
+    script_drop_all(t);
+    script_advance(t, 40 * MS);
+    peer_sacks(t, 0, 1000, 2000, 0, 0);
+    script_advance(t, 8 * MS);
+    peer_sacks(t, 4000, 0, 0, 0, 0);
+    app_send(t, 4000);
+    script_drop_all(t);
+    script_advance(t, 40 * MS);
+    peer_sacks(t, 4000, 5000, 6000, 0, 0);
+    script_advance(t, 16 * MS);
+    expect_nothing(t);
+    peer_sacks(t, 8000, 0, 0, 0, 0);
+    assert_int_equal(counted(t, REASON_TCP_RETRANSMITS), 0);
+    script_free(t);
+}
+
+static void d4_needless_repetition_widens_the_window(void **state)
+{
+    struct script *t = connected_far(state);
+
+    app_send(t, 4000);
+    script_drop_all(t);
+    script_advance(t, 40 * MS);
+    peer_sacks(t, 0, 1000, 2000, 0, 0);
+    script_advance(t, 15 * MS);
+    (void)expect_data(t, 0, 1000);
+    peer_sacks(t, 2000, 0, 0, 0, 0);
+    peer_sacks(t, 4000, 0, 1000, 0, 0);
+    app_send(t, 4000);
+    script_drop_all(t);
+    script_advance(t, 40 * MS);
+    peer_sacks(t, 4000, 5000, 6000, 0, 0);
+    script_advance(t, 15 * MS);
+    expect_nothing(t);
+    peer_sacks(t, 8000, 0, 0, 0, 0);
+    assert_int_equal(counted(t, REASON_TCP_RETRANSMITS), 1);
     script_free(t);
 }
 
@@ -431,6 +507,31 @@ static void d4_lost_repetition_is_noticed_by_what_was_sent_later(void **state)
     peer_sacks(t, 0, 1000, 11000, 0, 0);
     (void)expect_data(t, 0, 1000);
     assert_int_equal(counted(t, REASON_TCP_TIMEOUTS), 0);
+    script_free(t);
+}
+
+/* Nothing was sent behind it that could tell. */
+static void d4_last_repetition_that_was_lost_goes_again_before_the_timeout(void **state)
+{
+    struct script *t = connected_far(state);
+
+    app_send(t, 10000);
+    script_drop_all(t);
+    script_advance(t, 40 * MS);
+    for (uint32_t i = 4; i <= 10; i++)
+        peer_sacks(t, 0, 1000, 1000 * i, 0, 0);
+    (void)expect_data(t, 0, 1000);
+    expect_nothing(t);
+    uint64_t start = t->now_us;
+    script_advance(t, 250 * MS);
+    (void)expect_data(t, 0, 1000);
+    assert_in_range(script_sent_at(t) - start, 80 * MS, 82 * MS);
+    (void)expect_data(t, 0, 1000);
+    expect_nothing(t);
+    assert_int_equal(counted(t, REASON_TCP_TIMEOUTS), 0);
+    script_advance(t, 250 * MS);
+    (void)expect_data(t, 0, 1000);
+    assert_int_equal(counted(t, REASON_TCP_TIMEOUTS), 1);
     script_free(t);
 }
 
@@ -567,7 +668,7 @@ int main(void)
         T(d3_what_the_peer_has_is_never_repeated),
         T(d3_after_a_timeout_only_holes_go_again),
         T(d3_peer_that_takes_its_word_back_gets_all_of_it),
-        T(d3_lost_repetition_waits_for_the_timeout),
+        T(d4_last_repetition_that_was_lost_goes_again_before_the_timeout),
         T(d3_rescue_repeats_the_last_segment_once),
         T(d3_fin_is_repeated_like_data),
         T(d3_full_segment_with_fin_is_repeated_after_a_timeout),
@@ -581,7 +682,11 @@ int main(void)
         T(d4_silent_tail_is_probed_after_two_round_trips),
         T(d4_probe_is_new_data_where_there_is_some),
         T(d4_lone_segment_waits_for_a_delayed_ack),
+        T(d4_peer_that_keeps_its_acks_longer_is_waited_for),
+        T(d4_probe_that_was_lost_is_followed_by_others_before_the_timeout),
         T(d4_reordering_within_a_quarter_of_the_round_trip_repeats_nothing),
+        T(d4_window_grows_by_what_the_path_was_seen_to_need),
+        T(d4_needless_repetition_widens_the_window),
         T(d4_one_segment_overtaken_for_long_is_lost),
         T(d4_lost_repetition_is_noticed_by_what_was_sent_later),
         T(d4_probe_that_repaired_a_loss_cuts_the_window),
