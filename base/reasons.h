@@ -135,6 +135,7 @@
     X(TCP_COOKIE_SENT, "tcp_cookie_sent", "SYN-ACKs with a cookie, nothing being remembered")                \
     X(TCP_COOKIE_ACCEPTED, "tcp_cookie_accepted", "handshakes completed by a cookie")                        \
     X(TCP_COOKIE_REJECTED, "tcp_cookie_rejected", "ACKs that were no cookie of ours while some were out")    \
+    X(TCP_TIME_WAIT_DROPPED, "tcp_time_wait_dropped", "connections in TIME-WAIT that made room for newer ones") \
     X(TCP_NO_RECV_BUFFER, "tcp_no_recv_buffer", "data segments dropped: every receive buffer is in use")     \
     X(TCP_NO_SEND_BUFFER, "tcp_no_send_buffer", "sends put off: every send buffer is in use")                \
     X(TCP_RUNT, "tcp_runt", "shorter than a TCP header")                                                     \

@@ -30,6 +30,7 @@ void net_config_defaults(struct net_config *c)
         .syn_ack_retries = 5,
         .syn_cache_max = 1024,
         .syn_cookies_above = 512,
+        .time_wait_max = 16384,
         .frag_datagrams = FRAG_DATAGRAMS,
         .frag_source_datagrams = FRAG_SOURCE_DATAGRAMS,
         .frag_bytes = FRAG_BYTES,
@@ -163,6 +164,8 @@ static const char *sizes_error(const struct net_config *c)
         return "msl_ms or fin_wait_2_ms is out of range";
     if (c->syn_cache_max == 0 || c->syn_cache_max > SYN_CACHE_MAX)
         return "syn_cache_max is not between 1 and 65535";
+    if (c->time_wait_max == 0 || c->time_wait_max > TCP_TIME_WAIT_MAX)
+        return "time_wait_max is not between 1 and 4194303";
     return c->syn_ack_retries > SYN_ACK_TRIES_MAX ? "syn_ack_retries is more than 15" : NULL;
 }
 

@@ -99,6 +99,8 @@ struct icmp_tcp_error {
 
 /* ---- what tcp gives to net, beside the connection functions of net.h, all of which it implements ---- */
 
+#define TCP_TIME_WAIT_MAX 4194303 /* records: their index has 22 bits */
+
 size_t tcp_memory_needed(const struct net_config *c);
 void tcp_init(struct net *n, struct arena *a); /* sets n->tcp */
 /* p: unicast to us, L4 checksum not yet looked at (ip_checksum_ok_tcp). */

@@ -61,12 +61,13 @@ struct net_config {
     uint16_t port_count;
     uint16_t ports[NET_PORTS_MAX]; /* TCP ports that listen, on every address */
     bool tx_ip4_csum, tx_tcp_csum; /* leave these to the device (nic_info) */
-    uint32_t conns_max;            /* PCBs of this worker, TIME_WAIT included */
+    uint32_t conns_max;            /* connection records of this worker */
     uint32_t recv_buffer;          /* bytes per connection with unread data; power of two, 4 KiB..1 MiB */
     uint32_t recv_buffers_max;
     uint32_t send_buffer; /* bytes per connection with unacknowledged data; power of two */
     uint32_t send_buffers_max;
     uint32_t msl_ms;            /* TIME_WAIT is twice this; default 30 000 */
+    uint32_t time_wait_max;     /* connections in it, 64 bytes each, the oldest gives way; default 16 384 */
     uint32_t fin_wait_2_ms;     /* default 60 000 */
     uint8_t syn_ack_retries;    /* default 5 */
     uint32_t syn_cache_max;     /* half-open connections, 64 bytes each; default 1024 */
@@ -178,7 +179,7 @@ void net_close(struct net_conn *c, uint64_t now_us);
 /* RST now. */
 void net_abort(struct net_conn *c, uint64_t now_us);
 /* The user lets go: after NET_EVENT_CLOSED, or after net_close / net_abort when it cares no more.  c is dead
- * to the caller; TCP finishes on its own (FIN_WAIT, TIME_WAIT) and frees the record. */
+ * to the caller; TCP finishes on its own and frees the record. */
 void net_release(struct net_conn *c, uint64_t now_us);
 
 /* One alarm per connection, replaced by each call; 0 = none. */

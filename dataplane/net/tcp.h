@@ -13,9 +13,10 @@
  *   tcp_timer.c       deadlines over the wheel; retransmission, probes
  *   tcp_options.c     options off and onto the wire
  *   tcp_table.c       the table of connections, records, buffers, states
- *   tcp_record.c      the tables of small records: half open
+ *   tcp_record.c      the tables of small records: half open, TIME-WAIT
  *   tcp_syn_cache.c   from the SYN to the handshake's last ACK
  *   tcp_cookie.c      the same without remembering anything
+ *   tcp_time_wait.c   what is left of a connection for 2 MSL
  *   tcp_conn.c        the connection functions of net.h
  *   tcp_connect.c     opening a connection ourselves
  *
@@ -74,7 +75,7 @@ enum tcp_flag {
 };
 
 /* LISTEN has no record: it is a port of the configuration.  SYN-RECEIVED behind it is a struct syn_entry or a
- * cookie; the one here is a simultaneous open. */
+ * cookie; the one here is a simultaneous open.  TIME-WAIT is a struct wait_entry. */
 enum tcp_state {
     TCP_CLOSED, /* in no table; kept only until the user lets go */
     TCP_SYN_SENT,
@@ -85,7 +86,6 @@ enum tcp_state {
     TCP_FIN_WAIT_2,
     TCP_CLOSING,
     TCP_LAST_ACK,
-    TCP_TIME_WAIT,
     TCP_STATE_COUNT
 };
 
@@ -126,7 +126,7 @@ enum conn_timer {
     TIMER_REXMIT,
     TIMER_PERSIST,
     TIMER_DELACK,
-    TIMER_CLOSE, /* TIME_WAIT, FIN_WAIT_2, an orphan without progress */
+    TIMER_CLOSE, /* FIN_WAIT_2, an orphan without progress */
     TIMER_IDLE,
     TIMER_USER,
     TIMER_COUNT
@@ -329,6 +329,26 @@ struct syn_cache {
     struct wheel_entry timer; /* armed for the first entry that is due, or before it */
 };
 
+/* A connection in TIME-WAIT. */
+struct wait_entry {
+    struct tcp_tuple tuple;
+    uint32_t snd_nxt, rcv_nxt;
+    uint32_t ts_recent;
+    uint32_t ends_ms; /* low 32 bits of a clock of 1 ms */
+    uint64_t next : 22, prev : 22;
+    uint64_t wnd : 16; /* as it was announced last */
+    uint64_t ts : 1;   /* timestamps were agreed */
+    uint64_t challenges : 3;
+};
+
+_Static_assert(sizeof(struct wait_entry) == TCP_RECORD_LEN, "TIME-WAIT costs one cache line");
+
+struct wait_table {
+    struct record_table table;
+    uint32_t first, last;     /* oldest, newest */
+    struct wheel_entry timer; /* armed for the first, or before it */
+};
+
 struct cookie_jar {
     struct siphash_key secret[2]; /* the present one and the one before it */
     bool used[2];                 /* whether a cookie was given under it */
@@ -353,6 +373,7 @@ struct tcp {
     uint64_t tokens_at_us;
     struct timer_wheel wheel;
     struct syn_cache halves;
+    struct wait_table waits;
     struct cookie_jar cookies;
     struct siphash_key port_key; /* RFC 6056 */
     uint32_t port_next;
@@ -378,6 +399,12 @@ struct tcp_segment {
     struct span data;
     struct tcp_options options;
 };
+
+/* In sequence numbers. */
+static inline uint32_t segment_len(const struct tcp_segment *s)
+{
+    return (uint32_t)s->data.len + ((s->flags & TCP_SYN) != 0) + ((s->flags & TCP_FIN) != 0);
+}
 
 /* --- sequence numbers, modulo 2^32 (RFC 9293 3.4) --- */
 static inline bool seq_lt(uint32_t a, uint32_t b)
@@ -562,6 +589,18 @@ void connect_syn_input(struct net_conn *c, const struct tcp_segment *s);
 /* Any other acceptable segment in SYN-RECEIVED: true when its ACK made the connection ESTABLISHED. */
 bool MUST_USE connect_ack_input(struct net_conn *c, const struct tcp_segment *s);
 
+/* --- tcp_time_wait.c --- */
+void time_wait_init(struct tcp *t, struct arena *a);
+struct wait_entry *time_wait_find(const struct tcp *t, const struct tcp_tuple *tuple);
+/* true: the segment is a SYN that may begin a new connection in place of the old one (RFC 6191); nothing has been
+ * done with it. */
+bool MUST_USE time_wait_input(struct tcp *t, struct wait_entry *e, const struct tcp_segment *s);
+void time_wait_free(struct tcp *t, struct wait_entry *e);
+/* Its wheel entry fired. */
+void time_wait_timer(struct tcp *t);
+/* Both FINs are through.  Sends the ACK that is owed and ends c, which may be dead afterwards. */
+void conn_enter_time_wait(struct net_conn *c);
+
 /* --- tcp_cookie.c --- */
 void cookies_init(struct tcp *t);
 /* Sets e->iss; *tsval: the timestamp to be sent, changed in its last bits.  Without timestamps e loses its
@@ -573,6 +612,8 @@ bool MUST_USE cookie_accept(struct tcp *t, const struct tcp_segment *s, struct s
 /* --- tcp_table.c --- */
 uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple);
 uint32_t tuple_ts_offset(const struct tcp *t, const struct tcp_tuple *tuple);
+/* The clock of its timestamps. */
+uint32_t tuple_ts_now(const struct tcp *t, const struct tcp_tuple *tuple);
 struct net_conn *table_find(struct tcp *t, const struct tcp_tuple *tuple);
 /* A zeroed record in the table, state CLOSED; NULL when every record is in use. */
 struct net_conn *MUST_USE conn_new(struct tcp *t, const struct tcp_tuple *tuple);
@@ -610,10 +651,8 @@ void conn_reset_send(struct net_conn *c);
 void conn_challenge(struct net_conn *c);
 
 /* --- tcp_segment.c --- */
-/* true: the segment is a SYN that may begin a new connection in place of this one in TIME_WAIT (RFC 6191);
- * nothing has been done with it. */
-bool MUST_USE conn_input(struct net_conn *c, const struct tcp_segment *s);
-void conn_enter_time_wait(struct net_conn *c);
+/* c may be dead afterwards. */
+void conn_input(struct net_conn *c, const struct tcp_segment *s);
 /* s: what completed the handshake; its window is taken by c->snd_wscale. */
 void conn_become_established(struct net_conn *c, const struct tcp_segment *s);
 

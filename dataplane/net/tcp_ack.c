@@ -94,7 +94,7 @@ static void timers_acked(struct net_conn *c)
     tlp_arm(c);
     if (partial)
         c->flags |= CONN_PARTIAL_SEEN;
-    if (conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_TIME_WAIT && c->state != TCP_FIN_WAIT_2)
+    if (conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_FIN_WAIT_2)
         conn_orphan_timer_restart(c);
     if (config->idle_close_ms != 0)
         conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);

@@ -161,7 +161,7 @@ void net_close(struct net_conn *c, uint64_t now_us)
 void net_abort(struct net_conn *c, uint64_t now_us)
 {
     conn_clock(c, now_us);
-    if (c->state == TCP_CLOSED || c->state == TCP_TIME_WAIT)
+    if (c->state == TCP_CLOSED)
         return;
     count(c->tcp->net->counters, REASON_TCP_ABORTED);
     if (c->state != TCP_SYN_SENT)
@@ -174,7 +174,7 @@ void net_release(struct net_conn *c, uint64_t now_us)
 {
     conn_clock(c, now_us);
     net_close(c, now_us);
-    if (c->state != TCP_CLOSED && c->state != TCP_TIME_WAIT && conn_unread(c) != 0)
+    if (c->state != TCP_CLOSED && conn_unread(c) != 0)
         net_abort(c, now_us);
     c->flags &= ~(uint32_t)CONN_USER;
     c->user = NULL;
@@ -186,8 +186,7 @@ void net_release(struct net_conn *c, uint64_t now_us)
     }
     c->rcv_read = c->rcv_nxt - (conn_has(c, CONN_FIN_RECEIVED) ? 1 : 0);
     recv_buffer_trim(c);
-    if (c->state != TCP_TIME_WAIT)
-        conn_orphan_timer_restart(c);
+    conn_orphan_timer_restart(c);
 }
 
 void net_set_deadline(struct net_conn *c, uint64_t at_us)

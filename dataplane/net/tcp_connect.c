@@ -41,7 +41,7 @@ static bool port_choose(struct tcp *t, const struct net_addr *peer, const struct
         tuple->local_port = (uint16_t)(PORT_FIRST + (offset + t->port_next++) % PORT_COUNT);
         if (!tcp_port_listens(t->net, tuple->local_port) &&
             flow_is_ours(t->net, peer, local, tuple->remote_port, tuple->local_port) &&
-            table_find(t, tuple) == NULL)
+            table_find(t, tuple) == NULL && time_wait_find(t, tuple) == NULL)
             return true;
     }
     return false;

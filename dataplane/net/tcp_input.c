@@ -147,7 +147,7 @@ void conn_challenge(struct net_conn *c)
 /* RFC 9293 3.5.2 and 3.10.7.1: a RST is never answered, a segment with ACK by its own number. */
 static void stranger_input(struct net *n, const struct tcp_segment *s)
 {
-    uint32_t len = (uint32_t)s->data.len + ((s->flags & TCP_SYN) != 0) + ((s->flags & TCP_FIN) != 0);
+    uint32_t len = segment_len(s);
 
     count(n->counters, REASON_TCP_NO_CONNECTION);
     if ((s->flags & TCP_RST) != 0)
@@ -184,27 +184,39 @@ static void listener_input(struct net *n, const struct tcp_segment *s)
         count(n->counters, REASON_TCP_REFUSED);
 }
 
+static void old_input(struct net *n, struct wait_entry *old, const struct tcp_segment *s)
+{
+    uint32_t above = old->snd_nxt;
+
+    if (!time_wait_input(n->tcp, old, s))
+        return;
+    time_wait_free(n->tcp, old);
+    listen_input(n, s, &above);
+}
+
 /* What exists comes first, whatever the listener would make of the segment (B21). */
 void tcp_input(struct net *n, const struct ip_packet *p)
 {
     struct tcp_segment s;
     struct net_conn *c;
     struct syn_entry *half;
+    struct wait_entry *old;
 
     if (!p->to_unicast || !segment_parse(n, p, &s))
         return;
     c = table_find(n->tcp, &s.tuple);
     if (c != NULL) {
-        uint32_t above = c->snd_max;
-        if (!conn_input(c, &s))
-            return;
-        conn_end(c, NET_CAUSE_FINISHED);
-        listen_input(n, &s, &above);
+        conn_input(c, &s);
         return;
     }
     half = syn_cache_find(n->tcp, &s.tuple);
-    if (half != NULL)
+    if (half != NULL) {
         syn_cache_input(n, half, &s);
+        return;
+    }
+    old = time_wait_find(n->tcp, &s.tuple);
+    if (old != NULL)
+        old_input(n, old, &s);
     else if (tcp_port_listens(n, s.tuple.local_port))
         listener_input(n, &s);
     else

@@ -26,11 +26,6 @@ static bool paws_refuses(const struct net_conn *c, const struct tcp_segment *s)
     return seq_lt(s->options.tsval, c->ts_recent) && conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US;
 }
 
-static uint32_t segment_len(const struct tcp_segment *s)
-{
-    return (uint32_t)s->data.len + ((s->flags & TCP_SYN) != 0) + ((s->flags & TCP_FIN) != 0);
-}
-
 /* RFC 9293 3.10.7.4.  An empty segment just beyond the window's end is fine: a peer that has filled the window
  * acknowledges from there.  A segment at rcv_nxt is fine even when the window is shut: its ACK counts, and its
  * FIN needs no room; its data will be cut off. */
@@ -97,17 +92,6 @@ static bool our_fin_acked(const struct net_conn *c)
     return conn_has(c, CONN_FIN_QUEUED) && c->snd_una == c->snd_end + 1;
 }
 
-void conn_enter_time_wait(struct net_conn *c)
-{
-    conn_set_state(c, TCP_TIME_WAIT);
-    conn_timer_stop(c, TIMER_REXMIT);
-    conn_timer_stop(c, TIMER_IDLE);
-    conn_persist_stop(c);
-    conn_timer_set(c, TIMER_CLOSE, conn_now(c) + 2000ULL * c->tcp->net->config.msl_ms);
-    c->cause = NET_CAUSE_FINISHED;
-    conn_event(c, NET_EVENT_CLOSED);
-}
-
 /* What the acknowledgement of our FIN means.  false: c is dead. */
 static bool fin_acked(struct net_conn *c)
 {
@@ -119,7 +103,7 @@ static bool fin_acked(struct net_conn *c)
         return true;
     case TCP_CLOSING:
         conn_enter_time_wait(c);
-        return true;
+        return false;
     case TCP_LAST_ACK:
         conn_end(c, NET_CAUSE_FINISHED);
         return false;
@@ -226,27 +210,6 @@ static void text_input(struct net_conn *c, const struct tcp_segment *s)
     fin_receive(c);
 }
 
-/* RFC 9293 3.10.7.4 for TIME-WAIT, RFC 6191, RFC 1337.  true: the SYN may begin a new connection. */
-static bool time_wait_input(struct net_conn *c, const struct tcp_segment *s)
-{
-    if ((s->flags & TCP_RST) != 0) {
-        count_drop(c, REASON_TCP_BAD_RST);
-        return false;
-    }
-    if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-        bool newer_ts = conn_has(c, CONN_TS) && s->options.has_ts && seq_lt(c->ts_recent, s->options.tsval);
-        if (tcp_port_listens(c->tcp->net, c->tuple.local_port) && (newer_ts || seq_lt(c->rcv_nxt, s->seq)))
-            return true;
-    }
-    if ((s->flags & TCP_FIN) != 0 && s->seq + segment_len(s) == c->rcv_nxt)
-        conn_timer_set(c, TIMER_CLOSE, conn_now(c) + 2000ULL * c->tcp->net->config.msl_ms);
-    if (segment_len(s) != 0)
-        sequence_refused(c, s);
-    else if (s->seq != c->rcv_nxt)
-        conn_challenge(c);
-    return false;
-}
-
 /* RFC 5961 4.2. */
 static void syn_input(struct net_conn *c)
 {
@@ -287,29 +250,25 @@ static bool segment_admit(struct net_conn *c, const struct tcp_segment *s)
     return true;
 }
 
-bool conn_input(struct net_conn *c, const struct tcp_segment *s)
+void conn_input(struct net_conn *c, const struct tcp_segment *s)
 {
-    if (c->state == TCP_TIME_WAIT)
-        return time_wait_input(c, s);
     if (c->state == TCP_SYN_SENT) {
         connect_input(c, s);
-        return false;
+        return;
     }
     if (c->state == TCP_SYN_RECEIVED && (s->flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
         connect_syn_input(c, s);
-        return false;
+        return;
     }
     if (!segment_admit(c, s) || (c->state == TCP_SYN_RECEIVED && !connect_ack_input(c, s)))
-        return false;
+        return;
     if (!ack_acceptable(c, s)) {
         count_drop(c, REASON_TCP_BAD_ACK);
         conn_challenge(c);
-        return false;
+        return;
     }
     ts_recent_update(c, s);
     ack_input(c, s);
-    if (our_fin_acked(c) && !fin_acked(c))
-        return false;
-    text_input(c, s);
-    return false;
+    if (!our_fin_acked(c) || fin_acked(c))
+        text_input(c, s);
 }

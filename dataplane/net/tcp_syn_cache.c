@@ -115,11 +115,6 @@ static void oldest_drop(struct tcp *t)
 
 /* ---- answers ---- */
 
-static uint32_t ts_clock(const struct tcp *t, const struct tcp_tuple *tuple)
-{
-    return (uint32_t)(t->net->now_us / 1000) + tuple_ts_offset(t, tuple);
-}
-
 uint16_t syn_window(const struct net *n)
 {
     return (uint16_t)u32_min(n->config.recv_buffer, UINT16_MAX);
@@ -149,7 +144,7 @@ static void challenge(struct net *n, struct syn_entry *e)
     e->challenges++;
     count(n->counters, REASON_TCP_CHALLENGE_SENT);
     if ((e->flags & SYN_TS) != 0)
-        len = options_write_timestamps(ts_clock(n->tcp, &e->tuple), e->ts_recent, options);
+        len = options_write_timestamps(tuple_ts_now(n->tcp, &e->tuple), e->ts_recent, options);
     struct tcp_bare b = {
         .seq = e->iss + 1,
         .ack = e->irs + 1,
@@ -192,7 +187,7 @@ void syn_entry_fill(struct syn_entry *e, const struct tcp_segment *s)
 static void cookie_answer(struct net *n, const struct tcp_segment *s)
 {
     struct syn_entry e = {.tuple = s->tuple};
-    uint32_t tsval = ts_clock(n->tcp, &s->tuple);
+    uint32_t tsval = tuple_ts_now(n->tcp, &s->tuple);
 
     syn_entry_fill(&e, s);
     cookie_make(n->tcp, &e, &tsval);
@@ -230,7 +225,7 @@ void listen_input(struct net *n, const struct tcp_segment *s, const uint32_t *is
     e->iss = tuple_isn(t, &s->tuple);
     if (isn_above != NULL && !seq_lt(*isn_above, e->iss))
         e->iss = *isn_above + 1 + UINT16_MAX;
-    (void)syn_ack_send(n, e, ts_clock(t, &s->tuple));
+    (void)syn_ack_send(n, e, tuple_ts_now(t, &s->tuple));
 }
 
 /* ---- the last ACK ---- */
@@ -287,7 +282,8 @@ static bool conn_begin(struct net *n, const struct syn_entry *e, const struct tc
     }
     conn_become_established(c, s);
     count(n->counters, REASON_TCP_ACCEPTED);
-    return !conn_input(c, s); /* always: it is in no TIME-WAIT */
+    conn_input(c, s);
+    return true;
 }
 
 static void last_ack_input(struct net *n, struct syn_entry *e, const struct tcp_segment *s)
@@ -332,7 +328,7 @@ static void syn_again(struct net *n, struct syn_entry *e, const struct tcp_segme
         return;
     }
     e->flags |= SYN_RESENT;
-    (void)syn_ack_send(n, e, ts_clock(n->tcp, &e->tuple));
+    (void)syn_ack_send(n, e, tuple_ts_now(n->tcp, &e->tuple));
 }
 
 static bool sequence_acceptable(const struct net *n, const struct syn_entry *e, const struct tcp_segment *s)
@@ -398,7 +394,7 @@ void syn_cache_timer(struct tcp *t)
         if (e->tries >= n->config.syn_ack_retries) {
             count(n->counters, REASON_TCP_HANDSHAKE_TIMEOUT);
             entry_free(t, e);
-        } else if (syn_ack_send(n, e, ts_clock(t, &e->tuple))) {
+        } else if (syn_ack_send(n, e, tuple_ts_now(t, &e->tuple))) {
             queue_remove(t, e);
             e->tries = (e->tries + 1u) & 15;
             e->sent_us = (uint32_t)n->now_us;

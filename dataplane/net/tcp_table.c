@@ -36,7 +36,7 @@ size_t tcp_memory_needed(const struct net_config *c)
            slab_size(sizeof(struct net_conn), c->conns_max) +
            slab_size(recv_object_size(c), c->recv_buffers_max) +
            slab_size(c->send_buffer, c->send_buffers_max) + slab_size(board, c->send_buffers_max) +
-           record_table_memory_needed(c->syn_cache_max);
+           record_table_memory_needed(c->syn_cache_max) + record_table_memory_needed(c->time_wait_max);
 }
 
 /* The smallest scale with which the whole buffer can be announced. */
@@ -75,6 +75,7 @@ void tcp_init(struct net *n, struct arena *a)
     t->tokens_at_us = n->now_us;
     wheel_init(&t->wheel, n->now_us / 1000);
     syn_cache_init(t, a);
+    time_wait_init(t, a);
     cookies_init(t);
     connect_init(t);
 }
@@ -83,6 +84,11 @@ void tcp_init(struct net *n, struct arena *a)
 uint32_t tuple_ts_offset(const struct tcp *t, const struct tcp_tuple *tuple)
 {
     return (uint32_t)siphash(&t->ts_key, span_of(tuple, sizeof *tuple));
+}
+
+uint32_t tuple_ts_now(const struct tcp *t, const struct tcp_tuple *tuple)
+{
+    return (uint32_t)(t->net->now_us / 1000) + tuple_ts_offset(t, tuple);
 }
 
 uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
@@ -248,9 +254,10 @@ void tcp_gauges(const struct net *n, struct net_gauges *out)
 
     out->syn_sent = t->state_count[TCP_SYN_SENT];
     out->syn_received = record_count(&t->halves.table) + t->state_count[TCP_SYN_RECEIVED];
-    out->conns = (uint32_t)(t->conns.capacity - t->conns.free_count) + record_count(&t->halves.table);
+    out->time_wait = record_count(&t->waits.table);
+    out->conns =
+        (uint32_t)(t->conns.capacity - t->conns.free_count) + record_count(&t->halves.table) + out->time_wait;
     out->established = t->state_count[TCP_ESTABLISHED];
-    out->time_wait = t->state_count[TCP_TIME_WAIT];
     out->recv_buffers_used = (uint32_t)(t->recv_buffers.capacity - t->recv_buffers.free_count);
     out->send_buffers_used = (uint32_t)(t->send_buffers.capacity - t->send_buffers.free_count);
 }

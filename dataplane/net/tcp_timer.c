@@ -133,10 +133,6 @@ static void close_timeout(struct net_conn *c)
 {
     struct counters *counters = c->tcp->net->counters;
 
-    if (c->state == TCP_TIME_WAIT) {
-        conn_end(c, NET_CAUSE_FINISHED);
-        return;
-    }
     count(counters, REASON_TCP_ORPHAN_TIMEOUT);
     conn_reset_send(c);
     conn_end(c, NET_CAUSE_TIMED_OUT);
@@ -144,8 +140,6 @@ static void close_timeout(struct net_conn *c)
 
 static void idle_timeout(struct net_conn *c)
 {
-    if (c->state == TCP_TIME_WAIT)
-        return;
     count(c->tcp->net->counters, REASON_TCP_IDLE_CLOSED);
     conn_reset_send(c);
     conn_end(c, NET_CAUSE_TIMED_OUT);
@@ -199,6 +193,10 @@ void tcp_timers(struct net *n, uint32_t budget)
     while (budget-- > 0 && (e = wheel_pop(&t->wheel, n->now_us / US_PER_TICK)) != NULL) {
         if (e == &t->halves.timer) {
             syn_cache_timer(t);
+            continue;
+        }
+        if (e == &t->waits.timer) {
+            time_wait_timer(t);
             continue;
         }
         struct net_conn *c = CONN_OF(e, timer);

@@ -30,8 +30,6 @@ static void board_check(const struct net_conn *c)
 static void conn_check(const struct net_conn *c)
 {
     assert_true(seq_le(c->snd_una, c->snd_nxt) && seq_le(c->snd_nxt, c->snd_max));
-    if (c->state == TCP_TIME_WAIT)
-        return;
     assert_true(c->cwnd >= conn_segment_max(c) && c->cwnd <= 1u << 30);
     assert_true(c->ssthresh >= 2 * conn_segment_max(c));
     if (c->board != NULL)

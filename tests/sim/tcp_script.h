@@ -42,6 +42,7 @@ struct script_options {
     uint16_t window;           /* what the peer announces, unscaled [65535] */
     uint32_t syn_cache;        /* [1024] half-open connections */
     uint32_t cookies_above;    /* [512] */
+    uint32_t time_wait;        /* [64] records */
     bool cookies;              /* nothing half open is remembered */
     bool deaf;                 /* ARP and NDP stay unanswered */
     struct steering *steering; /* of several workers, of which the net is the first */

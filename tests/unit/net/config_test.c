@@ -336,6 +336,17 @@ static void number_of_retries_is_bounded(void **state)
     refused(&c, "syn_ack_retries is more than 15");
 }
 
+static void time_wait_size_out_of_range_is_refused(void **state)
+{
+    struct net_config c = sound();
+
+    (void)state;
+    c.time_wait_max = 0;
+    refused(&c, "time_wait_max is not between 1 and 4194303");
+    c.time_wait_max = 4194304;
+    refused(&c, "time_wait_max is not between 1 and 4194303");
+}
+
 static void syn_cache_size_out_of_range_is_refused(void **state)
 {
     struct net_config c = sound();
@@ -384,6 +395,7 @@ int main(void)
         cmocka_unit_test(empty_pools_are_refused),
         cmocka_unit_test(l5_bounds_of_fragments_are_checked),
         cmocka_unit_test(times_of_zero_are_refused),
+        cmocka_unit_test(time_wait_size_out_of_range_is_refused),
         cmocka_unit_test(syn_cache_size_out_of_range_is_refused),
         cmocka_unit_test(largest_values_are_accepted),
         cmocka_unit_test(number_of_retries_is_bounded),
