@@ -34,6 +34,8 @@ struct worker {
     uint32_t conn_count;
     struct frame tx[TX_PENDING_MAX]; /* what the device has not taken yet, in order (bug B37) */
     uint16_t tx_count;
+    struct frame spare[NIC_BURST_MAX]; /* empty, for sending: taken by the burst, used from the front */
+    uint16_t spare_at, spare_count;
     struct arena *arena, *secrets;
     uint64_t gauges_at_us; /* when they are shown next */
 };
@@ -227,36 +229,35 @@ static void send_pending(struct worker *w)
     }
 }
 
-/* As many empty frames as the pending array has room for, up to a burst. */
-static uint16_t take_frames(struct worker *w, struct frame *frames)
+/* How many empty frames lie at spare_at, at most what the pending array has room for. */
+static uint16_t spares_ready(struct worker *w)
 {
-    uint16_t n = 0;
-
-    while (n < NIC_BURST_MAX && w->tx_count + n < TX_PENDING_MAX) {
-        if (!nic_frame_alloc(w->nic, w->queue, &frames[n])) {
+    if (w->spare_at == w->spare_count) {
+        w->spare_at = w->spare_count = 0;
+        while (w->spare_count < NIC_BURST_MAX && nic_frame_alloc(w->nic, w->queue, &w->spare[w->spare_count]))
+            w->spare_count++;
+        if (w->spare_count < NIC_BURST_MAX)
             count(w->counters, REASON_NIC_NO_BUFFER);
-            break;
-        }
-        n++;
     }
-    return n;
+    uint16_t spares = (uint16_t)(w->spare_count - w->spare_at);
+    uint16_t room = (uint16_t)(TX_PENDING_MAX - w->tx_count);
+    return spares < room ? spares : room;
 }
 
 static bool transmit(struct worker *w)
 {
-    struct frame frames[NIC_BURST_MAX];
     bool any = w->tx_count != 0;
 
     while (net_has_output(w->net)) {
-        uint16_t room = take_frames(w, frames);
+        uint16_t room = spares_ready(w);
         if (room == 0)
             break;
-        uint16_t filled = net_output(w->net, w->env.now_us, frames, room);
+        const struct frame *frames = w->spare + w->spare_at;
+        uint16_t filled = net_output(w->net, w->env.now_us, w->spare + w->spare_at, room);
 
         memcpy(w->tx + w->tx_count, frames, filled * sizeof frames[0]);
         w->tx_count = (uint16_t)(w->tx_count + filled);
-        for (uint16_t i = filled; i < room; i++)
-            nic_frame_free(w->nic, &frames[i]);
+        w->spare_at = (uint16_t)(w->spare_at + filled);
         any = true;
         if (filled < room)
             break;
@@ -384,6 +385,8 @@ void worker_free(struct worker *w)
     }
     for (uint16_t i = 0; i < w->tx_count; i++)
         nic_frame_free(w->nic, &w->tx[i]);
+    for (uint16_t i = w->spare_at; i < w->spare_count; i++)
+        nic_frame_free(w->nic, &w->spare[i]);
     ekm_worker_free(w->ekm);
     keys_worker_free(w->keys);
     tls_worker_free(w->tls);
@@ -435,5 +438,6 @@ void worker_gauges(const struct worker *w, struct worker_gauges *out)
     out->conns = w->conn_count;
     out->small_buffers_used = (uint32_t)(w->env.small.capacity - w->env.small.free_count);
     out->large_buffers_used = (uint32_t)(w->env.large.capacity - w->env.large.free_count);
+    out->spare_frames = (uint32_t)(w->spare_count - w->spare_at);
     out->memory_bytes = arena_used(w->arena) + arena_used(w->secrets);
 }

@@ -67,6 +67,7 @@ struct worker_gauges {
     struct net_gauges net;
     uint32_t conns;
     uint32_t small_buffers_used, large_buffers_used;
+    uint32_t spare_frames; /* empty, taken from the device for what will be sent */
     size_t memory_bytes;
 };
 void worker_gauges(const struct worker *w, struct worker_gauges *out);

@@ -1,6 +1,6 @@
 /* Tokens that were found good, so that each costs one signature check and not one per request.
  *
- * Found by a keyed hash (SipHash, its key random per cache); a hit needs all token bytes to be equal, the
+ * Found by a keyed hash of the token's end (SipHash, its key random per cache); a hit needs all token bytes to be equal, the
  * epoch it was judged under to be the present one, and the time to lie within the token's validity: checked
  * again at every hit. Bounded: sets of four, the oldest of a set gives way.  Memory is locked and wiped.
  * Tokens longer than VERDICT_TOKEN_MAX are judged anew each time. */

@@ -80,6 +80,9 @@ enum tls_status MUST_USE tls_read(struct tls_conn *c, uint8_t *buf, size_t cap, 
  * the next call.  After TLS_WANT_WRITE *len is 0 although the record is sealed and partly sent: the same
  * bytes (not fewer; they may have moved) are offered again when there is room. */
 enum tls_status MUST_USE tls_write(struct tls_conn *c, struct span data, size_t *len);
+/* For a connection that waits: gives back its record buffers (17 KB for reading, 4 KB for writing) where nothing is in them; the next
+ * record takes them anew.  Nothing that was decrypted is in them: tls_read wipes what it hands out. */
+void tls_rest(struct tls_conn *c);
 /* Queues close_notify. */
 void tls_shutdown(struct tls_conn *c);
 /* Received bytes sit inside that tls_read has not looked at: call it again without waiting for more input. */

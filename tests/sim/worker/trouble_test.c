@@ -280,6 +280,12 @@ static void an_empty_transmit_pool_is_counted_and_passes(void **state)
     sim_set_pool_limit(rig_sim(r), 0, 0);
     client_post(c, RIG_KEY_A ":wrap", WRAP_HELLO);
     rig_run(r, 5000);
+    for (int i = 0; i < NIC_BURST_MAX && client_replied(c);
+         i++) { /* the worker's own spare frames go first */
+        client_next(c);
+        client_post(c, RIG_KEY_A ":wrap", WRAP_HELLO);
+        rig_run(r, 5000);
+    }
     assert_false(client_replied(c));
     assert_true(rig_counted(r, REASON_NIC_NO_BUFFER) > 0);
     sim_set_pool_limit(rig_sim(r), 0, UINT32_MAX);
