@@ -17,6 +17,7 @@ import time
 
 GROUPS = ["unit", "sim", "layering", "callgrind", "wire", "virtio", "e2e", "long"]
 SIDE_BY_SIDE = {"unit", "sim", "layering"}
+PATIENCE = 10  # times meson's timeout: it ends what hangs, and decides nothing on a machine that is busy
 TERM_GRACE = 30  # seconds for a test to remove its namespaces
 CASE = re.compile(r"^\s*(?P<not>not )?ok\b(?:\s+\d+)?(?:\s+-)?\s*(?P<name>[^#]*?)\s*(?:#\s*(?P<word>\w+)\b\s*(?P<reason>.*))?$")
 PLAN = re.compile(r"^\s*1\.\.(\d+)\s*(?:#\s*[Ss][Kk][Ii][Pp]\S*\s*(.*))?$")
@@ -63,7 +64,7 @@ def run_one(test):
     started = time.monotonic()
     process = subprocess.Popen(test["cmd"], env=env, cwd=test["workdir"] or test["build"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
-    timeout = test["timeout"] if test["timeout"] > 0 else None
+    timeout = test["timeout"] * PATIENCE if test["timeout"] > 0 else None
     try:
         output, _ = process.communicate(timeout=timeout)
         status = f"ended with {process.returncode}"
