@@ -1,6 +1,7 @@
 #include "ctrl/admin.h"
 
 #include "base/check.h"
+#include "ctrl/admin_backup.h"
 #include "ctrl/admin_root.h"
 #include "ctrl/policy.h"
 
@@ -18,9 +19,10 @@ struct call {
     const json_t *request;
     json_t *reply;
     struct refusal why;
-    bool changed;       /* committed: wait for the dataplane */
-    bool must_be_acked; /* it took something away */
-    bool dry;           /* nothing is changed: what would be is told */
+    bool changed;           /* committed: wait for the dataplane */
+    bool must_be_acked;     /* it took something away */
+    bool dry;               /* nothing is changed: what would be is told */
+    struct admin_wait wait; /* what it waits for besides */
 };
 
 /* ---- requests ---- */
@@ -246,9 +248,13 @@ static const struct key_record *after_change(struct call *c)
 
 static bool tell_change(struct call *c, bool already)
 {
+    const struct key_record *r = after_change(c);
+
     c->changed = true;
+    c->wait.durable = !c->dry && custody_waits(c->d->custody, r);
+    memcpy(c->wait.key_id, r->id, KEY_ID_LEN);
     json_object_set_new(c->reply, "already", json_boolean(already));
-    json_object_set_new(c->reply, "key", key_json(c->d, after_change(c)));
+    json_object_set_new(c->reply, "key", key_json(c->d, r));
     return true;
 }
 
@@ -541,7 +547,8 @@ static bool is_degraded(const struct daemon *d)
         problem |= d->trust->issuers[i].problem[0] != '\0';
     struct slots_count slots = slots_count(custody_slots(d->custody));
     problem |= d->root_problem[0] != '\0' || (!d->options.dev && !slots_enough(&slots));
-    return problem || !p.attached || p.ahead || p.last_refusal != 0 || a.problem[0] != '\0';
+    return problem || admin_backup_degraded(d) || !p.attached || p.ahead || p.last_refusal != 0 ||
+           a.problem[0] != '\0';
 }
 
 static bool do_status(struct call *c)
@@ -564,7 +571,58 @@ static bool do_status(struct call *c)
     json_decref(all);
     json_object_set_new(c->reply, "root", admin_root_status(d));
     json_object_set_new(c->reply, "still_asked", all_asked_json(d));
+    json_object_set_new(c->reply, "backup", admin_backup_json(d));
     return true;
+}
+
+/* ---- backups ---- */
+
+static const char *sink_of(struct call *c)
+{
+    return json_string_value(json_object_get(c->request, "sink"));
+}
+
+static bool do_backup_status(struct call *c)
+{
+    json_t *all = admin_backup_json(c->d);
+
+    json_object_update(c->reply, all);
+    json_decref(all);
+    return true;
+}
+
+static bool do_backup_list(struct call *c)
+{
+    return admin_backup_list(c->d, sink_of(c), c->reply, &c->why);
+}
+
+static bool do_backup_run(struct call *c)
+{
+    c->wait.over = admin_backup_over;
+    c->wait.then = admin_backup_json;
+    return admin_backup_run(c->d, &c->wait.ticket, &c->why);
+}
+
+static bool do_drill(struct call *c)
+{
+    c->wait.over = admin_drill_over;
+    c->wait.then = admin_backup_json;
+    return admin_drill_run(c->d, sink_of(c), &c->wait.ticket, &c->why);
+}
+
+static bool do_drill_offline_root(struct call *c)
+{
+    json_object_set_new(c->reply, "challenge", json_string(drills_challenge(c->d->drills)));
+    json_object_set_new(c->reply, "config", json_string(c->d->options.config_file));
+    return true;
+}
+
+static bool do_drill_prove(struct call *c)
+{
+    const char *proof = text_of(c, "proof");
+
+    return proof != NULL && drills_prove(c->d->drills, proof, (int64_t)time(NULL), &c->why) &&
+           do_backup_status(c);
 }
 
 static bool do_dataplane_stats(struct call *c)
@@ -759,6 +817,14 @@ static const struct {
     {"dataplane stats", do_dataplane_stats, false},
     {"audit tail", do_audit_tail, false},
     {"cert list", do_cert_list, false},
+    {"backup status", do_backup_status, false},
+    {"backup list", do_backup_list, false},
+    {"backup run", do_backup_run, false},
+    {"backup now", do_backup_run, false},
+    {"backup verify", do_drill, false},
+    {"drill", do_drill, false},
+    {"drill offline-root", do_drill_offline_root, false},
+    {"drill prove", do_drill_prove, false},
     {"reload", do_reload, false},
     {"dev token", do_dev_token, false},
 };
@@ -819,10 +885,72 @@ json_t *admin_handle(struct daemon *d, struct span line, uint64_t now_ms, struct
         json_decref(c.reply);
         return refusal_json(&c.why, ADMIN_REFUSED);
     }
-    if (!c.changed)
+    if (!c.changed && c.wait.over == NULL)
         return c.reply;
-    *wait = (struct admin_wait){c.reply, custody_epoch(d->custody), now_ms + ADMIN_WAIT_MS, c.must_be_acked};
+    *wait = c.wait;
+    wait->reply = c.reply;
+    wait->epoch = custody_epoch(d->custody);
+    wait->must_be_acked = c.must_be_acked;
+    wait->until_ms = now_ms + (c.wait.over != NULL ? ADMIN_BACKUP_WAIT_MS
+                               : c.wait.durable    ? ADMIN_DURABLE_MS
+                                                   : ADMIN_WAIT_MS);
     return admin_wait_over(d, wait, now_ms);
+}
+
+/* ---- waiting for the sinks ---- */
+
+static json_t *give_up(struct admin_wait *w, const struct refusal *why)
+{
+    json_t *failed = refusal_json(why, ADMIN_REFUSED);
+
+    json_object_update_missing(failed, w->reply);
+    json_decref(w->reply);
+    w->reply = NULL;
+    return failed;
+}
+
+static json_t *background_over(struct daemon *d, struct admin_wait *w, bool timed_out)
+{
+    struct refusal why;
+    bool ok;
+
+    if (!w->over(d, w->ticket, timed_out, &ok, &why))
+        return NULL;
+    json_t *more = w->then(d);
+    json_object_update(w->reply, more);
+    json_decref(more);
+    if (!ok)
+        return give_up(w, &why);
+    json_t *reply = w->reply;
+    w->reply = NULL;
+    return reply;
+}
+
+static json_t *pending_json(struct daemon *d, struct admin_wait *w, const struct key_record *r)
+{
+    char missing[BACKUP_TEXT_CAP];
+    struct refusal why;
+
+    backup_missing(d->backup, w->epoch, missing);
+    refuse(&why, "pending",
+           "it is enabled by itself once the sinks have it; see wwctl backup status.  The command may be "
+           "repeated",
+           "%.200s version %u is stored and pending: %.300s", r->path, r->version_count, missing);
+    return give_up(w, &why);
+}
+
+/* NULL and w->durable: not yet. */
+static json_t *durable_over(struct daemon *d, struct admin_wait *w, uint64_t now_ms)
+{
+    const struct key_record *r = registry_by_id(custody_registry(d->custody), w->key_id);
+
+    if (custody_waits(d->custody, r))
+        return now_ms < w->until_ms ? NULL : pending_json(d, w, r);
+    w->durable = false;
+    w->epoch = custody_epoch(d->custody);
+    w->until_ms = now_ms + ADMIN_WAIT_MS;
+    json_object_set_new(w->reply, "key", key_json(d, r));
+    return NULL;
 }
 
 /* ---- waiting for the dataplane ---- */
@@ -856,6 +984,14 @@ json_t *admin_wait_over(struct daemon *d, struct admin_wait *w, uint64_t now_ms)
 {
     struct push_status s;
 
+    if (w->over != NULL)
+        return background_over(d, w, now_ms >= w->until_ms);
+    if (w->durable) {
+        json_t *pending = durable_over(d, w, now_ms);
+
+        if (pending != NULL || w->durable)
+            return pending;
+    }
     push_status(d->push, &s);
     const char *how = outcome(&s, w, now_ms >= w->until_ms);
     if (how == NULL)

@@ -13,12 +13,21 @@
 
 #define ADMIN_REQUEST_MAX (512 * 1024)
 #define ADMIN_WAIT_MS     3000
+#define ADMIN_DURABLE_MS  5000 /* for the sinks that a new version must be in */
 
 enum admin_exit { ADMIN_OK = 0, ADMIN_REFUSED = 1, ADMIN_USAGE = 2, ADMIN_UNREACHABLE = 3 };
 
-/* A change that is committed and waits for the dataplane. */
+struct refusal;
+
+/* A change that is committed and waits for the sinks, then for the dataplane; or what goes on in the background. */
 struct admin_wait {
     json_t *reply; /* NULL = nothing waits */
+    /* What is waited for before anything else; NULL = nothing.  true: it is over; *ok and *why say how it went. */
+    bool (*over)(const struct daemon *d, uint64_t ticket, bool timed_out, bool *ok, struct refusal *why);
+    uint64_t ticket;
+    json_t *(*then)(const struct daemon *d); /* "backup" of the reply; NULL = none */
+    bool durable;                            /* a version of key_id must be in the sinks that are demanded */
+    uint8_t key_id[KEY_ID_LEN];
     uint64_t epoch;
     uint64_t until_ms;
     bool must_be_acked; /* it takes something away: not acked is a failure */

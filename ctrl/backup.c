@@ -27,6 +27,7 @@
 #define FULLS_KEPT    2 /* whatever their age */
 #define LIST_MAX      (64 * 1024 * 1024)
 #define SLOW_BYTES_S  65536 /* a sink slower than this is given up */
+#define DOUBTED_MAX   64
 
 /* A file made and not yet everywhere. */
 struct piece {
@@ -53,6 +54,10 @@ struct sink {
     int64_t full_unix_s, ok_unix_s;
     uint64_t retry_ms;
     unsigned failures;
+    /* Put and failed: whatever it lists under that name may be half of it.  A restart forgets them; a drill finds what
+     * a restart believed. */
+    struct backup_name doubted[DOUBTED_MAX];
+    size_t doubted_count;
     bool prune_due;
     struct backup_name *names;
     size_t name_count, name_cap, prune_at; /* names below prune_at are looked at */
@@ -62,6 +67,7 @@ struct sink {
 
 struct backup {
     struct backup_setup setup;
+    struct age_recipient drill;
     char dir[PATH_MAX];
     int epoll_fd, poke_fd;
     struct age_recipient recipients[AGE_RECIPIENTS_MAX];
@@ -122,6 +128,8 @@ struct backup *backup_open(const struct backup_setup *setup, struct refusal *why
 
     CHECK(b != NULL);
     b->setup = *setup;
+    if (setup->drill != NULL)
+        b->drill = *setup->drill;
     snprintf(b->dir, sizeof b->dir, "%s/backup", setup->config->ctrl.state_dir);
     if (!events_open(b)) {
         refuse(why, "no_descriptors", "raise LimitNOFILE", "epoll: %s", strerror(errno));
@@ -244,6 +252,19 @@ static bool is_ours(const struct backup *b, const struct backup_name *n)
     return memcmp(n->store, id.store_id, sizeof n->store) == 0;
 }
 
+static bool is_doubted(const struct sink *s, const struct backup_name *n)
+{
+    size_t count = s->doubted_count < DOUBTED_MAX ? s->doubted_count : DOUBTED_MAX;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct backup_name *d = &s->doubted[i];
+
+        if (d->from == n->from && d->to == n->to && d->made_unix_s == n->made_unix_s)
+            return true;
+    }
+    return false;
+}
+
 /* Of the history that this store has. */
 static bool is_of_chain(const struct backup *b, const struct backup_name *n)
 {
@@ -270,7 +291,8 @@ static void take_stock(struct backup *b, struct sink *s)
     for (size_t i = 0; i < s->name_count; i++) {
         const struct backup_name *n = &s->names[i];
 
-        if (n->from == 1 && (full == NULL || n->made_unix_s >= full->made_unix_s) && is_of_chain(b, n))
+        if (n->from == 1 && (full == NULL || n->made_unix_s >= full->made_unix_s) && !is_doubted(s, n) &&
+            is_of_chain(b, n))
             full = n;
     }
     s->have = s->full_to = full == NULL ? 0 : full->to;
@@ -278,7 +300,7 @@ static void take_stock(struct backup *b, struct sink *s)
     for (size_t i = 0; full != NULL && i < s->name_count; i++) {
         const struct backup_name *n = &s->names[i];
 
-        if (n->to > s->have && n->from <= s->have + 1 && is_of_chain(b, n))
+        if (n->to > s->have && n->from <= s->have + 1 && !is_doubted(s, n) && is_of_chain(b, n))
             s->have = n->to;
     }
 }
@@ -360,6 +382,15 @@ static bool read_back_equal(const struct piece *p, struct fetch_reply *r)
     return false;
 }
 
+/* The list goes round: what was doubted longest ago makes room. */
+static void doubt(struct sink *s, const struct piece *p)
+{
+    struct backup_name n;
+
+    if (backup_name_parse(p->made.name, &n) && !is_doubted(s, &n))
+        s->doubted[s->doubted_count++ % DOUBTED_MAX] = n;
+}
+
 static void errand_done(struct backup *b, struct sink *s, struct errand *e, struct fetch_reply *r,
                         uint64_t now_ms, int64_t unix_s)
 {
@@ -371,6 +402,8 @@ static void errand_done(struct backup *b, struct sink *s, struct errand *e, stru
         sink_failed(s, r, now_ms);
     else if (e->kind == ERRAND_PUT)
         put_done(b, s, e->piece, unix_s);
+    if (!ok && e->kind == ERRAND_PUT)
+        doubt(s, e->piece);
     if (ok && e->kind == ERRAND_LIST) {
         sink_works(s, unix_s);
         take_list(b, s, e->list_fd, r->size);
@@ -625,7 +658,7 @@ static bool find_recipients(struct backup *b, struct refusal *why)
             "name age recipients in backup.recipients, or make an offline slot: wwctl root slots add",
             "nobody could open a backup: there is no recipient");
     if (b->setup.drill != NULL)
-        add_recipient(b, b->setup.drill);
+        add_recipient(b, &b->drill);
     return true;
 }
 
@@ -735,8 +768,10 @@ static void look_at_slots(struct backup *b, uint64_t now_ms)
     mbed_sha256(span_of(id.root, sizeof id.root), digest);
     if (!store_raw_slots(b->setup.store, hash_slot, digest))
         return;
-    if (b->slots_known && memcmp(digest, b->slots_digest, sizeof digest) != 0)
+    if (b->slots_known && memcmp(digest, b->slots_digest, sizeof digest) != 0) {
         (void)backup_full(b);
+        b->full_retry_ms = b->more_retry_ms = 0; /* there may be a recipient now */
+    }
     b->slots_known = true;
     memcpy(b->slots_digest, digest, sizeof digest);
 }

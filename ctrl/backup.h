@@ -19,7 +19,7 @@ struct backup_setup {
     struct store *store;         /* unlocked, and as long as this */
     struct mbed_rng *rng;
     const char *fetch_program;
-    /* An age recipient besides those of the configuration and of the slots; NULL = none. */
+    /* An age recipient besides those of the configuration and of the slots, copied; NULL = none. */
     const struct age_recipient *drill;
     void *ctx;
     void (*durable)(void *ctx); /* something that waited may be durable now */

@@ -12,6 +12,7 @@ struct custody {
     struct mbed_rng *rng;
     struct registry *registry;
     struct mbed_aead *kek;
+    uint8_t *proof_key; /* locked */
     struct mbed_aead
         *former_kek; /* of the root before: records that are still on their way are wrapped under it */
     struct slots slots;
@@ -252,7 +253,10 @@ static bool derive_kek(struct custody *c, const uint8_t *srk)
 {
     c->kek = kek_of(srk);
     c->material = secret_pages_alloc(KEY_MATERIAL_LEN);
-    return c->kek != NULL && c->material != NULL;
+    c->proof_key = secret_pages_alloc(MBED_KEY_LEN);
+    if (c->proof_key != NULL)
+        store_derive(srk, CUSTODY_PROOF_LABEL, CTRL_SHARD, c->proof_key);
+    return c->kek != NULL && c->material != NULL && c->proof_key != NULL;
 }
 
 struct custody *custody_open(struct store *s, struct mbed_rng *rng, const uint8_t *srk, struct refusal *why)
@@ -304,7 +308,13 @@ void custody_close(struct custody *c)
     import_free(&c->import);
     free(c->waiting);
     secret_pages_free(c->material, KEY_MATERIAL_LEN);
+    secret_pages_free(c->proof_key, MBED_KEY_LEN);
     free(c);
+}
+
+const uint8_t *custody_proof_key(const struct custody *c)
+{
+    return c->proof_key;
 }
 
 struct store *custody_store(struct custody *c)
@@ -1138,7 +1148,9 @@ bool custody_reroot(struct custody *c, const uint8_t *srk, const struct slots *s
         rewrap_record(&x, registry_at(c->registry, i));
     bool ok = reroot_store(&x, srk, s, why);
     registry_free(x.next);
-    if (!ok)
+    if (ok)
+        store_derive(srk, CUSTODY_PROOF_LABEL, CTRL_SHARD, c->proof_key);
+    else
         mbed_aead_free(x.kek);
     return ok;
 }

@@ -44,6 +44,9 @@ struct custody *MUST_USE custody_open(struct store *s, struct mbed_rng *rng, con
 struct custody *MUST_USE custody_open_gated(struct store *s, struct mbed_rng *rng, const uint8_t *srk,
                                             struct custody_gate gate, struct refusal *why);
 void custody_close(struct custody *c);
+/* What the root key gives besides: shows that somebody else holds it, too (ctrl/rescue.h).  Changes with the root. */
+#define CUSTODY_PROOF_LABEL "offline drill"
+const uint8_t *custody_proof_key(const struct custody *c);
 /* For backups: read only. */
 struct store *custody_store(struct custody *c);
 

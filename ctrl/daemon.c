@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "ctrl/file.h"
+#include "ctrl/rescue.h"
+#include "ctrl/sink.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -166,6 +168,22 @@ static void settle_slots(struct daemon *d, uint8_t opened)
                  F("why", why.text), F("next", why.next));
 }
 
+static bool sinks_are_demanded(const struct config *c)
+{
+    bool demanded = c->backup.required != 0;
+
+    for (uint16_t i = 0; i < c->backup.sink_count; i++)
+        demanded |= c->backup.sinks[i].required;
+    return demanded;
+}
+
+static bool is_durable(void *ctx, uint64_t epoch)
+{
+    const struct daemon *d = ctx;
+
+    return d->backup != NULL ? backup_durable(d->backup, epoch) : !sinks_are_demanded(&d->config);
+}
+
 static bool unlock(struct daemon *d, struct store *s, struct refusal *why)
 {
     const struct config *c = &d->config;
@@ -181,7 +199,7 @@ static bool unlock(struct daemon *d, struct store *s, struct refusal *why)
     }
     bool ok = root_open(s, d->rng, &o, srk, &number, why);
     if (ok)
-        d->custody = custody_open(s, d->rng, srk, why);
+        d->custody = custody_open_gated(s, d->rng, srk, (struct custody_gate){d, is_durable}, why);
     else
         store_close(s);
     if (d->custody != NULL)
@@ -195,8 +213,6 @@ static bool open_keys(struct daemon *d, struct refusal *why)
     char file[CONFIG_TEXT_CAP + 16];
 
     snprintf(file, sizeof file, "%s/store.db", d->config.ctrl.state_dir);
-    snprintf(d->pin_prefix, sizeof d->pin_prefix, "%s/pin-refused-", d->config.ctrl.state_dir);
-    find_device_program(d);
     if (!file_make_dir(d->config.ctrl.state_dir, why) || (d->options.dev && !dev_passphrase(d, file, why)))
         return false;
     struct store *s = store_open(file, CTRL_SHARD, d->options.dev || d->options.init, d->rng, why);
@@ -214,6 +230,8 @@ static void on_changed(void *ctx, const struct key_record *r)
 
     if (d->push != NULL)
         push_changed(d->push, r);
+    if (d->backup != NULL)
+        backup_changed(d->backup);
     if (r != NULL)
         tripwire_changed(&d->tripwire, r);
 }
@@ -291,18 +309,92 @@ static bool open_audit(struct daemon *d, struct refusal *why)
     return d->audit != NULL;
 }
 
-bool daemon_open(struct daemon *d, const struct daemon_options *o, struct refusal *why)
+/* ---- backups ---- */
+
+static void on_durable(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    custody_durable(d->custody);
+    on_progress(d);
+}
+
+/* Only its public half is kept. */
+static bool drill_recipient(struct daemon *d, struct age_recipient *out, struct refusal *why)
+{
+    struct daemon_options none = {.config_file = d->options.config_file}, was = d->options;
+    uint8_t *identity = secret_pages_alloc(AGE_KEY_LEN);
+
+    if (identity == NULL)
+        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for an identity");
+    d->options = none; /* the drill's, not that of who is there */
+    bool ok = rescue_identity(d, identity, why);
+    d->options = was;
+    if (ok)
+        *out = age_recipient_of(d->rng, identity);
+    secret_pages_free(identity, AGE_KEY_LEN);
+    return ok;
+}
+
+static bool open_backup(struct daemon *d, struct refusal *why)
+{
+    struct age_recipient drill;
+    bool drills = d->config.backup.drill_identity_file[0] != '\0';
+    struct backup_setup setup = {.config = &d->config,
+                                 .store = custody_store(d->custody),
+                                 .rng = d->rng,
+                                 .fetch_program = sink_program(),
+                                 .drill = drills ? &drill : NULL,
+                                 .ctx = d,
+                                 .durable = on_durable};
+
+    if (drills && !drill_recipient(d, &drill, why))
+        return false;
+    d->backup = backup_open(&setup, why);
+    if (d->backup == NULL)
+        return false;
+    if (d->config.backup.sink_count == 0 && !d->options.dev)
+        log_warn("NO BACKUP IS CONFIGURED: when this disk is lost, every key is lost",
+                 F("next", "name at least two sinks in backup.sinks"));
+    d->drills = drills_new(&(struct drill_setup){.config = &d->config,
+                                                 .config_file = d->options.config_file,
+                                                 .rng = d->rng,
+                                                 .custody = d->custody,
+                                                 .epoll_fd = backup_fd(d->backup)});
+    return true;
+}
+
+void daemon_backup_step(struct daemon *d, uint64_t now_ms)
+{
+    int64_t unix_s = (int64_t)time(NULL);
+
+    backup_step(d->backup, now_ms, unix_s);
+    drills_step(d->drills, now_ms, unix_s);
+}
+
+bool daemon_configure(struct daemon *d, const struct daemon_options *o, struct refusal *why)
 {
     *d = (struct daemon){.options = *o, .started_unix_s = (int64_t)time(NULL)};
     d->rng = mbed_rng_new();
     if (d->rng == NULL)
         return refuse(why, "no_entropy", "check getrandom(2)", "the random generator could not be seeded");
-    return config_take(d, &d->config, why) && open_keys(d, why) && open_dev(d, why) && open_trust(d, why) &&
-           open_audit(d, why) && open_push(d, why);
+    if (!config_take(d, &d->config, why))
+        return false;
+    snprintf(d->pin_prefix, sizeof d->pin_prefix, "%s/pin-refused-", d->config.ctrl.state_dir);
+    find_device_program(d);
+    return true;
+}
+
+bool daemon_open(struct daemon *d, const struct daemon_options *o, struct refusal *why)
+{
+    return daemon_configure(d, o, why) && open_keys(d, why) && open_dev(d, why) && open_trust(d, why) &&
+           open_audit(d, why) && open_push(d, why) && open_backup(d, why);
 }
 
 void daemon_close(struct daemon *d)
 {
+    drills_free(d->drills);
+    backup_close(d->backup);
     push_free(d->push);
     audit_close(d->audit);
     trust_unref(d->trust);
@@ -359,4 +451,5 @@ void daemon_tick(struct daemon *d, uint64_t now_ms)
     }
     refresh_if_due(d);
     custody_tick(d->custody);
+    daemon_backup_step(d, now_ms);
 }

@@ -3,8 +3,10 @@
 #define CTRL_DAEMON_H
 
 #include "ctrl/audit.h"
+#include "ctrl/backup.h"
 #include "ctrl/custody.h"
 #include "ctrl/dev_issuer.h"
+#include "ctrl/drill.h"
 #include "ctrl/push.h"
 #include "ctrl/root_slots.h"
 #include "ctrl/tripwire.h"
@@ -35,6 +37,8 @@ struct daemon {
     char root_problem[ROOT_PROBLEM_CAP]; /* what was found of the slots at start; empty: nothing */
     char device_program[PATH_MAX], pin_prefix[CONFIG_TEXT_CAP + 16]; /* see root_sources */
     struct dev_issuer *dev_issuer;                                   /* NULL without --dev */
+    struct backup *backup;
+    struct drills *drills;
     int64_t started_unix_s, trust_loaded_unix_s;
     uint64_t audit_synced_ms;
     char ca_file[2 * CONFIG_TEXT_CAP]; /* --dev: the authority of a certificate made here; else empty */
@@ -42,6 +46,8 @@ struct daemon {
     void *progress_ctx;
 };
 
+/* The configuration read, and nothing touched: for what does not serve.  daemon_close ends it, too. */
+bool MUST_USE daemon_configure(struct daemon *d, const struct daemon_options *o, struct refusal *why);
 bool MUST_USE daemon_open(struct daemon *d, const struct daemon_options *o, struct refusal *why);
 void daemon_close(struct daemon *d);
 
@@ -56,5 +62,7 @@ bool MUST_USE daemon_reload(struct daemon *d, bool force, struct refusal *why);
 
 /* What is due at now_ms (monotonic), in steps of about 100 ms. */
 void daemon_tick(struct daemon *d, uint64_t now_ms);
+/* Backups and drills: a step whenever backup_fd(d->backup) is readable, too. */
+void daemon_backup_step(struct daemon *d, uint64_t now_ms);
 
 #endif

@@ -1,7 +1,8 @@
-/* ww-ctrl --config FILE [--dev | --init] [--identity FILE] [--shares FILE] */
+/* ww-ctrl --config FILE [--dev | --init | --restore SOURCE | --drill SOURCE] [--identity FILE] [--shares FILE] */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "ctrl/rescue.h"
 #include "ctrl/server.h"
 
 #include <errno.h>
@@ -19,7 +20,8 @@
 #define TICK_MS 100
 
 static const char usage_text[] =
-    "usage: ww-ctrl --config FILE [--dev | --init] [--identity FILE] [--shares FILE]\n"
+    "usage: ww-ctrl --config FILE [--dev | --init | --restore SOURCE | --drill SOURCE] [--identity FILE] "
+    "[--shares FILE]\n"
     "\n"
     "The control daemon of Wirewrap: keeps the keys, pushes them to ww-dataplane, writes the audit, answers "
     "wwctl.\n"
@@ -30,7 +32,13 @@ static const char usage_text[] =
     "and a\n"
     "                 passphrase are made when they are not there.  Never in production.\n"
     "  --identity FILE, --shares FILE\n"
-    "                 an age identity, paper shares: open the root key with them where no other slot does\n";
+    "                 an age identity, paper shares: open the root key with them where no other slot does\n"
+    "  --restore SOURCE\n"
+    "                 make the store from backups in a directory, or in the sink of that name, where there "
+    "is no store\n"
+    "  --drill SOURCE try that, keep nothing, print what came of it\n"
+    "  --store ID     of several stores' backups, those of the one whose file names begin with ww-ID\n"
+    "  --challenge C  (--drill) answer what wwctl drill offline-root asked\n";
 
 struct process {
     uv_loop_t loop;
@@ -38,6 +46,7 @@ struct process {
     struct admin_server *admin;
     struct ctl_server *ctl;
     uv_timer_t tick;
+    uv_poll_t backup;
     uv_signal_t signals[3];
 };
 
@@ -77,6 +86,15 @@ static void on_tick(uv_timer_t *t)
     admin_server_progress(p->admin);
 }
 
+static void on_backup(uv_poll_t *h, int status, int events)
+{
+    struct process *p = h->data;
+
+    (void)status;
+    (void)events;
+    daemon_backup_step(&p->daemon, uv_now(&p->loop));
+}
+
 static void on_progress(void *ctx)
 {
     struct process *p = ctx;
@@ -105,6 +123,8 @@ static void stop(struct process *p)
     p->ctl = NULL;
     uv_timer_stop(&p->tick);
     uv_close((uv_handle_t *)&p->tick, NULL);
+    uv_poll_stop(&p->backup);
+    uv_close((uv_handle_t *)&p->backup, NULL);
     for (size_t i = 0; i < sizeof p->signals / sizeof p->signals[0]; i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
 }
@@ -126,6 +146,9 @@ static void loop_start(struct process *p)
     CHECK(uv_timer_init(&p->loop, &p->tick) == 0);
     p->tick.data = p;
     CHECK(uv_timer_start(&p->tick, on_tick, TICK_MS, TICK_MS) == 0);
+    CHECK(uv_poll_init(&p->loop, &p->backup, backup_fd(p->daemon.backup)) == 0);
+    p->backup.data = p;
+    CHECK(uv_poll_start(&p->backup, UV_READABLE, on_backup) == 0);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         CHECK(uv_signal_init(&p->loop, &p->signals[i]) == 0);
         p->signals[i].data = p;
@@ -197,6 +220,18 @@ static int run(const struct daemon_options *o)
     return rc;
 }
 
+static int rescue(const struct daemon_options *o, const struct rescue *r)
+{
+    static struct daemon d;
+    struct refusal why = {{0}, {0}, {0}};
+
+    signal(SIGPIPE, SIG_IGN);
+    umask(077);
+    int rc = daemon_configure(&d, o, &why) ? rescue_run(&d, r) : fail(&why);
+    daemon_close(&d);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
@@ -204,9 +239,14 @@ int main(int argc, char **argv)
                                             {"init", no_argument, NULL, 'i'},
                                             {"identity", required_argument, NULL, 'a'},
                                             {"shares", required_argument, NULL, 's'},
+                                            {"restore", required_argument, NULL, 'r'},
+                                            {"drill", required_argument, NULL, 't'},
+                                            {"store", required_argument, NULL, 'o'},
+                                            {"challenge", required_argument, NULL, 'x'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     struct daemon_options o = {0};
+    struct rescue r = {0};
     int opt;
 
     secret_process_harden();
@@ -227,6 +267,17 @@ int main(int argc, char **argv)
         case 's':
             o.shares_file = optarg;
             break;
+        case 'r':
+        case 't':
+            r.source = optarg;
+            r.drill = opt == 't';
+            break;
+        case 'o':
+            r.store = optarg;
+            break;
+        case 'x':
+            r.challenge = optarg;
+            break;
         case 'h':
             return usage(NULL);
         default:
@@ -235,5 +286,5 @@ int main(int argc, char **argv)
     }
     if (o.config_file == NULL || optind != argc)
         return usage("--config FILE is needed, and nothing else");
-    return run(&o);
+    return r.source != NULL ? rescue(&o, &r) : run(&o);
 }

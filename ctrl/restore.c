@@ -384,37 +384,3 @@ bool restore_identity_read(const char *file, uint8_t out[AGE_KEY_LEN], struct re
     secret_pages_free(room, IDENTITY_FILE_MAX);
     return ok;
 }
-
-static bool share_read(const char *file, uint8_t *room, struct shamir_share *out, struct refusal *why)
-{
-    size_t len;
-
-    if (!read_secret(file, "paper share", room, &len, why))
-        return false;
-    enum shamir_status s = shamir_parse(span_of(room, len), out);
-    return s == SHAMIR_OK || refuse(why, "bad_share", "type it in again, or take another share of the set",
-                                    "%s: %s", file, shamir_status_text(s));
-}
-
-bool restore_shares_read(const char *const *files, size_t count, uint8_t out[AGE_KEY_LEN],
-                         struct refusal *why)
-{
-    size_t room_len = IDENTITY_FILE_MAX, shares_len = SHAMIR_SHARES_MAX * sizeof(struct shamir_share), at = 0;
-    uint8_t *room = secret_pages_alloc(room_len);
-    struct shamir_share *shares = (struct shamir_share *)(void *)secret_pages_alloc(shares_len);
-    bool ok = room != NULL && shares != NULL;
-
-    if (!ok)
-        refuse(why, "no_memory", "raise LimitMEMLOCK", "no locked memory for shares");
-    if (ok && count > SHAMIR_SHARES_MAX)
-        ok = refuse(why, "bad_share", "a set has 16 shares at most", "%zu shares are too many", count);
-    for (size_t i = 0; ok && i < count; i++)
-        ok = share_read(files[i], room, &shares[i], why);
-    enum shamir_status s = ok ? shamir_combine(shares, count, out, &at) : SHAMIR_OK;
-    if (ok && s != SHAMIR_OK)
-        ok = refuse(why, "bad_share", "take shares of one set, as many as it needs", "%s: %s",
-                    files[at < count ? at : 0], shamir_status_text(s));
-    secret_pages_free(shares, shares_len);
-    secret_pages_free(room, room_len);
-    return ok;
-}

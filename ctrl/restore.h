@@ -48,10 +48,7 @@ bool MUST_USE restore_build(const char *file, struct mbed_rng *rng, const struct
                             const struct restore_root *root, struct restore_report *report,
                             struct refusal *why);
 
-/* Identities from files as age-keygen writes them, or one from the shares in files: AGE_KEY_LEN bytes each to out,
- * locked pages of the caller's. */
+/* The identity in a file as age-keygen writes it: AGE_KEY_LEN bytes to out, locked pages of the caller's. */
 bool MUST_USE restore_identity_read(const char *file, uint8_t out[AGE_KEY_LEN], struct refusal *why);
-bool MUST_USE restore_shares_read(const char *const *files, size_t count, uint8_t out[AGE_KEY_LEN],
-                                  struct refusal *why);
 
 #endif

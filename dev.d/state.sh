@@ -115,6 +115,7 @@ auth:
   audiences: [https://$demo_host]
 YAML
     [ ! -f "$state/issuers.yaml" ] || { echo "  issuers:"; sed 's/^/    /' "$state/issuers.yaml"; } >>"$state/wirewrap.yaml"
+    [ ! -f "$state/more.yaml" ] || cat "$state/more.yaml" >>"$state/wirewrap.yaml"
 }
 
 # Everything on disk that the two processes need to start.

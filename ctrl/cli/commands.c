@@ -59,6 +59,10 @@ static const struct option_spec dev_token[] = {
     {"--claim", "claims", OPTION_CLAIM, false,
      "k=v: adds or replaces a claim (v is JSON or text; null takes it away); repeatable"},
     {"--algorithm", "es256", OPTION_ALGORITHM, false, "RS256 (the default, as Google signs) or ES256"}};
+static const struct option_spec sink_only[] = {
+    {"--sink", "sink", OPTION_TEXT, false, "this sink only; without it, all of them"}};
+static const struct option_spec drill_prove[] = {
+    {"--proof", "proof", OPTION_TEXT, true, "what ww-ctrl --drill printed as \"proof\""}};
 static const struct option_spec audit_tail[] = {
     {"--count", "count", OPTION_NUMBER, false, "how many entries, 20 without it"}};
 
@@ -92,6 +96,16 @@ const struct command commands[] = {
     {"policy set", "replace a key's policy by a file", policy_set, COUNT(policy_set), show_policy},
     {"dataplane stats", "the dataplane's counters", NULL, 0, show_counters},
     {"audit tail", "the last audit records", audit_tail, COUNT(audit_tail), show_audit},
+    {"backup status", "which sink holds what, and when it was last seen to restore", NULL, 0, show_backup},
+    {"backup list", "the backup files in the sinks", sink_only, COUNT(sink_only), show_backup_list},
+    {"backup run", "make a full backup now, in every sink", NULL, 0, show_backup},
+    {"backup now", "the same", NULL, 0, show_backup},
+    {"backup verify", "the same as drill", sink_only, COUNT(sink_only), show_backup},
+    {"drill offline-root", "what to do to show that an offline slot opens a backup", NULL, 0, show_challenge},
+    {"drill prove", "the answer to what drill offline-root asked", drill_prove, COUNT(drill_prove),
+     show_backup},
+    {"drill", "restore the newest backup of each sink in a folder that goes away, and open every key",
+     sink_only, COUNT(sink_only), show_backup},
     {"cert list", "the server certificate in effect", NULL, 0, show_certificates},
     {"reload", "read JWKS files, certificate and the auth and tls parts of the configuration again", NULL, 0,
      show_reload},

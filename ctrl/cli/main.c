@@ -31,7 +31,7 @@ static void help_all(FILE *to)
 {
     fprintf(to, "usage: wwctl [--admin SOCKET] [--json] [--dry-run] COMMAND\n\n");
     for (size_t i = 0; i < command_count; i++)
-        fprintf(to, "  %-17s  %s\n", commands[i].name, commands[i].help);
+        fprintf(to, "  %-18s  %s\n", commands[i].name, commands[i].help);
     fprintf(to, "\n"
                 "  --admin SOCKET  ww-ctrl's admin socket; without it $WW_ADMIN, then " SOCKET_DEFAULT "\n"
                 "  --json          one JSON object on standard output (docs/OPERATIONS.md)\n"

@@ -70,6 +70,61 @@ static void show_asked(const json_t *asked)
         printf("%lld days ago\n", ago / 86400);
 }
 
+static void show_drill(const json_t *d)
+{
+    if (!json_is_object(d)) {
+        printf("             never seen to restore: wwctl drill\n");
+        return;
+    }
+    if (truth(d, "ok"))
+        printf("             restored %s: epoch %lld, %lld keys, %lld versions opened\n", text(d, "when"),
+               number(d, "epoch"), number(d, "keys"), number(d, "versions"));
+    else
+        printf("             RESTORE DRILL FAILED %s: %s\n", text(d, "when"), text(d, "text"));
+    if (truth(d, "ok") && text(d, "text")[0] != '\0')
+        printf("             passed over: %s\n", text(d, "text"));
+}
+
+static void show_sink(const json_t *s)
+{
+    printf("sink         %s (%s%s): ", text(s, "name"), text(s, "kind"),
+           truth(s, "required") ? ", required" : "");
+    if (number(s, "behind") == 0)
+        printf("all of epoch %lld, %lld files\n", number(s, "epoch"), number(s, "files"));
+    else
+        printf("epoch %lld, %lld behind\n", number(s, "epoch"), number(s, "behind"));
+    if (text(s, "problem")[0] != '\0')
+        printf("             FAILS: %s\n", text(s, "problem"));
+    show_drill(at(s, "drill"));
+}
+
+static void show_backups(const json_t *b)
+{
+    const json_t *s;
+    bool fails = text(b, "problem")[0] != '\0';
+    size_t i;
+
+    if (json_array_size(at(b, "sinks")) == 0) {
+        printf("backup       NONE: name at least two sinks in backup.sinks\n");
+        return;
+    }
+    json_array_foreach(at(b, "sinks"), i, s)
+    {
+        show_sink(s);
+        fails |= text(s, "problem")[0] != '\0';
+    }
+    if (text(b, "problem")[0] != '\0')
+        printf("backup       CANNOT BE MADE: %s\n", text(b, "problem"));
+    if (!truth(b, "durable") && fails)
+        printf("backup       NEW VERSIONS WAIT: the newest epoch is not in the sinks that are demanded\n");
+    if (!truth(b, "drills"))
+        printf("backup       no automatic drill: set backup.drill_identity_file\n");
+    printf("offline root %s%s\n",
+           json_is_null(at(b, "offline_drill")) ? "never seen to open a backup: wwctl drill offline-root"
+                                                : "seen to open a backup ",
+           text(b, "offline_drill"));
+}
+
 void show_status(const json_t *r)
 {
     const json_t *audit = at(r, "audit"), *issuer, *asked;
@@ -97,6 +152,7 @@ void show_status(const json_t *r)
                json_is_null(at(issuer, "loaded")) ? "never" : text(issuer, "loaded"),
                text(issuer, "problem")[0] == '\0' ? "" : "; last read failed: ", text(issuer, "problem"));
     }
+    show_backups(at(r, "backup"));
     if (text(r, "certificate_problem")[0] != '\0')
         printf("certificate  last read failed: %s\n", text(r, "certificate_problem"));
 }
@@ -339,4 +395,39 @@ void show_slot(const json_t *r)
         printf("next: wwctl root slots verify %lld %s\n", number(is, "slot"),
                strcmp(text(is, "kind"), "age") == 0 ? "--identity FILE" : "--shares-file FILE");
     show_effect(r);
+}
+
+/* ---- backups ---- */
+
+void show_backup(const json_t *r)
+{
+    show_backups(r);
+}
+
+void show_backup_list(const json_t *r)
+{
+    const json_t *f;
+    size_t i;
+
+    json_array_foreach(at(r, "files"), i, f)
+    {
+        printf("%-12s  %s  %s  epochs %lld..%lld\n", text(f, "sink"), text(f, "made"),
+               truth(f, "full") ? "full" : "more", number(f, "from"), number(f, "to"));
+    }
+}
+
+void show_challenge(const json_t *r)
+{
+    printf("challenge %s\n\n"
+           "This shows that somebody holds what opens a backup when this host is gone.  On a machine without "
+           "network, with a\n"
+           "copy of a sink's files (newest full one and all later ones), this configuration, and an offline "
+           "slot:\n\n"
+           "  1  bring the age identity, or as many paper shares as the set needs, typed into one file\n"
+           "  2  ww-ctrl --config %s --drill DIRECTORY --identity FILE --challenge %s\n"
+           "     (paper: --shares FILE instead of --identity FILE)\n"
+           "  3  look at \"ok\", \"epoch\" and \"versions\" in what it prints; wipe the identity or the "
+           "shares from that machine\n"
+           "  4  here: wwctl drill prove --proof PROOF\n",
+           text(r, "challenge"), text(r, "config"), text(r, "challenge"));
 }

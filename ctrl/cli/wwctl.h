@@ -53,6 +53,9 @@ void show_token(const json_t *r);
 void show_audit(const json_t *r);
 void show_certificates(const json_t *r);
 void show_reload(const json_t *r);
+void show_backup(const json_t *r);
+void show_backup_list(const json_t *r);
+void show_challenge(const json_t *r);
 void show_slots(const json_t *r);
 void show_slot(const json_t *r);
 

@@ -89,10 +89,11 @@ static enum fetch_status put(const struct fetch_request *r, int dir, int fd, str
         return fail_at(r, cause, out);
     }
     cause = read_back(dir, r->name, out);
-    if (cause != 0)
-        return fail_at(r, cause, out);
-    return out->size == written.size && memcmp(out->sha256, written.sha256, FETCH_SHA_LEN) == 0
-               ? FETCH_OK
+    if (cause == 0 && out->size == written.size && memcmp(out->sha256, written.sha256, FETCH_SHA_LEN) == 0)
+        return FETCH_OK;
+    (void)unlinkat(dir, r->name, 0); /* what cannot be read back must not be listed as if it could */
+    return cause != 0
+               ? fail_at(r, cause, out)
                : fetch_fail(out, FETCH_DIFFERENT, "%s/%s reads back as something else", r->place, r->name);
 }
 

@@ -251,6 +251,16 @@ static enum fetch_status hash_file(int fd, uint64_t *size, uint8_t sha[FETCH_SHA
     return FETCH_OK;
 }
 
+/* What cannot be read back must not be listed as if it could. */
+static void withdraw(struct call *c, struct body *b)
+{
+    static struct fetch_reply unused;
+    struct call again = *c;
+
+    again.out = &unused;
+    (void)perform(&again, "DELETE", empty_sha(), NULL, 0, NULL, b);
+}
+
 static enum fetch_status put(struct call *c, int fd, struct body *b)
 {
     uint8_t sha[FETCH_SHA_LEN];
@@ -265,11 +275,14 @@ static enum fetch_status put(struct call *c, int fd, struct body *b)
     stream_begin(&in, fd);
     s = perform(c, "PUT", hex, &in, size, NULL, b);
     stream_end(&in, &sent, c->out->sha256);
-    if (s == FETCH_OK)
-        s = get(c, -1, b);
+    if (s != FETCH_OK)
+        return s;
+    s = get(c, -1, b);
     if (s == FETCH_OK && (c->out->size != size || memcmp(c->out->sha256, sha, sizeof sha) != 0))
         s = fetch_fail(c->out, FETCH_DIFFERENT, "%.200s%.250s reads back as something else", c->r->place,
                        c->path);
+    if (s != FETCH_OK)
+        withdraw(c, b);
     return s;
 }
 

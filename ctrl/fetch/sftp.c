@@ -98,6 +98,29 @@ static enum fetch_status upload(const struct fetch_request *r, const char *part,
     return s;
 }
 
+static enum fetch_status drop(const struct fetch_request *r, struct fetch_reply *out)
+{
+    char whole[URL_CAP];
+    CURL *c = sftp_new(r, "");
+
+    if (c == NULL || !remote_path(r, r->name, whole))
+        return fetch_fail(out, FETCH_FAILED, "%.300s: no spaces or quotes in its path", r->place);
+    struct curl_slist *before = quote_add(NULL, "rm", whole, "");
+    curl_easy_setopt(c, CURLOPT_QUOTE, before);
+    curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
+    enum fetch_status s = finish(c, r, NULL, out);
+    curl_slist_free_all(before);
+    return s;
+}
+
+/* What cannot be read back must not be listed as if it could. */
+static void withdraw(const struct fetch_request *r)
+{
+    static struct fetch_reply unused;
+
+    (void)drop(r, &unused);
+}
+
 static enum fetch_status put(const struct fetch_request *r, int fd, struct fetch_reply *out)
 {
     char part[URL_CAP], whole[URL_CAP], name[FETCH_TEXT_CAP + 8];
@@ -111,10 +134,13 @@ static enum fetch_status put(const struct fetch_request *r, int fd, struct fetch
     stream_begin(&in, fd);
     enum fetch_status s = upload(r, part, whole, &in, out);
     stream_end(&in, &size, sha);
-    if (s == FETCH_OK)
-        s = get(r, -1, out);
+    if (s != FETCH_OK)
+        return s;
+    s = get(r, -1, out);
     if (s == FETCH_OK && (out->size != size || memcmp(out->sha256, sha, sizeof sha) != 0))
         s = fetch_fail(out, FETCH_DIFFERENT, "%.300s/%.100s reads back as something else", r->place, r->name);
+    if (s != FETCH_OK)
+        withdraw(r);
     return s;
 }
 
@@ -159,21 +185,6 @@ static enum fetch_status list(const struct fetch_request *r, int fd, struct fetc
     curl_easy_setopt(c, CURLOPT_WRITEDATA, &l);
     enum fetch_status s = finish(c, r, &l.to, out);
     stream_end(&l.to, &out->size, out->sha256);
-    return s;
-}
-
-static enum fetch_status drop(const struct fetch_request *r, struct fetch_reply *out)
-{
-    char whole[URL_CAP];
-    CURL *c = sftp_new(r, "");
-
-    if (c == NULL || !remote_path(r, r->name, whole))
-        return fetch_fail(out, FETCH_FAILED, "%.300s: no spaces or quotes in its path", r->place);
-    struct curl_slist *before = quote_add(NULL, "rm", whole, "");
-    curl_easy_setopt(c, CURLOPT_QUOTE, before);
-    curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
-    enum fetch_status s = finish(c, r, NULL, out);
-    curl_slist_free_all(before);
     return s;
 }
 

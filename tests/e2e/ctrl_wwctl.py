@@ -89,7 +89,7 @@ def help_is_there_for_every_command():
     text = d.ok("--help")
     for line in text.splitlines():
         if line.startswith("  ") and not line.startswith("  --"):
-            name = line[2:19].split()
+            name = line[2:20].split()
             contains(d.ok(*name, "--help"), "usage: wwctl " + " ".join(name))
 
 

@@ -528,26 +528,6 @@ static void a_disk_that_fills_up_leaves_no_file(void **state)
     assert_int_equal(rmdir(f->dir), 0);
 }
 
-static void paper_shares_give_the_identity(void **state)
-{
-    struct fixture *f = *state;
-    struct shamir_share shares[3];
-    char text[3][SHAMIR_TEXT_LEN + 1], file[2][128];
-    const char *files[2] = {file[0], file[1]};
-    uint8_t got[AGE_KEY_LEN];
-
-    assert_int_equal(shamir_split(f->g->rng, 2, 3, *f->identity, shares), SHAMIR_OK);
-    for (size_t i = 0; i < 2; i++) {
-        shamir_print(&shares[i], text[i]);
-        snprintf(file[i], sizeof file[i], "%s/share%zu", f->g->dir, i);
-        rig_write(file[i], text[i]);
-    }
-    assert_true(restore_shares_read(files, 2, got, &f->why));
-    assert_memory_equal(got, *f->identity, sizeof got);
-    assert_false(restore_shares_read(files, 1, got, &f->why));
-    assert_string_equal(f->why.code, "bad_share");
-}
-
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -570,7 +550,6 @@ int main(void)
         CASE(each_truncation_is_refused_and_named),
         CASE(who_can_only_encrypt_cannot_put_a_row_in),
         CASE(a_disk_that_fills_up_leaves_no_file),
-        CASE(paper_shares_give_the_identity),
     };
 
     return RUN_TESTS("ctrl backup", tests);
