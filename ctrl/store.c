@@ -75,6 +75,7 @@ struct store {
     uint8_t head[MBED_DIGEST_LEN]; /* hash of the last change; of the store's identity at epoch 0 */
     bool open_change;
     bool failed;
+    bool head_behind; /* the head beside the file is older than the last change */
     uint32_t commits_since_checkpoint;
     size_t write_count;
     struct write writes[STORE_WRITES_MAX];
@@ -621,7 +622,17 @@ static bool head_write_to(struct store *s, const char *file, uint64_t epoch,
 
 static bool head_write(struct store *s)
 {
-    return head_write_to(s, s->head_file, s->epoch, s->head);
+    bool ok = head_write_to(s, s->head_file, s->epoch, s->head);
+
+    s->head_behind = !ok;
+    return ok;
+}
+
+/* The change is durable whatever happens to the head: an older one only sees less. */
+static void head_catch_up(struct store *s)
+{
+    if (s->aead != NULL && s->head_behind && !head_write(s))
+        log_warn("store head not written", F("file", s->head_file), F("errno", errno));
 }
 
 bool store_note_write(struct store *s, struct span note)
@@ -1102,15 +1113,14 @@ bool store_commit(struct store *s, struct refusal *why)
     s->epoch++;
     mbed_sha256(span_of(change, len), s->head);
     store_abandon(s);
-    /* The change is durable now whatever happens to the head: an older head only sees less. */
-    if (!head_write(s))
-        log_warn("store head not written", F("file", s->head_file), F("errno", errno));
+    s->head_behind = true;
     s->commits_since_checkpoint++;
     return true;
 }
 
 bool store_checkpoint(struct store *s, bool now)
 {
+    head_catch_up(s);
     if (!now && s->commits_since_checkpoint < CHECKPOINT_COMMITS)
         return true;
     int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
@@ -1344,6 +1354,7 @@ bool store_reroot(struct store *s, const uint8_t *srk, const struct store_reroot
     free(x->rows.slots);
     secret_wipe(x, sizeof *x);
     free(x);
+    s->head_behind &= !ok;
     if (ok && rename(s->next_head_file, s->head_file) != 0)
         log_warn("store head not put in its place; the next start does it", F("file", s->head_file),
                  F("errno", errno));

@@ -106,7 +106,8 @@ void store_abandon(struct store *s);
 bool MUST_USE store_note_write(struct store *s, struct span note);
 size_t store_note_read(struct store *s, uint8_t out[STORE_NOTE_MAX]);
 
-/* Moves the write-ahead log into the file when it has grown, or now; called between changes.  What was overwritten
+/* Called between changes, some times a second: brings the head beside the file up to the last change, and moves the
+ * write-ahead log into the file when it has grown, or now.  What was overwritten
  * is zeroed in the file (secure_delete) and gone from the log after that.  false: it failed and was logged; nothing
  * is lost, the log stays. */
 bool store_checkpoint(struct store *s, bool now);

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""ww-ctrl is killed at seeded moments while keys are made: every key that was acknowledged is there afterwards, with its material."""
+"""ww-ctrl is killed at seeded moments while keys are made, root slots come and go and the root key is changed: every key that was acknowledged
+is there afterwards, with its material, and some root slot opens it."""
 import json
 import os
 import random
@@ -11,10 +12,34 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import daemon
 import tap
 
-KILLS, SEED = 30, 20260214
+KILLS, SEED = int(os.environ.get("WW_KILLS", 30)), 20260214
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 d = daemon.Daemon()
 choose = random.Random(SEED)
 acknowledged = {}  # path: the key as it was told
+
+
+def ask(stream, **request):
+    stream.write(json.dumps(request) + "\n")
+    stream.flush()
+    line = stream.readline()
+    if not line.endswith("\n"):
+        raise EOFError
+    reply = json.loads(line)
+    if not reply["ok"]:
+        raise AssertionError(reply)
+    return reply
+
+
+def change_root(stream, number):
+    """A new root key, or one slot more, or that slot taken out again."""
+    there = [s["slot"] for s in ask(stream, command="root slots list")["slots"] if s["kind"] == "age"]
+    if number % 3 == 0:
+        ask(stream, command="root rotate")
+    elif there:
+        ask(stream, command="root slots remove", slot=there[0])
+    else:
+        ask(stream, command="root slots add", age=RECIPIENT)
 
 
 def make_keys(number):
@@ -27,16 +52,10 @@ def make_keys(number):
             command = "key rotate" if n % 3 == 2 else "key create"
             if command == "key rotate":
                 path = f"v0/round{number}/key{n - 1}"
-            stream.write(json.dumps({"command": command, "path": path}) + "\n")
-            stream.flush()
-            line = stream.readline()
-            if not line.endswith("\n"):
-                return
-            reply = json.loads(line)
-            if not reply["ok"]:
-                raise AssertionError(reply)
-            acknowledged[path] = reply["key"]
-    except (OSError, ValueError):
+            acknowledged[path] = ask(stream, command=command, path=path)["key"]
+            if n % 4 == number % 4:
+                change_root(stream, number + n)
+    except (OSError, EOFError):
         return
     finally:
         s.close()
@@ -51,7 +70,7 @@ def one_round(number):
     give_up = time.monotonic() + 60
     while len(acknowledged) < wanted and time.monotonic() < give_up:
         time.sleep(0.0005)
-    time.sleep(choose.uniform(0, 0.02))
+    time.sleep(choose.uniform(0, 0.06))
     d.kill()
     asking.join()
 
@@ -61,10 +80,10 @@ def version_of(key, number):
 
 
 @tap.case
-def every_acknowledged_key_and_version_survives_thirty_kills():
+def every_acknowledged_key_and_version_survives_every_kill():
     for number in range(KILLS):
         one_round(number)
-    print(f"# seed {SEED}: {len(acknowledged)} keys acknowledged")
+    print(f"# seed {SEED}, {KILLS} kills: {len(acknowledged)} keys acknowledged")
     tap.check(len(acknowledged) > KILLS, "too few keys were acknowledged to say anything")
     d.start()
     now = keys_now()
