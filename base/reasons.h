@@ -176,6 +176,8 @@
     X(TCP_IDLE_CLOSED, "tcp_idle_closed", "connections reset after idle_close_ms without data")              \
     X(TCP_NO_HOP, "tcp_no_hop", "segments not sent: no route or no neighbour")                               \
     X(TCP_ICMP_IGNORED, "tcp_icmp_ignored", "ICMP errors that changed nothing")                              \
+    X(TCP_BLACK_HOLE, "tcp_black_hole", "full segments that vanished: the connection's became smaller")      \
+    X(TCP_MTU_RAISED, "tcp_mtu_raised", "probes that made a connection's segments larger again")             \
     X(TCP_MTU_LOWERED, "tcp_mtu_lowered", "ICMP errors that made a connection's segments smaller")           \
     /* --- tls --- */                                                                                        \
     X(TLS_HANDSHAKE_OK, "tls_handshake_ok", "handshakes completed")                                          \

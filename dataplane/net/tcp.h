@@ -8,6 +8,7 @@
  *   tcp_recovery.c    loss recovery with SACK (RFC 6675, 6937)
  *   tcp_rack.c        loss by time, and the probe of a silent tail (RFC 8985)
  *   tcp_undo.c        losses that were none (RFC 3522, 4015, 5682)
+ *   tcp_pmtu.c        how large a segment the path takes (RFC 1191, 8201, 8899)
  *   tcp_reassembly.c  received bytes into the ring, ranges, SACK blocks
  *   tcp_output.c      which segment to send next; building it
  *   tcp_timer.c       deadlines over the wheel; retransmission, probes
@@ -94,6 +95,8 @@ enum conn_flag {
     CONN_SACK = 1 << 1,           /* the peer permitted SACK */
     CONN_USER = 1 << 2,           /* the user holds it: between ESTABLISHED and net_release */
     CONN_ACK_NOW = 1 << 3,        /* an ACK must leave with the next output */
+    CONN_MTU_LOWERED = 1 << 4,    /* mss is less than was agreed */
+    CONN_MTU_SUSPECTED = 1 << 17, /* ... because of timeouts that may prove to have been none */
     CONN_RESEND_FIRST = 1 << 5,   /* send the segment at snd_una again (fast retransmit, partial ACK) */
     CONN_PROBE = 1 << 6,          /* send one byte beyond the window */
     CONN_FORCE = 1 << 7,          /* send whatever the window takes, however small (SWS override) */
@@ -205,6 +208,15 @@ struct tcp_undo {
     bool mixed;       /* their number tells nothing */
 };
 
+/* Sizes as in mss.  Good while CONN_MTU_LOWERED. */
+struct tcp_pmtu {
+    uint32_t raise_s;   /* when a larger one may be tried */
+    uint32_t probe_end; /* of the segment that tries it */
+    uint16_t probe;     /* its size; 0: none is out */
+    uint16_t next;      /* of the next one */
+    uint16_t agreed, failed;
+};
+
 /* Whom a connection is with; no padding, hashed and compared as bytes. */
 struct tcp_tuple {
     uint8_t remote[16], local[16];
@@ -266,6 +278,7 @@ struct net_conn {
     uint32_t reo_us; /* how much later than expected a segment came that others had overtaken */
     struct tcp_cubic cubic;
     struct tcp_undo undo;
+    struct tcp_pmtu pmtu;
     uint8_t challenge_tokens;
     uint8_t probes;   /* of the tail, since snd_una moved */
     bool peer_delays; /* the probe of a lone segment was needless: the peer had only kept its ACK */
@@ -699,6 +712,8 @@ uint64_t board_mark_late(struct net_conn *c, uint64_t reo_wnd_us);
 /* What was marked lost is on its way after all. */
 void board_unmark_lost(struct net_conn *c);
 uint32_t board_sacked_segments(const struct net_conn *c);
+/* Bytes of the segment that begins at seq; 0: none does. */
+uint32_t board_len_at(const struct net_conn *c, uint32_t seq);
 /* The first segment in flight. */
 void board_head(const struct net_conn *c, uint32_t *start, uint32_t *end);
 /* The last; false without a board. */
@@ -707,6 +722,8 @@ bool board_tail(const struct net_conn *c, uint32_t *start, uint32_t *end);
 bool board_first_lost(const struct net_conn *c, uint32_t *start, uint32_t *end);
 /* The last segment that the peer does not have, likewise; false when it was repeated already. */
 bool board_last_missing(const struct net_conn *c, uint32_t *start, uint32_t *end);
+/* The segment that begins at start becomes two, the first one len bytes long; false: the board is full. */
+bool MUST_USE board_split(struct net_conn *c, uint32_t start, uint32_t len);
 /* The segment that begins at start leaves again. */
 void board_repeat(struct net_conn *c, uint32_t start);
 /* RFC 6675 pipe: bytes that are believed to be on their way. */
@@ -745,6 +762,25 @@ void undo_ack_duplicate(struct net_conn *c);
 void undo_recovered(struct net_conn *c, const struct tcp_segment *s);
 /* After every acknowledgement. */
 void undo_settle(struct net_conn *c);
+
+/* Gives back what the present recovery took of cwnd. */
+void undo_cuts(struct net_conn *c);
+
+/* --- tcp_pmtu.c --- */
+/* A router says that the segment at seq was too big for mtu.  true: believed (RFC 5927), and segments are smaller
+ * now. */
+bool pmtu_too_big(struct net_conn *c, uint32_t seq, uint32_t mtu);
+/* A timeout, not counted in retries yet: where it is one too many of a large segment, segments become smaller. */
+void pmtu_timeout(struct net_conn *c);
+/* ... and as large as before: the timeout was none. */
+void pmtu_acquit(struct net_conn *c);
+/* Bytes of a segment larger than the others that may leave now, of at most room; 0: none.  Only while
+ * CONN_MTU_LOWERED. */
+uint32_t pmtu_probe(struct net_conn *c, uint32_t room);
+/* The segment at start leaves again, or the first part of it. */
+void pmtu_repeated(struct net_conn *c, uint32_t start);
+/* snd_una has moved, while CONN_MTU_LOWERED. */
+void pmtu_acked(struct net_conn *c);
 
 /* --- tcp_rack.c --- */
 /* The segment r arrived, for the first time that we hear of it. */

@@ -125,6 +125,8 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
     c->retries = 0;
     c->probes = 0;
     c->progress_us = conn_now(c);
+    if (conn_has(c, CONN_MTU_LOWERED))
+        pmtu_acked(c);
     undo_ack_new(c, s);
     if (selective)
         recovery_follow(c, acked, delivered);

@@ -229,20 +229,11 @@ void tcp_icmp_error(struct net *n, const struct icmp_tcp_error *e)
 {
     struct tcp_tuple tuple;
     struct net_conn *c;
-    uint32_t headers = (e->remote.family == NET_IP4 ? IP4_HEADER_LEN : IP6_HEADER_LEN) + TCP_HEADER_LEN;
-    uint32_t mtu = u32_max(e->mtu, e->remote.family == NET_IP4 ? 552 : 1280);
 
     tuple_set(&tuple, &e->remote, &e->local, e->remote_port, e->local_port);
     c = table_find(n->tcp, &tuple);
-    if (e->kind != ICMP_ERROR_TOO_BIG || c == NULL || conn_is_opening(c) || seq_lt(e->seq, c->snd_una) ||
-        !seq_lt(e->seq, c->snd_max) || mtu - headers >= c->mss) {
+    if (e->kind == ICMP_ERROR_TOO_BIG && c != NULL && !conn_is_opening(c) && pmtu_too_big(c, e->seq, e->mtu))
+        count(n->counters, REASON_TCP_MTU_LOWERED);
+    else
         count(n->counters, REASON_TCP_ICMP_IGNORED);
-        return;
-    }
-    count(n->counters, REASON_TCP_MTU_LOWERED);
-    c->mss = (uint16_t)(mtu - headers);
-    /* All that is in flight was as large: it goes out again in smaller pieces. */
-    board_drop(c);
-    c->flags &= ~(uint32_t)CONN_TIMING;
-    conn_output_want(c);
 }

@@ -91,7 +91,8 @@ static void ack_left(struct net_conn *c)
 static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t seq,
                           uint32_t len, uint8_t flags)
 {
-    uint32_t room = c->mss - len;
+    uint32_t options_min = c->mss - conn_segment_max(c);
+    uint32_t room = u32_max(c->mss, len + options_min) - len; /* a probe of the path is larger than mss */
     uint32_t options = options_len(c, room);
     uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + options + len);
 
@@ -162,8 +163,19 @@ static bool plan_resend(struct net_conn *c, struct plan *p)
     return p->len != 0 || p->fin;
 }
 
-static void plan_again(const struct net_conn *c, uint32_t start, uint32_t end, struct plan *p)
+/* What left when segments were larger leaves in two. */
+static uint32_t fitting_end(struct net_conn *c, uint32_t start, uint32_t end)
 {
+    uint32_t data = end - start - seq_lt(c->snd_end, end);
+
+    if (data <= conn_segment_max(c) || !board_split(c, start, conn_segment_max(c)))
+        return end;
+    return start + conn_segment_max(c);
+}
+
+static void plan_again(struct net_conn *c, uint32_t start, uint32_t end, struct plan *p)
+{
+    end = fitting_end(c, start, end);
     p->seq = start;
     p->fin = seq_lt(c->snd_end, end);
     p->len = end - start - p->fin;
@@ -172,7 +184,7 @@ static void plan_again(const struct net_conn *c, uint32_t start, uint32_t end, s
 
 /* The oldest segment marked lost.  It was within the window when it first left; should the peer have drawn the
  * window back since, only the first segment asks whether it still means that. */
-static bool plan_lost(const struct net_conn *c, struct plan *p)
+static bool plan_lost(struct net_conn *c, struct plan *p)
 {
     uint32_t start, end;
 
@@ -188,7 +200,7 @@ static bool plan_lost(const struct net_conn *c, struct plan *p)
 
 /* RFC 6675 4, rule 4, once per recovery: a hole was filled, nothing else is left to send, and still the last
  * segment is missing.  Nobody would report it otherwise. */
-static bool plan_rescue(const struct net_conn *c, struct plan *p)
+static bool plan_rescue(struct net_conn *c, struct plan *p)
 {
     uint32_t start, end;
 
@@ -236,6 +248,13 @@ static uint32_t cwnd_room(const struct net_conn *c)
     return cwnd > flight ? cwnd - flight : 0;
 }
 
+static bool plan_larger(struct net_conn *c, uint32_t room, struct plan *p)
+{
+    p->seq = c->snd_nxt;
+    p->len = pmtu_probe(c, room);
+    return p->len != 0;
+}
+
 /* RFC 9293 3.8.6.2.1 without Nagle: full segments, all there is, half of the widest window, or what the timer
  * forces. */
 static bool plan_new(struct net_conn *c, struct plan *p)
@@ -246,6 +265,9 @@ static bool plan_new(struct net_conn *c, struct plan *p)
 
     if (board_is_full(c))
         return false;
+    if (conn_has(c, CONN_MTU_LOWERED) &&
+        plan_larger(c, u32_min(data_pending(c), u32_min(wnd, cwnd_room(c))), p))
+        return true;
     if (len < wanted && len < c->snd_wnd_max / 2 && !conn_has(c, CONN_FORCE))
         return false;
     c->flags &= ~(uint32_t)CONN_FORCE;
@@ -318,6 +340,8 @@ static void plan_account(struct net_conn *c, const struct plan *p)
         count(c->tcp->net->counters, p->probe ? REASON_TCP_PROBES : REASON_TCP_RETRANSMITS);
         if (!p->probe)
             undo_repeated(c);
+        if (conn_has(c, CONN_MTU_LOWERED))
+            pmtu_repeated(c, p->seq);
     } else {
         if (p->probe)
             count(c->tcp->net->counters, REASON_TCP_PROBES);

@@ -197,6 +197,29 @@ uint32_t board_sacked_segments(const struct net_conn *c)
     return segments;
 }
 
+bool board_split(struct net_conn *c, uint32_t start, uint32_t len)
+{
+    uint32_t at = 0;
+
+    if (board_is_full(c))
+        return false;
+    while (sent_start(c, at) != start)
+        at++;
+    c->board->count++;
+    for (uint32_t i = c->board->count - 1; i > at; i--)
+        *sent_at(c, i) = *sent_at(c, i - 1);
+    sent_at(c, at)->end = start + len;
+    return true;
+}
+
+uint32_t board_len_at(const struct net_conn *c, uint32_t seq)
+{
+    for (uint32_t i = 0; i < c->board->count; i++)
+        if (sent_start(c, i) == seq)
+            return sent_at(c, i)->end - seq;
+    return 0;
+}
+
 void board_head(const struct net_conn *c, uint32_t *start, uint32_t *end)
 {
     *start = c->snd_una;

@@ -87,6 +87,8 @@ static void retransmission_timeout(struct net_conn *c)
     undo_timeout(c);
     if (!conn_has(c, CONN_RTO_RECOVERY))
         cwnd_timeout(c);
+    if (c->snd_wnd != 0)
+        pmtu_timeout(c);
     if (!conn_has(c, CONN_RTO_RECOVERY) || c->board != NULL)
         c->recover = c->snd_max;
     c->flags |= CONN_RTO_RECOVERY;

@@ -19,7 +19,7 @@ void undo_begin(struct net_conn *c)
     /* Repetitions of an earlier recovery may be reported yet: they would be mistaken for this one's. */
     u->mixed = conn_has(c, CONN_RECOVERY);
     c->flags |= CONN_UNDO;
-    c->flags &= ~(uint32_t)(CONN_FRTO | CONN_FRTO_ASKED);
+    c->flags &= ~(uint32_t)(CONN_FRTO | CONN_FRTO_ASKED | CONN_MTU_SUSPECTED);
 }
 
 void undo_timeout(struct net_conn *c)
@@ -56,24 +56,38 @@ void undo_dsack(struct net_conn *c, uint32_t start, uint32_t end)
     u->reported = true;
 }
 
-/* In RTO recovery what was marked lost is on its way again; the window may not open in one burst (D7). */
-static void undo(struct net_conn *c)
+/* The window may not open in one burst (D7). */
+static void window_restore(struct net_conn *c)
 {
     const struct tcp_undo *u = &c->undo;
     uint32_t burst = TCP_BURST_SEGMENTS * conn_segment_max(c);
 
+    c->ssthresh = u32_max(u->ssthresh, u->cwnd);
+    c->cwnd = u32_max(c->cwnd, u32_min(u->cwnd, conn_pipe(c) + burst));
+    c->cubic.w_max = u->w_max;
+    c->cubic.w_prior = u->w_prior;
+    c->cubic.epoch_us = 0;
+}
+
+/* In RTO recovery what was marked lost is on its way again. */
+static void undo(struct net_conn *c)
+{
     count(c->tcp->net->counters, REASON_TCP_SPURIOUS);
     c->flags &= ~(uint32_t)(CONN_UNDO | CONN_FRTO | CONN_FRTO_ASKED | CONN_RTO_RECOVERY);
     if (c->board == NULL)
         c->snd_nxt = c->snd_max;
     else
         board_unmark_lost(c);
-    c->ssthresh = u32_max(u->ssthresh, u->cwnd);
-    c->cwnd = u32_max(c->cwnd, u32_min(u->cwnd, conn_pipe(c) + burst));
-    c->cubic.w_max = u->w_max;
-    c->cubic.w_prior = u->w_prior;
-    c->cubic.epoch_us = 0;
+    window_restore(c);
+    pmtu_acquit(c);
     conn_output_want(c);
+}
+
+void undo_cuts(struct net_conn *c)
+{
+    if (conn_has(c, CONN_UNDO))
+        window_restore(c);
+    c->flags &= ~(uint32_t)CONN_UNDO;
 }
 
 /* RFC 3522 3.2 step 5: the ACK was sent for a copy that left before the repetition did. */

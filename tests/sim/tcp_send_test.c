@@ -826,118 +826,6 @@ static void b27_old_segment_does_not_take_the_window_back(void **state)
     script_free(t);
 }
 
-/* ---- path MTU ---- */
-
-static uint16_t ones_sum(const uint8_t *p, size_t len, uint32_t acc)
-{
-    for (size_t i = 0; i < len; i++)
-        acc += i % 2 == 0 ? (uint32_t)p[i] << 8 : p[i];
-    while (acc >> 16 != 0)
-        acc = (acc & 0xffff) + (acc >> 16);
-    return (uint16_t)~acc;
-}
-
-static void store16(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-/* A router says that our segment at stream offset `at` was too big for mtu. */
-static void router_says_too_big(struct script *t, uint32_t at, uint16_t mtu)
-{
-    bool v6 = t->variant->v6;
-    uint32_t ip_len = v6 ? 40 : 20;
-    struct wire_segment quoted = {.seq = t->iss + 1 + at, .flags = WIRE_ACK, .dport = t->sport};
-    static uint8_t inner[200], frame[300];
-
-    /* The quoted packet is one of ours: addresses and ports turned round. */
-    (void)peer_frame(t, quoted, inner);
-    uint8_t *q = inner + 14;
-    memcpy(v6 ? q + 8 : q + 12, t->ours.bytes, v6 ? 16 : 4);
-    memcpy(v6 ? q + 24 : q + 16, t->theirs.bytes, v6 ? 16 : 4);
-    store16(q + ip_len, SCRIPT_PORT);
-    store16(q + ip_len + 2, t->sport);
-    /* The outer one: as if from the peer, its TCP header replaced by ICMP and the quotation. */
-    uint32_t icmp_len = 8 + ip_len + 20;
-    (void)peer_frame(t, peer_make(t, WIRE_ACK, 0), frame);
-    uint8_t *ip = frame + 14;
-    uint8_t *icmp = ip + ip_len;
-    memset(icmp, 0, 8);
-    memcpy(icmp + 8, q, ip_len + 20);
-    if (v6) {
-        store16(ip + 4, icmp_len);
-        ip[6] = 58;
-        icmp[0] = 2;
-        store16(icmp + 6, mtu);
-        uint8_t pseudo[40] = {0};
-        memcpy(pseudo, ip + 8, 32);
-        store16(pseudo + 34, icmp_len);
-        pseudo[39] = 58;
-        store16(icmp + 2, ones_sum(icmp, icmp_len, (uint16_t)~ones_sum(pseudo, 40, 0)));
-    } else {
-        store16(ip + 2, ip_len + icmp_len);
-        ip[9] = 1;
-        store16(ip + 10, 0);
-        store16(ip + 10, ones_sum(ip, 20, 0));
-        icmp[0] = 3;
-        icmp[1] = 4;
-        store16(icmp + 6, mtu);
-        store16(icmp + 2, ones_sum(icmp, icmp_len, 0));
-    }
-    peer_sends_frame(t, frame, (uint16_t)(14 + ip_len + icmp_len), 0);
-}
-
-static void d17_too_big_makes_the_flight_go_again_in_smaller_segments(void **state)
-{
-    struct script *t = connected(state, (struct script_options){0});
-    uint32_t headers = t->variant->v6 ? 60 : 40;
-
-    app_send(t, FULL(t));
-    (void)expect_data(t, 0, FULL(t));
-    router_says_too_big(t, 0, 1300);
-    (void)expect_data(t, 0, 1300 - headers);
-    (void)expect_data(t, 1300 - headers, FULL(t) - (1300 - headers));
-    script_free(t);
-}
-
-static void d17_too_big_about_nothing_in_flight_is_ignored(void **state)
-{
-    struct script *t = connected(state, (struct script_options){0});
-
-    app_send(t, FULL(t));
-    router_says_too_big(t, FULL(t), 1300);
-    peer_ack(t, FULL(t));
-    router_says_too_big(t, 0, 1300);
-    script_drop_all(t);
-    assert_int_equal(counted(t, REASON_TCP_ICMP_IGNORED), 2);
-    app_send(t, FULL(t));
-    (void)expect_data(t, FULL(t), FULL(t));
-    script_free(t);
-}
-
-static void d17_too_big_never_goes_below_the_floor(void **state)
-{
-    struct script *t = connected(state, (struct script_options){0});
-
-    app_send(t, FULL(t));
-    (void)expect_data(t, 0, FULL(t));
-    router_says_too_big(t, 0, 68);
-    (void)expect_data(t, 0, t->variant->v6 ? 1220 : 512);
-    script_free(t);
-}
-
-static void d17_too_big_never_makes_segments_larger(void **state)
-{
-    struct script *t = connected_1000(state);
-
-    app_send(t, 1000);
-    script_drop_all(t);
-    router_says_too_big(t, 0, 1500);
-    expect_nothing(t);
-    script_free(t);
-}
-
 #define T(name) cmocka_unit_test(name)
 
 int main(void)
@@ -997,10 +885,6 @@ int main(void)
         T(b12_fin_behind_a_shut_window_is_probed_through),
         T(window_that_shrinks_behind_the_flight_is_survived),
         T(b27_old_segment_does_not_take_the_window_back),
-        T(d17_too_big_makes_the_flight_go_again_in_smaller_segments),
-        T(d17_too_big_about_nothing_in_flight_is_ignored),
-        T(d17_too_big_never_goes_below_the_floor),
-        T(d17_too_big_never_makes_segments_larger),
     };
     return SCRIPT_RUN("tcp_send", tests);
 }
