@@ -37,10 +37,12 @@ struct piece {
     unsigned carried;
 };
 
+enum errand_kind { ERRAND_NONE, ERRAND_LIST, ERRAND_PUT, ERRAND_DELETE };
+
 /* What a lane is at. */
 struct errand {
     struct sink_lane *lane;
-    enum { ERRAND_NONE, ERRAND_LIST, ERRAND_PUT, ERRAND_DELETE } kind;
+    enum errand_kind kind;
     struct piece *piece; /* PUT */
     int list_fd;         /* LIST */
 };
@@ -337,7 +339,7 @@ static void sink_failed(struct sink *s, const struct fetch_reply *r, uint64_t no
 
     s->failures++;
     s->known = false; /* what it holds is not known after a failure */
-    s->retry_ms = now_ms + (RETRY_MS << doubles);
+    s->retry_ms = now_ms + ((uint64_t)RETRY_MS << doubles);
     if (strcmp(s->problem, r->text) != 0)
         log_error("a backup sink fails", F("sink", s->config->name), F("why", r->text),
                   F("next", "see wwctl backup status; it is tried again"));
@@ -435,7 +437,7 @@ static void collect(struct backup *b, uint64_t now_ms, int64_t unix_s)
 
 /* ---- errands ---- */
 
-static void errand_start(struct sink *s, struct errand *e, int kind, enum fetch_operation op,
+static void errand_start(struct sink *s, struct errand *e, enum errand_kind kind, enum fetch_operation op,
                          const char *name, int fd, uint64_t size, uint64_t now_ms)
 {
     struct fetch_request r = sink_request(s->config, op, name);
