@@ -14,6 +14,11 @@ def identity(path):
     return out.split()[-1]
 
 
+def recipient(path):
+    """Of the identity in that file."""
+    return subprocess.run(["age-keygen", "-y", path], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def keys(d):
     """All of a daemon's keys, in every detail that a restore must bring back."""
     shown = [d.json("key", "show", key["path"])["key"] for key in d.json("key", "list")["keys"]]
@@ -102,5 +107,4 @@ def make_places(away):
 
 def offline_slot_of(h, path):
     """A slot for the age identity in that file, in a running house."""
-    recipient = subprocess.run(["age-keygen", "-y", path], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    h.wwctl("root", "slots", "add", "--age", recipient, "--identity", path)
+    h.wwctl("root", "slots", "add", "--age", recipient(path), "--identity", path)
