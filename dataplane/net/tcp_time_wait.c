@@ -167,8 +167,8 @@ static bool syn_reopens(const struct tcp *t, const struct wait_entry *e, const s
 {
     bool newer_ts = e->ts && s->options.has_ts && seq_lt(e->ts_recent, s->options.tsval);
 
-    return (s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && (newer_ts || seq_lt(e->rcv_nxt, s->seq)) &&
-           tcp_port_listens(t->net, e->tuple.local_port);
+    return (s->flags & (TCP_SYN | TCP_ACK | TCP_FIN)) == TCP_SYN &&
+           (newer_ts || seq_lt(e->rcv_nxt, s->seq)) && tcp_port_listens(t->net, e->tuple.local_port);
 }
 
 /* The peer's FIN once more: our last ACK was lost (RFC 9293 3.10.7.4). */

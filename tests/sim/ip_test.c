@@ -644,7 +644,7 @@ static void offload_everything(struct net_config *c, struct sim_config *s)
 }
 
 /* The simulated device refuses flags, lengths or a pseudo-header sum that do not fit the frame. */
-static void segment_with_checksums_left_to_the_device_is_the_same(int family)
+static void b28_segment_with_checksums_left_to_the_device_is_the_same(int family)
 {
     struct rig *software = rig_new(NULL), *device = rig_new(offload_everything);
     struct packet a, b;
@@ -656,7 +656,7 @@ static void segment_with_checksums_left_to_the_device_is_the_same(int family)
     rig_free(software);
     rig_free(device);
 }
-BOTH_FAMILIES(segment_with_checksums_left_to_the_device_is_the_same)
+BOTH_FAMILIES(b28_segment_with_checksums_left_to_the_device_is_the_same)
 
 static void hop_limit_of_what_we_send_is_64(int family)
 {
@@ -969,7 +969,7 @@ int main(void)
         cmocka_unit_test(ip6_segment_to_a_group_is_refused),
         cmocka_unit_test(ip6_group_that_is_not_ours_is_refused),
         BOTH_TESTS(segment_leaves_with_right_lengths_and_checksums),
-        BOTH_TESTS(segment_with_checksums_left_to_the_device_is_the_same),
+        BOTH_TESTS(b28_segment_with_checksums_left_to_the_device_is_the_same),
         BOTH_TESTS(hop_limit_of_what_we_send_is_64),
         cmocka_unit_test(ip4_segments_leave_with_df_and_id_zero),
         cmocka_unit_test(l8_flow_label_of_a_connection_stays),

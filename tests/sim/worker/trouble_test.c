@@ -1,4 +1,5 @@
 /* Clients that are slow, silent, rude or gone, and wires that lose: what each costs, and that nobody else pays. */
+#include "dataplane/tls/tls.h"
 #include "tests/sim/worker/claims.h"
 
 /* A connection beside the one under test goes on as if nothing were. */
@@ -160,13 +161,13 @@ static void close_notify_is_answered_in_kind(void **state)
     rig_free(r);
 }
 
-static void a_reset_in_the_middle_of_everything_leaves_nothing(void **state)
+static void b31_resets_in_the_middle_of_everything_leave_nothing(void **state)
 {
     struct rig *r = new_rig();
     struct worker_gauges g;
     (void)state;
 
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 60; i++) {
         struct client *c = client_open(r, i % 2 == 0);
         if (i % 4 != 0) {
             assert_true(rig_until(r, client_shaken, c));
@@ -179,6 +180,7 @@ static void a_reset_in_the_middle_of_everything_leaves_nothing(void **state)
     worker_gauges(rig_worker(r), &g);
     assert_int_equal(g.conns, 0);
     assert_int_equal(g.small_buffers_used, 0);
+    assert_int_equal(tls_conn_count(worker_tls(rig_worker(r))), 0);
     rig_free(r);
 }
 
@@ -358,7 +360,7 @@ int main(void)
         cmocka_unit_test(plain_http_on_the_tls_port_gets_the_end),
         cmocka_unit_test(a_peer_gone_in_the_middle_of_a_request_is_counted),
         cmocka_unit_test(close_notify_is_answered_in_kind),
-        cmocka_unit_test(a_reset_in_the_middle_of_everything_leaves_nothing),
+        cmocka_unit_test(b31_resets_in_the_middle_of_everything_leave_nothing),
         cmocka_unit_test(what_a_worker_holds_is_shown_to_the_outside),
         cmocka_unit_test(a_client_that_does_not_read_its_replies_is_ended),
         cmocka_unit_test(a_draining_worker_finishes_what_it_has_and_takes_no_more),

@@ -574,7 +574,7 @@ static void a_failure_on_one_connection_leaves_the_error_queue_empty(void **stat
     assert_int_equal(ERR_peek_error(), 0);
 }
 
-static void a_stale_error_of_somebody_else_does_not_fail_a_read(void **state)
+static void b32_a_stale_error_of_somebody_else_does_not_fail_a_read(void **state)
 {
     struct pair *p = connected(w, V13);
     uint8_t buf[8];
@@ -589,7 +589,7 @@ static void a_stale_error_of_somebody_else_does_not_fail_a_read(void **state)
     pair_free(p);
 }
 
-static void a_stale_error_of_somebody_else_does_not_fail_a_write(void **state)
+static void b32_a_stale_error_of_somebody_else_does_not_fail_a_write(void **state)
 {
     struct pair *p = connected(w, V13);
     size_t len;
@@ -602,7 +602,7 @@ static void a_stale_error_of_somebody_else_does_not_fail_a_write(void **state)
     pair_free(p);
 }
 
-static void a_stale_error_of_somebody_else_does_not_fail_a_handshake(void **state)
+static void b32_a_stale_error_of_somebody_else_does_not_fail_a_handshake(void **state)
 {
     struct pair *p = server_alone(w);
     (void)state;
@@ -613,7 +613,7 @@ static void a_stale_error_of_somebody_else_does_not_fail_a_handshake(void **stat
     pair_free(p);
 }
 
-static void failures_on_one_connection_leave_its_neighbour_working(void **state)
+static void b32_failures_on_one_connection_leave_its_neighbour_working(void **state)
 {
     struct pair *good = connected(w, V13);
     uint8_t buf[8];
@@ -694,10 +694,10 @@ int main(void)
         CASE(shutdown_after_a_failure_sends_nothing),
         CASE(a_fatal_alert_of_the_peer_is_counted),
         CASE(a_failure_on_one_connection_leaves_the_error_queue_empty),
-        CASE(a_stale_error_of_somebody_else_does_not_fail_a_read),
-        CASE(a_stale_error_of_somebody_else_does_not_fail_a_write),
-        CASE(a_stale_error_of_somebody_else_does_not_fail_a_handshake),
-        CASE(failures_on_one_connection_leave_its_neighbour_working),
+        CASE(b32_a_stale_error_of_somebody_else_does_not_fail_a_read),
+        CASE(b32_a_stale_error_of_somebody_else_does_not_fail_a_write),
+        CASE(b32_a_stale_error_of_somebody_else_does_not_fail_a_handshake),
+        CASE(b32_failures_on_one_connection_leave_its_neighbour_working),
         CASE(a_thousand_connections_freed_halfway_leak_nothing),
     };
     return RUN_TESTS("tls_records", tests);
