@@ -24,6 +24,7 @@ struct neighbours; /* neighbour.c */
 struct replies;    /* reply.c */
 struct icmp;       /* icmp.c */
 struct frags;      /* frag.c */
+struct path;       /* path.c */
 
 /* Every random choice of the room: SipHash in counter mode under a key from config.seed, so that a seed
  * replays a run.  One draw costs one SipHash of eight bytes. */
@@ -59,6 +60,7 @@ struct net {
     struct replies *replies;
     struct icmp *icmp;
     struct frags *frags;
+    struct path *paths;
     struct tcp *tcp; /* set by tcp_init */
 };
 
@@ -105,6 +107,10 @@ size_t tcp_memory_needed(const struct net_config *c);
 void tcp_init(struct net *n, struct arena *a); /* sets n->tcp */
 /* p: unicast to us, L4 checksum not yet looked at (ip_checksum_ok_tcp). */
 void tcp_input(struct net *n, const struct ip_packet *p);
+/* A segment is about to come in from the addresses and ports at these places: asks memory for its slot, then, by
+ * the hash that this returned, for its record. */
+uint32_t tcp_expect(const struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *ports);
+void tcp_expect_record(const struct net *n, uint32_t hash);
 uint16_t MUST_USE tcp_output(struct net *n, struct frame *frames, uint16_t cap);
 bool tcp_has_output(const struct net *n); /* false while all of it waits for a hop */
 void tcp_timers(struct net *n, uint32_t budget);
@@ -125,6 +131,9 @@ enum ip_hop {
  * asking is what keeps the neighbour fresh. */
 enum ip_hop MUST_USE ip_next_hop(struct net *n, const struct net_addr *src, const struct net_addr *dst,
                                  uint8_t mac[6]);
+/* The same for a connection, which asks for each segment: remembered.  Cost, mostly: one cache line. */
+enum ip_hop MUST_USE path_hop(struct net *n, const struct net_addr *local, const struct net_addr *remote,
+                              uint8_t mac[6]);
 
 /* Writes the Ethernet and the IP header for l4_len bytes of proto into f, sets f->len, l2_len, l3_len and flags (any
  * earlier value is overwritten); returns where the l4_len bytes go.  The caller made sure that they fit the

@@ -174,6 +174,12 @@ struct frag_whole {
     bool congestion;  /* ECN: one fragment at least met it */
 };
 
+/* --- path.c --- */
+size_t paths_memory_needed(void);
+void paths_init(struct net *n, struct arena *a);
+/* A connection of ours has sent from local to remote: both are sound. */
+bool path_is_known(const struct net *n, const struct net_addr *remote, const struct net_addr *local);
+
 size_t frags_memory_needed(const struct net_config *c);
 void frags_init(struct net *n, struct arena *a);
 /* Keeps f; true when it was the last that was missing.  Cost: a walk over config.frag_datagrams. */

@@ -60,6 +60,8 @@ static bool checksum_ok(struct net *n, struct span header, uint16_t flags)
 
 static enum reason check_addresses(const struct net *n, const struct header4 *h, struct ip_link link)
 {
+    if (!link.group && path_is_known(n, &h->src, &h->dst))
+        return NO_REASON;
     if (addr_is_martian(&h->src) || route_is_broadcast(n, &h->src) || ip_addr_is_ours(n, &h->src))
         return REASON_IP4_MARTIAN_SOURCE;
     if (addr_is_group(&h->dst) || route_is_broadcast(n, &h->dst))

@@ -310,6 +310,8 @@ static bool source_is_sound(const struct net *n, const struct ip_packet *p)
 static bool check_addresses(struct net *n, struct ip_packet *p, struct ip_link link)
 {
     p->to_unicast = !addr_is_group(&p->dst);
+    if (!link.group && path_is_known(n, &p->src, &p->dst))
+        return true;
     if (!source_is_sound(n, p))
         return count_and_refuse(n, REASON_IP6_MARTIAN_SOURCE);
     if (p->to_unicast ? !ip_addr_is_ours(n, &p->dst) : !ip6_group_is_ours(n, &p->dst))

@@ -51,7 +51,8 @@ static void random_init(struct net *n)
 size_t net_memory_needed(const struct net_config *c)
 {
     return sizeof(struct net) + 64 + routes_memory_needed() + neighbours_memory_needed() +
-           replies_memory_needed(c) + icmp_memory_needed() + frags_memory_needed(c) + tcp_memory_needed(c);
+           replies_memory_needed(c) + icmp_memory_needed() + frags_memory_needed(c) + paths_memory_needed() +
+           tcp_memory_needed(c);
 }
 
 struct net *net_new(const struct net_config *c, struct arena *a, struct counters *counters, uint64_t now_us)
@@ -70,6 +71,7 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
     replies_init(n, a);
     icmp_init(n, a);
     frags_init(n, a);
+    paths_init(n, a);
     tcp_init(n, a);
     n->flow_key = net_random_key(n);
     return n;
@@ -77,9 +79,34 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
 
 /* ---- frames ---- */
 
+#define EXPECT_MIN 4 /* frames: for fewer it costs more than the waits that it saves */
+#define EXPECT_MAX 32
+
+/* The memory that a burst of segments will look at is asked for before the first one is dealt with.  A hint: what
+ * is no plain TCP over IP is left out, what is wrong with a frame is found out later. */
+static void expect_segments(struct net *n, const struct frame *frames, uint16_t count)
+{
+    uint32_t hash[EXPECT_MAX];
+    uint16_t expected = 0;
+
+    for (uint16_t i = 0; i < count && i < EXPECT_MAX; i++) {
+        const uint8_t *ip = frames[i].data + ETH_HEADER_LEN;
+        size_t len = frames[i].len;
+        if (len >= ETH_HEADER_LEN + 24 && load_be16(ip - 2) == ETH_TYPE_IP4 && ip[0] == 0x45 &&
+            ip[9] == IP_PROTO_TCP)
+            hash[expected++] = tcp_expect(n, NET_IP4, ip + 12, ip + 20);
+        else if (len >= ETH_HEADER_LEN + 44 && load_be16(ip - 2) == ETH_TYPE_IP6 && ip[6] == IP_PROTO_TCP)
+            hash[expected++] = tcp_expect(n, NET_IP6, ip + 8, ip + 40);
+    }
+    for (uint16_t i = 0; i < expected; i++)
+        tcp_expect_record(n, hash[i]);
+}
+
 void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64_t now_us)
 {
     n->now_us = now_us;
+    if (count >= EXPECT_MIN)
+        expect_segments(n, frames, count);
     for (uint16_t i = 0; i < count; i++)
         eth_input(n, &frames[i]);
 }

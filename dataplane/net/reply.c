@@ -219,6 +219,8 @@ uint16_t replies_output(struct net *n, struct frame *frames, uint16_t cap)
     struct replies *r = n->replies;
     uint16_t done = 0;
 
+    if (!replies_have_output(n))
+        return 0;
     look_again(n);
     while (done < cap && r->ready.count > 0) {
         uint16_t slot = queue_get(&r->ready);

@@ -628,6 +628,10 @@ uint32_t tuple_ts_offset(const struct tcp *t, const struct tcp_tuple *tuple);
 /* The clock of its timestamps. */
 uint32_t tuple_ts_now(const struct tcp *t, const struct tcp_tuple *tuple);
 struct net_conn *table_find(struct tcp *t, const struct tcp_tuple *tuple);
+struct net_conn *table_find_hashed(struct tcp *t, const struct tcp_tuple *tuple, uint32_t hash);
+/* In two steps, for a burst: asks memory for what table_find_hashed will look at.  Returns the tuple's hash. */
+uint32_t table_expect(const struct tcp *t, const struct tcp_tuple *tuple);
+void table_expect_record(const struct tcp *t, uint32_t hash);
 /* A zeroed record in the table, state CLOSED; NULL when every record is in use. */
 struct net_conn *MUST_USE conn_new(struct tcp *t, const struct tcp_tuple *tuple);
 void conn_set_state(struct net_conn *c, enum tcp_state state);

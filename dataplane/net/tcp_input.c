@@ -171,6 +171,22 @@ static bool is_opening_syn(const struct tcp_segment *s)
     return (s->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
+uint32_t tcp_expect(const struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *ports)
+{
+    struct tcp_tuple t = {
+        .remote_port = load_be16(ports), .local_port = load_be16(ports + 2), .family = family};
+    size_t len = family == NET_IP4 ? 4 : 16;
+
+    memcpy(t.remote, addrs, len);
+    memcpy(t.local, addrs + len, len);
+    return table_expect(n->tcp, &t);
+}
+
+void tcp_expect_record(const struct net *n, uint32_t hash)
+{
+    table_expect_record(n->tcp, hash);
+}
+
 /* No connection has this tuple yet. */
 static void listener_input(struct net *n, const struct tcp_segment *s)
 {

@@ -437,7 +437,7 @@ static enum ip_hop conn_hop(struct net_conn *c, uint8_t mac[6])
 
     memcpy(local.bytes, c->tuple.local, sizeof local.bytes);
     memcpy(remote.bytes, c->tuple.remote, sizeof remote.bytes);
-    return ip_next_hop(c->tcp->net, &local, &remote, mac);
+    return path_hop(c->tcp->net, &local, &remote, mac);
 }
 
 static void hop_waiters_ask_again(struct tcp *t)

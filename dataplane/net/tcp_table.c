@@ -93,7 +93,16 @@ uint32_t tuple_ts_now(const struct tcp *t, const struct tcp_tuple *tuple)
 
 uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
 {
-    return (uint32_t)siphash(&t->table_key, span_of(tuple, sizeof *tuple));
+    uint64_t words[5];
+
+    if (tuple->family != NET_IP4) {
+        memcpy(words, tuple, sizeof words);
+        return (uint32_t)siphash13(&t->table_key, words, 5);
+    }
+    memcpy(words, tuple->remote, 4);
+    memcpy((uint8_t *)words + 4, tuple->local, 4);
+    memcpy(&words[1], &tuple->remote_port, 8); /* the ports and the family */
+    return (uint32_t)siphash13(&t->table_key, words, 2);
 }
 
 static struct net_conn *slot_conn(const struct tcp *t, const struct tcp_slot *s)
@@ -101,10 +110,32 @@ static struct net_conn *slot_conn(const struct tcp *t, const struct tcp_slot *s)
     return (struct net_conn *)(void *)(t->conns.base + (s->conn - 1) * t->conns.object_size);
 }
 
-struct net_conn *table_find(struct tcp *t, const struct tcp_tuple *tuple)
+uint32_t table_expect(const struct tcp *t, const struct tcp_tuple *tuple)
 {
     uint32_t hash = tuple_hash(t, tuple);
 
+    __builtin_prefetch(&t->slots[hash & t->slot_mask]);
+    return hash;
+}
+
+void table_expect_record(const struct tcp *t, uint32_t hash)
+{
+    const struct tcp_slot *s = &t->slots[hash & t->slot_mask];
+
+    if (s->conn == 0)
+        return;
+    const uint8_t *c = (const uint8_t *)slot_conn(t, s);
+    __builtin_prefetch(c);
+    __builtin_prefetch(c + 64);
+}
+
+struct net_conn *table_find(struct tcp *t, const struct tcp_tuple *tuple)
+{
+    return table_find_hashed(t, tuple, tuple_hash(t, tuple));
+}
+
+struct net_conn *table_find_hashed(struct tcp *t, const struct tcp_tuple *tuple, uint32_t hash)
+{
     for (uint32_t i = hash & t->slot_mask; t->slots[i].conn != 0; i = (i + 1) & t->slot_mask) {
         if (t->slots[i].tag != hash)
             continue;

@@ -15,6 +15,7 @@ void wheel_init(struct timer_wheel *w, uint64_t now_tick)
 {
     memset(w->occupied, 0, sizeof w->occupied);
     w->tick = now_tick;
+    w->not_before = now_tick;
     for (unsigned level = 0; level < WHEEL_LEVELS; level++)
         for (unsigned i = 0; i < WHEEL_SLOTS; i++) {
             struct wheel_entry *head = &w->slots[level][i];
@@ -65,6 +66,8 @@ void wheel_arm(struct timer_wheel *w, struct wheel_entry *e, uint64_t tick)
     if (tick - w->tick > REACH_MAX)
         tick = w->tick + REACH_MAX;
     e->tick = tick;
+    if (tick < w->not_before)
+        w->not_before = tick;
     slot_insert(w, e);
 }
 
@@ -85,7 +88,8 @@ static unsigned occupied_distance(const uint64_t bits[WHEEL_SLOTS / 64], unsigne
     return WHEEL_SLOTS;
 }
 
-uint64_t wheel_next(const struct timer_wheel *w)
+/* Where the first occupied slot begins. */
+static uint64_t first_slot(const struct timer_wheel *w)
 {
     unsigned distance = occupied_distance(w->occupied[0], slot_index(w->tick, 0));
     uint64_t next = distance < WHEEL_SLOTS ? w->tick + distance : WHEEL_NEVER;
@@ -102,6 +106,13 @@ uint64_t wheel_next(const struct timer_wheel *w)
             next = start;
     }
     return next;
+}
+
+uint64_t wheel_next(const struct timer_wheel *w)
+{
+    uint64_t next = first_slot(w);
+
+    return next < w->not_before ? w->not_before : next;
 }
 
 static void cascade(struct timer_wheel *w, unsigned level)
@@ -126,6 +137,8 @@ static void wheel_step(struct timer_wheel *w, uint64_t tick)
 
 struct wheel_entry *wheel_pop(struct timer_wheel *w, uint64_t now_tick)
 {
+    if (now_tick < w->not_before)
+        return NULL;
     for (;;) {
         struct wheel_entry *head = &w->slots[0][slot_index(w->tick, 0)];
 
@@ -136,11 +149,12 @@ struct wheel_entry *wheel_pop(struct timer_wheel *w, uint64_t now_tick)
             wheel_disarm(w, e);
             return e;
         }
-        uint64_t next = wheel_next(w);
+        uint64_t next = first_slot(w);
         if (next > now_tick) {
             /* The present tick stays open: what is armed for it until the clock moves on is still due. */
             if (now_tick > w->tick)
                 wheel_step(w, now_tick);
+            w->not_before = next;
             return NULL;
         }
         CHECK(next > w->tick);

@@ -20,7 +20,8 @@ struct wheel_entry {
 };
 
 struct timer_wheel {
-    uint64_t tick; /* every entry due before this tick has been popped */
+    uint64_t tick;       /* every entry due before this tick has been popped */
+    uint64_t not_before; /* nothing is due before this one; it may be long before the first */
     uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
     struct wheel_entry slots[WHEEL_LEVELS][WHEEL_SLOTS]; /* list heads */
 };
