@@ -668,7 +668,7 @@ static void job_failed(struct backup *b, const struct refusal *why, uint64_t now
 {
     if (strcmp(b->problem, why->text) != 0)
         log_error("a backup cannot be made", F("why", why->text), F("next", why->next));
-    snprintf(b->problem, sizeof b->problem, "%s", why->text);
+    snprintf(b->problem, sizeof b->problem, "%.*s", (int)sizeof b->problem - 1, why->text);
     *retry_ms = now_ms + 8 * RETRY_MS;
 }
 
