@@ -30,6 +30,8 @@ PLANTS = {
     rules.the_field_of_a_secret_span_is_named_nowhere_else: ("base/log.c", "/* s.secret_ptr_ */\n"),
     rules.ww_ctrl_holds_no_symbol_of_the_dataplane: ("planted.c", "int keys_planted(void) { return 0; }\nint main(void) { return 0; }\n"),
     rules.every_folder_with_sources_has_a_readme_of_ten_lines: ("proto/planted/planted.c", "\n"),
+    rules.every_behaviour_has_one_row_and_a_case_of_its_name: ("docs/TCP.md", "| B1 | planted | b1_* | done |\n"),
+    rules.every_test_that_a_behaviour_names_exists: ("docs/TCP.md", "| C1 | planted | c1_what_no_test_claims | done |\n"),
     rules.nothing_is_marked_as_unfinished: ("proto/planted.c", "/* TO" + "DO */\n"),
     rules.no_path_of_a_machine_is_in_the_tree: ("proto/planted.c", '"/ho' + 'me/someone/x"\n'),
     rules.the_shell_scripts_pass_shellcheck: ("dev", "unquoted=$(ls $1)\n"),

@@ -1,4 +1,5 @@
 """The rules of the house, each a function: the root of a tree (and a built ww-ctrl) in, a list of violations out."""
+import fnmatch
 import functools
 import os
 import re
@@ -176,6 +177,52 @@ def every_folder_with_sources_has_a_readme_of_ten_lines(root, _):
 def mentions(root, pattern):
     return [f"{f}: {m[0]}" for f in files(root) if not f.startswith("tests/fuzz/corpus/")
             for m in [pattern.search(text(root, f))] if m]
+
+
+# Each behaviour of docs/TCP.md, and a test case: what makes one in C, in C for both families, and in Python.
+BEHAVIOURS = [f"{kind}{n}" for kind, last in (("B", 37), ("C", 17), ("D", 20), ("L", 9)) for n in range(1, last + 1)]
+CASE = re.compile(r"^(?:static )?void ([a-z]\w+)\(void \*\*|^[A-Z_]+\(([a-z]\w+)[,)]|^ *def (\w+)\(|^claim\(\"(\w+)\"", re.M)
+
+
+def cases(root):
+    """Names of test cases; which of them run is the compilers' matter: an unused function is an error."""
+    found = set()
+    for f in files(root):
+        if f.startswith("tests/") and f.endswith((".c", ".py")) and not f.startswith("tests/lib/"):
+            found.update(next(g for g in m.groups() if g).lower() for m in CASE.finditer(text(root, f)))
+    return found
+
+
+def behaviour_rows(root):
+    """(ids, the tests that the row names, its result)."""
+    for line in text(root, "docs/TCP.md").splitlines():
+        cells = [c.strip() for c in line.strip("|").split(" | ")]
+        if re.match(r"\| [BCDL]\d+\b", line):
+            yield cells[0].strip("| ").split(", "), cells[-2], cells[-1].strip("| ")
+
+
+def every_behaviour_has_one_row_and_a_case_of_its_name(root, _):
+    rows, known, bad = list(behaviour_rows(root)), cases(root), []
+    for name in BEHAVIOURS:
+        count = sum(name in ids for ids, _, _ in rows)
+        if count != 1:
+            bad.append(f"docs/TCP.md: {count} rows for {name}")
+        if not any(case.startswith(f"{name.lower()}_") for case in known):
+            bad.append(f"tests: no case is named after {name}")
+    return bad
+
+
+def every_test_that_a_behaviour_names_exists(root, _):
+    known, paths, bad = cases(root), {os.path.basename(f) for f in files(root)}, []
+    for ids, tests, result in behaviour_rows(root):
+        if not result:
+            bad.append(f"docs/TCP.md: {ids[0]} has no result")
+        tests = re.sub(r"\([^)]*\)|`[^`]*`", "", tests)
+        for name in re.findall(r"[\w/]+\.(?:c|py)\b|[A-Za-z]\w*_\w*\*?", tests):
+            exists = (os.path.basename(name) in paths if "." in name else fnmatch.filter(known, name.lower()))
+            if not exists:
+                bad.append(f"docs/TCP.md: {ids[0]} names {name}, which is no test")
+    return bad
 
 
 def nothing_is_marked_as_unfinished(root, _):
