@@ -93,7 +93,7 @@ static bool our_fin_acked(const struct net_conn *c)
 }
 
 /* What the acknowledgement of our FIN means.  false: c is dead. */
-static bool fin_acked(struct net_conn *c)
+static bool fin_acked(struct net_conn *c, const struct tcp_segment *s)
 {
     switch (c->state) {
     case TCP_FIN_WAIT_1:
@@ -102,6 +102,9 @@ static bool fin_acked(struct net_conn *c)
             conn_orphan_timer_restart(c);
         return true;
     case TCP_CLOSING:
+        /* What came once more wants its acknowledgement once more. */
+        if (segment_len(s) != 0)
+            c->flags |= CONN_ACK_NOW;
         conn_enter_time_wait(c);
         return false;
     case TCP_LAST_ACK:
@@ -269,6 +272,6 @@ void conn_input(struct net_conn *c, const struct tcp_segment *s)
     }
     ts_recent_update(c, s);
     ack_input(c, s);
-    if (!our_fin_acked(c) || fin_acked(c))
+    if (!our_fin_acked(c) || fin_acked(c, s))
         text_input(c, s);
 }
