@@ -181,7 +181,7 @@ def mentions(root, pattern):
 
 # Each behaviour of docs/TCP.md, and a test case: what makes one in C, in C for both families, and in Python.
 BEHAVIOURS = [f"{kind}{n}" for kind, last in (("B", 37), ("C", 17), ("D", 20), ("L", 9)) for n in range(1, last + 1)]
-CASE = re.compile(r"^(?:static )?void ([a-z]\w+)\(void \*\*|^[A-Z_]+\(([a-z]\w+)[,)]|^ *def (\w+)\(|^claim\(\"(\w+)\"", re.M)
+CASE = re.compile(r"^(?:static )?void ([a-z]\w+)\(void \*\*|^[A-Z_]+\(([a-z]\w+)[,)]|^ *def (\w+)\(|^ *claim\(\"(\w+)\"", re.M)
 
 
 def cases(root):
