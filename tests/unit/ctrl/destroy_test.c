@@ -464,9 +464,25 @@ static void a_dry_run_tells_what_would_be_and_changes_nothing(void **state)
 
 /* ---- three keys by chance, through the store, beside the pure lifecycle ---- */
 
+#ifdef LONG
+#define WALKS 100000
+#define STEPS 20
+#else
 #define WALKS 40
 #define STEPS 60
-#define KEYS  3
+#endif
+#define KEYS 3
+
+static void remove_store(const struct rig *g)
+{
+    static const char *const ends[] = {"", "-wal", ".head", ".clock"};
+    char path[160];
+
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        snprintf(path, sizeof path, "%s%s", g->store_file, ends[i]);
+        (void)unlink(path);
+    }
+}
 
 static void all_twins_are(const struct custody *c, const struct twin twins[KEYS])
 {
@@ -503,6 +519,7 @@ static void walk_once(struct rig *g, uint64_t seed)
         all_twins_are(c, twins);
     }
     custody_close(c);
+    remove_store(g);
 }
 
 static void three_keys_walked_by_chance_through_the_store_do_what_the_lifecycle_says(void **state)
