@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define VERSIONS_EACH 2
-#define CHANGES       2000
+#define CHANGES       200
 
 static char dir[200], file[256];
 static struct mbed_rng *rng;
