@@ -422,6 +422,11 @@ static enum age_status feed(int fd, struct age_reader *age, int *error)
     return status == AGE_OK && n == 0 ? age_reader_finish(age) : status;
 }
 
+static bool has_ended(struct reader *r)
+{
+    return (r->ended && r->len == 0) || reader_refuse(r, "backup_damaged", "it has no end");
+}
+
 static bool read_with(struct reader *r, int fd, struct age_reader *age)
 {
     int error;
@@ -434,14 +439,11 @@ static bool read_with(struct reader *r, int fd, struct age_reader *age)
         return false;
     if (status != AGE_OK)
         return age_refuse(r, status);
-    if (!r->ended || r->len != 0)
-        return reader_refuse(r, "backup_damaged", "it has no end");
-    return true;
+    return has_ended(r);
 }
 
-bool backup_read(int fd, const char *name, struct mbed_rng *rng, const uint8_t (*identities)[AGE_KEY_LEN],
-                 size_t identity_count, const struct backup_visitor *v, struct backup_end *end,
-                 struct refusal *why)
+static struct reader *reader_new(const char *name, const struct backup_visitor *v, struct backup_end *end,
+                                 struct refusal *why)
 {
     struct reader *r = calloc(1, sizeof *r);
 
@@ -450,6 +452,24 @@ bool backup_read(int fd, const char *name, struct mbed_rng *rng, const uint8_t (
     r->visitor = v;
     r->why = why;
     r->end = end;
+    return r;
+}
+
+bool backup_parse(struct span lines, const char *name, const struct backup_visitor *v, struct backup_end *end,
+                  struct refusal *why)
+{
+    struct reader *r = reader_new(name, v, end, why);
+    bool ok = to_lines(r, lines) && has_ended(r);
+
+    free(r);
+    return ok;
+}
+
+bool backup_read(int fd, const char *name, struct mbed_rng *rng, const uint8_t (*identities)[AGE_KEY_LEN],
+                 size_t identity_count, const struct backup_visitor *v, struct backup_end *end,
+                 struct refusal *why)
+{
+    struct reader *r = reader_new(name, v, end, why);
     struct age_reader *age = age_reader_new(rng, identities, identity_count, to_lines, r);
     bool ok = age == NULL ? age_refuse(r, AGE_NO_MEMORY) : read_with(r, fd, age);
     age_reader_free(age);

@@ -62,4 +62,8 @@ bool MUST_USE backup_read(int fd, const char *name, struct mbed_rng *rng,
                           const uint8_t (*identities)[AGE_KEY_LEN], size_t identity_count,
                           const struct backup_visitor *v, struct backup_end *end, struct refusal *why);
 
+/* The same for what is inside the age layer. */
+bool MUST_USE backup_parse(struct span lines, const char *name, const struct backup_visitor *v,
+                           struct backup_end *end, struct refusal *why);
+
 #endif
