@@ -174,6 +174,8 @@
     X(TCP_GIVEN_UP, "tcp_given_up", "connections given up: no answer for 100 s")                             \
     X(TCP_ORPHAN_TIMEOUT, "tcp_orphan_timeout", "closed connections whose peer did not finish in time")      \
     X(TCP_IDLE_CLOSED, "tcp_idle_closed", "connections reset after idle_close_ms without data")              \
+    X(TCP_KEEPALIVES, "tcp_keepalives", "questions whether a silent peer is there")                          \
+    X(TCP_KEEPALIVE_DEAD, "tcp_keepalive_dead", "connections reset: no such question was answered")          \
     X(TCP_NO_HOP, "tcp_no_hop", "segments not sent: no route or no neighbour")                               \
     X(TCP_ICMP_IGNORED, "tcp_icmp_ignored", "ICMP errors that changed nothing")                              \
     X(TCP_BLACK_HOLE, "tcp_black_hole", "full segments that vanished: the connection's became smaller")      \

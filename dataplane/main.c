@@ -132,6 +132,11 @@ static const char *fill_net(const struct config *c, const struct nic_info *info,
     out->tx_ip4_csum = info->tx_ip4_csum;
     out->tx_tcp_csum = info->tx_tcp_csum;
     out->conns_max = c->net.connections_max;
+    out->keepalive_idle_ms = c->net.keepalive_idle_s * 1000;
+    out->keepalive_interval_ms = c->net.keepalive_interval_s * 1000;
+    out->keepalive_probes = (uint8_t)c->net.keepalive_probes;
+    out->idle_close_ms = c->net.idle_close_s * 1000;
+    out->msl_ms = c->net.msl_s * 1000;
     out->port_count = 1;
     out->ports[0] = c->net.port;
     for (uint16_t i = 0; i < c->net.address_count; i++) {

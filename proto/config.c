@@ -330,6 +330,19 @@ static const struct setting settings_of_net[] = {
      .offset = OFFSET(net.connections_max),
      .min = 16,
      .max = 1048576},
+    {.name = "keepalive_idle", .kind = KIND_DURATION, .offset = OFFSET(net.keepalive_idle_s), .max = 86400},
+    {.name = "keepalive_interval",
+     .kind = KIND_DURATION,
+     .offset = OFFSET(net.keepalive_interval_s),
+     .min = 1,
+     .max = 3600},
+    {.name = "keepalive_probes",
+     .kind = KIND_U16,
+     .offset = OFFSET(net.keepalive_probes),
+     .min = 1,
+     .max = 30},
+    {.name = "idle_close", .kind = KIND_DURATION, .offset = OFFSET(net.idle_close_s), .max = 7 * 86400},
+    {.name = "msl", .kind = KIND_DURATION, .offset = OFFSET(net.msl_s), .min = 1, .max = 600},
 };
 
 static const struct setting settings_of_dataplane[] = {
@@ -572,6 +585,11 @@ static void set_defaults(struct config *c)
     c->nic.memory_mb = 256;
     c->net.port = 443;
     c->net.connections_max = 4096;
+    c->net.keepalive_idle_s = 60;
+    c->net.keepalive_interval_s = 10;
+    c->net.keepalive_probes = 6;
+    c->net.idle_close_s = 600;
+    c->net.msl_s = 30;
     c->dataplane.workers = 1;
     set_text(c->dataplane.idle, sizeof c->dataplane.idle, "pause");
     c->dataplane.keys_max = 131072;

@@ -58,6 +58,10 @@ struct config {
         struct config_route routes[CONFIG_ROUTES_MAX];
         uint16_t port;
         uint32_t connections_max;
+        uint32_t keepalive_idle_s, keepalive_interval_s; /* 0: never */
+        uint16_t keepalive_probes;
+        uint32_t idle_close_s; /* 0: never */
+        uint32_t msl_s;
     } net;
     struct {
         uint16_t workers;

@@ -27,6 +27,9 @@ void net_config_defaults(struct net_config *c)
         .send_buffers_max = 1024,
         .msl_ms = 30000,
         .fin_wait_2_ms = 60000,
+        .keepalive_idle_ms = 60000,
+        .keepalive_interval_ms = 10000,
+        .keepalive_probes = 6,
         .syn_ack_retries = 5,
         .syn_cache_max = 1024,
         .syn_cookies_above = 512,
@@ -162,6 +165,8 @@ static const char *sizes_error(const struct net_config *c)
         return "there are no connection buffers";
     if (c->msl_ms == 0 || c->msl_ms > MSL_MS_MAX || c->fin_wait_2_ms == 0)
         return "msl_ms or fin_wait_2_ms is out of range";
+    if (c->keepalive_idle_ms != 0 && (c->keepalive_interval_ms == 0 || c->keepalive_probes == 0))
+        return "keepalive_interval_ms or keepalive_probes is 0";
     if (c->syn_cache_max == 0 || c->syn_cache_max > SYN_CACHE_MAX)
         return "syn_cache_max is not between 1 and 65535";
     if (c->time_wait_max == 0 || c->time_wait_max > TCP_TIME_WAIT_MAX)

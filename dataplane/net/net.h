@@ -72,7 +72,11 @@ struct net_config {
     uint8_t syn_ack_retries;    /* default 5 */
     uint32_t syn_cache_max;     /* half-open connections, 64 bytes each; default 1024 */
     uint32_t syn_cookies_above; /* so many half-open ones and the next gets a cookie; default 512 */
-    uint32_t idle_close_ms;     /* 0 = never */
+    uint32_t idle_close_ms;     /* without new data either way; 0 = never */
+    /* A peer silent for so long is asked whether it is there (0: never), again in this interval, and given up
+     * after so many questions; defaults 60 000, 10 000, 6. */
+    uint32_t keepalive_idle_ms, keepalive_interval_ms;
+    uint8_t keepalive_probes;
     /* Datagrams in fragments: their number and the memory of their pieces, which is counted in whole MTUs; of
      * this worker, and of one source (an IPv4 address, an IPv6 /64). */
     uint16_t frag_datagrams, frag_source_datagrams;

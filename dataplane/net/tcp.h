@@ -19,6 +19,7 @@
  *   tcp_cookie.c      the same without remembering anything
  *   tcp_time_wait.c   what is left of a connection for 2 MSL
  *   tcp_conn.c        the connection functions of net.h
+ *   tcp_keepalive.c   asking silent peers whether they are there
  *   tcp_connect.c     opening a connection ourselves
  *
  * Sequence numbers index the rings directly: byte s of a stream lies at ring[s & (size - 1)], sizes being
@@ -60,8 +61,8 @@
 #define TCP_OUTPUT_QUANTUM   16 /* segments of one connection before the next one's turn */
 #define TCP_CHALLENGE_BURST  5  /* RFC 5961 10: per connection, refilled one per 200 ms and jitter */
 #define TCP_CHALLENGE_US     200000
-#define TCP_CHALLENGES_BURST 256 /* the same per worker */
-#define TCP_RESETS_BURST     512 /* RSTs to strangers, per worker; about 10 000/s in the long run */
+#define TCP_CHALLENGES_BURST 256 /* the same per worker: half of it to all, drawn anew each millisecond */
+#define TCP_RESETS_BURST     512 /* RSTs to strangers, likewise; about 10 000/s in the long run */
 #define TCP_RECORD_LEN       64  /* of a connection that has no struct net_conn */
 #define TCP_SYN_RETRIES      7   /* of our own SYN: given up after 183 s (RFC 9293 3.8.3: at least 180) */
 #define TCP_NEVER            UINT64_MAX
@@ -131,6 +132,7 @@ enum conn_timer {
     TIMER_DELACK,
     TIMER_CLOSE, /* FIN_WAIT_2, an orphan without progress */
     TIMER_IDLE,
+    TIMER_KEEPALIVE,
     TIMER_USER,
     TIMER_COUNT
 };
@@ -280,17 +282,19 @@ struct net_conn {
     struct tcp_undo undo;
     struct tcp_pmtu pmtu;
     uint8_t challenge_tokens;
-    uint8_t probes;   /* of the tail, since snd_una moved */
-    bool peer_delays; /* the probe of a lone segment was needless: the peer had only kept its ACK */
-    uint8_t cause;    /* enum net_cause */
-    uint8_t events;   /* enum net_event, pending */
+    uint8_t keepalives; /* unanswered questions */
+    bool keepalive_due; /* the next one leaves with the next output */
+    uint8_t probes;     /* of the tail, since snd_una moved */
+    bool peer_delays;   /* the probe of a lone segment was needless: the peer had only kept its ACK */
+    uint8_t cause;      /* enum net_cause */
+    uint8_t events;     /* enum net_event, pending */
     /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
     uint8_t reo_widen;
 };
 
 _Static_assert(offsetof(struct net_conn, snd_una) == 64 && offsetof(struct net_conn, send_ring) == 128,
                "what every segment touches lies in two cache lines");
-_Static_assert(offsetof(struct net_conn, timer) <= 288, "... and what data touches beside it in little more");
+_Static_assert(offsetof(struct net_conn, timer) <= 296, "... and what data touches beside it in little more");
 _Static_assert(sizeof(struct net_conn) <= 512, "an idle connection is one record and nothing else");
 
 struct tcp_slot {
@@ -613,6 +617,12 @@ void time_wait_free(struct tcp *t, struct wait_entry *e);
 void time_wait_timer(struct tcp *t);
 /* Both FINs are through.  Sends the ACK that is owed and ends c, which may be dead afterwards. */
 void conn_enter_time_wait(struct net_conn *c);
+
+/* --- tcp_keepalive.c --- */
+/* c has become established. */
+void keepalive_begin(struct net_conn *c);
+/* TIMER_KEEPALIVE; c may be dead afterwards. */
+void keepalive_timeout(struct net_conn *c);
 
 /* --- tcp_cookie.c --- */
 void cookies_init(struct tcp *t);

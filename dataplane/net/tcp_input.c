@@ -49,8 +49,14 @@ static bool segment_parse(struct net *n, const struct ip_packet *p, struct tcp_s
     return true;
 }
 
-/* About 10 000 RSTs and 1 000 challenges a second in the long run; the steps are random, so that counting
- * answers tells nobody how many others got one (CVE-2016-5696). */
+/* A budget that has earned something: never more than a number that is drawn anew each time.  Who exhausts it
+ * and counts his answers learns what was drawn, and not whether somebody else got one (CVE-2016-5696). */
+static uint32_t budget_earn(struct net *n, uint32_t tokens, uint32_t earned, uint32_t burst)
+{
+    return u32_min(tokens + earned, burst / 2 + net_random_below(n, burst / 2 + 1));
+}
+
+/* About 10 000 RSTs and 1 000 challenges a second in the long run. */
 static void tokens_refill(struct tcp *t)
 {
     struct net *n = t->net;
@@ -62,9 +68,10 @@ static void tokens_refill(struct tcp *t)
     if (ms > TCP_RESETS_BURST)
         ms = TCP_RESETS_BURST;
     t->reset_tokens =
-        u32_min(t->reset_tokens + (uint32_t)ms * (8 + net_random_below(n, 5)), TCP_RESETS_BURST);
+        budget_earn(n, t->reset_tokens, (uint32_t)ms * (8 + net_random_below(n, 5)), TCP_RESETS_BURST);
     t->challenge_tokens =
-        u32_min(t->challenge_tokens + (uint32_t)ms * net_random_below(n, 3), TCP_CHALLENGES_BURST);
+        budget_earn(n, t->challenge_tokens, (uint32_t)ms / 2 + net_random_below(n, (uint32_t)ms + 2),
+                    TCP_CHALLENGES_BURST);
 }
 
 bool bare_send(struct net *n, const struct tcp_tuple *tuple, const struct tcp_bare *b)

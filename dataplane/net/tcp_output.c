@@ -409,8 +409,11 @@ static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct fra
         *more = true;
         return used;
     }
-    if (conn_has(c, CONN_ACK_NOW))
+    if (c->keepalive_due && used == 0 && c->snd_una == c->snd_max)
+        segment_write(c, &frames[used++], mac, c->snd_una - 1, 0, TCP_ACK);
+    else if (conn_has(c, CONN_ACK_NOW))
         segment_write(c, &frames[used++], mac, conn_seq_acceptable(c), 0, TCP_ACK);
+    c->keepalive_due = false;
     output_settle(c);
     return used;
 }

@@ -77,6 +77,7 @@ void conn_become_established(struct net_conn *c, const struct tcp_segment *s)
     c->snd_wl2 = s->ack;
     c->flags |= CONN_USER;
     conn_event(c, NET_EVENT_ESTABLISHED);
+    keepalive_begin(c);
     if (config->idle_close_ms != 0)
         conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
 }
@@ -270,6 +271,7 @@ void conn_input(struct net_conn *c, const struct tcp_segment *s)
         conn_challenge(c);
         return;
     }
+    c->last_rx_us = conn_now(c);
     ts_recent_update(c, s);
     ack_input(c, s);
     if (!our_fin_acked(c) || fin_acked(c, s))

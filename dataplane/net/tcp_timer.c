@@ -168,6 +168,9 @@ static void timer_act(struct net_conn *c, enum conn_timer which)
     case TIMER_IDLE:
         idle_timeout(c);
         break;
+    case TIMER_KEEPALIVE:
+        keepalive_timeout(c);
+        break;
     case TIMER_USER:
         conn_event(c, NET_EVENT_DEADLINE);
         break;

@@ -39,6 +39,7 @@ static struct net_config script_config(const struct script *t)
     c.send_buffer = o->send_buffer != 0 ? o->send_buffer : 65536;
     c.send_buffers_max = o->send_buffers != 0 ? o->send_buffers : 8;
     c.idle_close_ms = o->idle_close_ms;
+    c.keepalive_idle_ms = o->keepalive_ms;
     c.time_wait_max = o->time_wait != 0 ? o->time_wait : 64;
     c.steering = o->steering;
     if (o->syn_cache != 0)

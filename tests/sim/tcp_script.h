@@ -35,6 +35,7 @@ struct script_options {
     uint32_t send_buffers;     /* [8] */
     uint32_t conns;            /* [16] */
     uint32_t idle_close_ms;    /* [0] */
+    uint32_t keepalive_ms;     /* [0: off] */
     uint16_t mss;              /* the peer's [1460 or 1440] */
     bool no_mss;               /* the peer names none */
     int wscale;                /* offered if > 0, or -1 for an offer of 0 */

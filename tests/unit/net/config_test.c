@@ -336,6 +336,20 @@ static void number_of_retries_is_bounded(void **state)
     refused(&c, "syn_ack_retries is more than 15");
 }
 
+static void keep_alive_without_interval_or_questions_is_refused(void **state)
+{
+    struct net_config c = sound();
+
+    (void)state;
+    c.keepalive_interval_ms = 0;
+    refused(&c, "keepalive_interval_ms or keepalive_probes is 0");
+    c.keepalive_idle_ms = 0;
+    assert_null(net_config_error(&c));
+    c = sound();
+    c.keepalive_probes = 0;
+    refused(&c, "keepalive_interval_ms or keepalive_probes is 0");
+}
+
 static void time_wait_size_out_of_range_is_refused(void **state)
 {
     struct net_config c = sound();
@@ -395,6 +409,7 @@ int main(void)
         cmocka_unit_test(empty_pools_are_refused),
         cmocka_unit_test(l5_bounds_of_fragments_are_checked),
         cmocka_unit_test(times_of_zero_are_refused),
+        cmocka_unit_test(keep_alive_without_interval_or_questions_is_refused),
         cmocka_unit_test(time_wait_size_out_of_range_is_refused),
         cmocka_unit_test(syn_cache_size_out_of_range_is_refused),
         cmocka_unit_test(largest_values_are_accepted),

@@ -280,6 +280,10 @@ static bool text_is(const char *a, const char *b)
     X(default_of_port, SOUND, config.net.port == 443)                                                        \
     X(default_of_routes, SOUND, config.net.route_count == 0)                                                 \
     X(default_of_connections_max, SOUND, config.net.connections_max == 4096)                                 \
+    X(default_of_keep_alive, SOUND,                                                                          \
+      config.net.keepalive_idle_s == 60 && config.net.keepalive_interval_s == 10 &&                          \
+          config.net.keepalive_probes == 6)                                                                  \
+    X(default_of_idle_close_and_msl, SOUND, config.net.idle_close_s == 600 && config.net.msl_s == 30)        \
     X(default_of_workers, SOUND, config.dataplane.workers == 1 && config.dataplane.core_count == 0)          \
     X(default_of_idle, SOUND, text_is(config.dataplane.idle, "pause"))                                       \
     X(default_of_keys_and_versions, SOUND,                                                                   \
@@ -318,6 +322,12 @@ static bool text_is(const char *a, const char *b)
     X(port_is_read, NIC NET "  port: 8443\n" SEAL TLS AUTH, config.net.port == 8443)                         \
     X(connections_max_is_read, NIC NET "  connections_max: 1048576\n" SEAL TLS AUTH,                         \
       config.net.connections_max == 1048576)                                                                 \
+    X(keep_alive_is_read,                                                                                    \
+      NIC NET "  keepalive_idle: 2m\n  keepalive_interval: 5s\n  keepalive_probes: 3\n" SEAL TLS AUTH,      \
+      config.net.keepalive_idle_s == 120 && config.net.keepalive_interval_s == 5 &&                          \
+          config.net.keepalive_probes == 3)                                                                  \
+    X(idle_close_and_msl_are_read, NIC NET "  idle_close: 0s\n  msl: 1s\n" SEAL TLS AUTH,                    \
+      config.net.idle_close_s == 0 && config.net.msl_s == 1)                                                 \
     X(cores_are_read, NIC "  queues: 2\n" REST "dataplane: {workers: 2, cores: [3, 0]}\n",                   \
       config.dataplane.core_count == 2 && config.dataplane.cores[0] == 3 && config.dataplane.cores[1] == 0)  \
     X(idle_is_read, SOUND "dataplane: {idle: spin}\n", text_is(config.dataplane.idle, "spin"))               \
