@@ -50,33 +50,24 @@ def run(*argv, **more):
     return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, **more).stdout
 
 
-class Wirewrap:
-    """./dev up: the dataplane on virtio-user, a bridge, and the kernel's TAP behind it."""
-    name, static, up = "wirewrap", False, ["--nic", "virtio"]
-    environment = {"WW_IDLE": "pause"}
+class House:
+    """A state of ./dev up: configuration, store, key, certificate and token."""
+    static, port, netns = False, 443, None
+    environment, up = {}, []
 
     def __init__(self, folder, connections):
-        self.state = f"{folder}/{self.name}"
-        self.connections = connections
+        self.state, self.connections = f"{folder}/{self.name}", connections
 
-    def start(self):
+    def bring_up(self):
         env = dict(os.environ, WW_CORES=str(SERVER_CORE), WW_CONNECTIONS=str(max(4096, self.connections * 2)), **self.environment)
         run(f"{TOP}/dev", "up", "--state", self.state, *self.up, env=env)
         self.env = self.read_env()
-        self.netns, self.target, self.port = self.env["WW_NETNS"], self.env["WW_ADDR"], 443
-        self.ca = self.env["WW_CA"]
-        self.pids = {k[7:].lower(): int(v) for k, v in self.env.items() if k.startswith("WW_PID_")}
-        for name, pid in self.pids.items():
-            if name != "dataplane":
-                pin(pid, CLIENT_CORE)
-        self.token_file = f"{self.state}/bench-tokens"
+        self.ca, self.token_file = self.env["WW_CA"], f"{self.state}/bench-tokens"
         with open(self.token_file, "w", encoding="ascii") as f:
             f.write(self.token() + "\n")
-        self.sources = [f"192.0.2.{100 + i}" for i in range(4)]
-        for s in self.sources:
-            run("ip", "-n", self.netns, "addr", "add", f"{s}/24", "dev", "ww0")
-        prepare_netns(self.netns)
-        self.pause()
+
+    def bring_down(self):
+        subprocess.run([f"{TOP}/dev", "down", "--state", self.state], check=False, stdout=subprocess.DEVNULL)
 
     def read_env(self):
         with open(f"{self.state}/env", encoding="utf-8") as f:
@@ -94,8 +85,51 @@ class Wirewrap:
     def ctl(self, *argv):
         return run(f"{BUILD}/ctrl/cli/wwctl", "--admin", f"{self.state}/admin.sock", *argv)
 
+
+class Wirewrap(House):
+    """ww-dataplane on virtio-user; the load generator is the other end of that wire (vhost-user), with our TCP in it.  Whoever makes
+    the socket is there first: the dataplane is started anew for each run."""
+    name, up, environment = "wirewrap", ["--nic", "virtio"], {"WW_IDLE": "pause"}
+    target, sources = "192.0.2.2", [f"192.0.2.{100 + i}" for i in range(4)]
+    ctrl = dataplane = None
+
+    def start(self):
+        self.bring_up()
+        self.bring_down()  # what it made stays
+        self.socket = f"{self.state}/vhost.sock"
+        self.ctrl = self.child(f"{BUILD}/ctrl/ww-ctrl", "--config", f"{self.state}/wirewrap.yaml", "--dev")
+
+    def child(self, *argv):
+        with open(f"{self.state}/bench.log", "ab") as log:
+            return subprocess.Popen(["taskset", "-c", str(CLIENT_CORE), *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def prefix(self):
+        return []
+
+    def more(self):
+        return ["--device", f"vhost:{self.socket}"]
+
+    def begin(self):
+        for _ in range(200):
+            if os.path.exists(self.socket):
+                break
+            time.sleep(0.02)
+        self.dataplane = self.child(f"{BUILD}/dataplane/ww-dataplane", "--config", f"{self.state}/wirewrap.yaml")
+
+    def end(self):
+        if self.dataplane is not None:
+            self.dataplane.terminate()
+            self.dataplane.wait(20)
+            self.dataplane = None
+
+    def stop(self):
+        self.end()
+        if self.ctrl is not None:
+            self.ctrl.terminate()
+            self.ctrl.wait(20)
+
     def worker_task(self):
-        pid = self.pids["dataplane"]
+        pid = self.dataplane.pid
         for t in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{t}/comm", encoding="ascii") as f:
                 if f.read().startswith("ww-worker"):
@@ -105,10 +139,10 @@ class Wirewrap:
     def sample(self):
         """What the worker counted, and what everything else of the product used."""
         counters = json.loads(self.ctl("dataplane", "stats", "--json"))["counters"]
-        pid, worker = self.pids["dataplane"], self.worker_task()
+        pid, worker = self.dataplane.pid, self.worker_task()
         return {"at": time.monotonic_ns(), "busy_ns": counters["worker_busy_ns"], "turns": counters["worker_busy_turns"],
                 "requests": counters["http_requests"], "worker_ns": task_ns(pid, worker),
-                "others_ns": task_ns(pid) - task_ns(pid, worker) + task_ns(self.pids["ctrl"])}
+                "others_ns": task_ns(pid) - task_ns(pid, worker) + task_ns(self.ctrl.pid)}
 
     def cost(self, a, b, _done):
         # The worker never rests: the share of the time in which it had no core is that of its busy turns, too, and is no cost of ours.
@@ -120,40 +154,43 @@ class Wirewrap:
                 "requests_per_turn": requests / max(1, b["turns"] - a["turns"]),
                 "worker_on_core": on_core}
 
-    # A polling worker would take its core from the server that is measured.
-    def pause(self):
-        os.kill(self.pids["dataplane"], signal.SIGSTOP)
 
-    def resume(self):
-        os.kill(self.pids["dataplane"], signal.SIGCONT)
-        time.sleep(0.1)
+class OnKernel:
+    """Reached over the loopback of a network namespace."""
+    target, sources = "127.0.0.1", [f"127.0.0.{10 + i}" for i in range(4)]
 
-    def stop(self):
-        if os.path.exists(f"{self.state}/env"):
-            self.resume()
-        subprocess.run([f"{TOP}/dev", "down", "--state", self.state], check=False, stdout=subprocess.DEVNULL)
+    def prefix(self):
+        return ["ip", "netns", "exec", self.netns]
 
+    def more(self):
+        return []
 
-class EpollWrap(Wirewrap):
-    """The product's rooms over kernel sockets: bench/servers/epoll_server.c in the dataplane's place."""
-    name, up = "epoll-wrap", ["--nic", "tap"]
-    environment = {"WW_DATAPLANE": "ww-epoll-server"}
+    def begin(self):
+        pass
 
-    def sample(self):
-        return {"cpu_ns": task_ns(self.pids["dataplane"]) + task_ns(self.pids["ctrl"])}
+    def end(self):
+        pass
 
     def cost(self, a, b, done):
         return {"server_cpu_us_per_op": (b["cpu_ns"] - a["cpu_ns"]) / done / 1000}
 
+
+class EpollWrap(OnKernel, House):
+    """The product's rooms over kernel sockets: bench/servers/epoll_server.c in the dataplane's place."""
+    name, environment = "epoll-wrap", {"WW_DATAPLANE": "ww-epoll-server"}
+
     def start(self):
-        super().start()
-        self.target, self.sources = "127.0.0.1", [f"127.0.0.{10 + i}" for i in range(4)]
+        self.bring_up()
+        self.netns = self.env["WW_NETNS"]
+        self.pids = {k[7:].lower(): int(v) for k, v in self.env.items() if k.startswith("WW_PID_")}
+        pin(self.pids["ctrl"], CLIENT_CORE)
+        prepare_netns(self.netns)
 
-    def pause(self):
-        pass
+    def sample(self):
+        return {"cpu_ns": task_ns(self.pids["dataplane"]) + task_ns(self.pids["ctrl"])}
 
-    def resume(self):
-        pass
+    def stop(self):
+        self.bring_down()
 
 
 def prepare_netns(netns):
@@ -161,14 +198,13 @@ def prepare_netns(netns):
         "net.core.somaxconn=8192", "net.ipv4.tcp_max_syn_backlog=8192")
 
 
-class KernelServer:
+class KernelServer(OnKernel):
     """A program that answers every request with the same 100 bytes of JSON, over TLS 1.3 with Wirewrap's own certificate."""
     static = True
 
     def __init__(self, folder, connections, wirewrap):
         self.folder, self.connections, self.wirewrap = f"{folder}/{self.name}", connections, wirewrap
-        self.netns, self.target, self.sources = f"wwb-{self.short}-{os.getpid()}", "127.0.0.1", [f"127.0.0.{10 + i}" for i in range(4)]
-        self.process = None
+        self.netns, self.process = f"wwb-{self.short}-{os.getpid()}", None
 
     def start(self):
         os.makedirs(self.folder, exist_ok=True)
@@ -192,15 +228,6 @@ class KernelServer:
 
     def sample(self):
         return {"cpu_ns": sum(task_ns(p) for p in tree(self.process.pid))}
-
-    def cost(self, a, b, done):
-        return {"server_cpu_us_per_op": (b["cpu_ns"] - a["cpu_ns"]) / done / 1000}
-
-    def pause(self):
-        pass
-
-    def resume(self):
-        pass
 
     def stop(self):
         if self.process is not None:
@@ -270,16 +297,16 @@ frontend f
 
 def generator(system, name, arguments):
     """One run of the load generator against a system; the result with the server's cost in it."""
-    argv = ["ip", "netns", "exec", system.netns, f"{BUILD}/bench/load/ww-bench", "--target", system.target, "--port", str(system.port),
+    argv = [*system.prefix(), f"{BUILD}/bench/load/ww-bench", "--target", system.target, "--port", str(system.port),
             "--host", HOST, "--ca", system.ca, "--token-file", system.token_file, "--cpu", str(CLIENT_CORE), "--name", name,
-            "--system", system.name, "--announce", *arguments]
+            "--system", system.name, "--announce", *system.more(), *arguments]
     for s in system.sources:
         argv += ["--source", s]
     if system.static:
         argv.append("--static")
-    system.resume()
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        system.begin()
         samples, result = {}, None
         for line in process.stdout:
             if line.strip() in ("begin", "end"):
@@ -289,7 +316,9 @@ def generator(system, name, arguments):
         if process.wait() != 0 or result is None:
             raise RuntimeError(f"{name}: the load generator failed against {system.name}")
     finally:
-        system.pause()
+        process.kill()
+        process.wait()
+        system.end()
     done = result["done"] + result["errors"] + result.get("background_done", 0)
     result.update(system.cost(samples["begin"], samples["end"], max(1, done)))
     return result

@@ -169,7 +169,7 @@ static void kernel_free(struct transport *t)
 static const struct transport_ops kernel_ops = {kernel_open,  kernel_recv, kernel_send,
                                                 kernel_close, kernel_wait, kernel_free};
 
-struct transport *kernel_transport_new(const struct kernel_config *c)
+struct transport *kernel_transport_new(const struct transport_config *c)
 {
     struct kernel *k = calloc(1, sizeof *k);
     socklen_t len = 0;

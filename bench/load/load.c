@@ -14,7 +14,9 @@
 #define WAIT_US_MAX    1000
 #define SPIN_US        40 /* shorter waits are polled away: a timer would come late */
 #define RAMP_LOST_MAX  2000
-#define SECOND_NS      1000000000ULL
+#define RAMP_PAUSE_NS                                                                                        \
+    20000000ULL /* after a connection was lost while they are made: the server may still be starting */
+#define SECOND_NS 1000000000ULL
 
 enum phase { RAMP, WARM, MEASURE, DONE };
 
@@ -35,7 +37,9 @@ struct load {
     uint64_t next_due_ns, background_due_ns;
     uint64_t interval_ns, background_interval_ns;
     uint32_t shaking, waiting;
+    bool answered; /* the server serves */
     uint32_t ramp_lost;
+    uint64_t ramp_from_ns; /* no new connection before */
     uint64_t bytes_in_begin, bytes_out_begin;
     uint64_t told_ns, told_done, done_ever;
     bool failed;
@@ -136,6 +140,7 @@ static void on_reply(struct session *s, bool right)
     if (!s->background) {
         run.waiting--;
         run.done_ever++;
+        run.answered |= right;
     }
     if (!right)
         count_error(s);
@@ -167,6 +172,8 @@ static void on_lost(struct session *s, enum session_state was)
         idle_remove(s);
     if (run.phase == RAMP && ++run.ramp_lost > RAMP_LOST_MAX)
         run.failed = true;
+    if (run.phase == RAMP)
+        run.ramp_from_ns = run.now_ns + RAMP_PAUSE_NS;
     push(&run.down, s);
 }
 
@@ -191,7 +198,8 @@ static bool start_one(struct list *from)
 /* Keep-alive connections that are down are made, or made again. */
 static void connect_some(void)
 {
-    while (!run.config->one_shot && run.shaking < SHAKING_MAX && start_one(&run.down))
+    while (!run.config->one_shot && run.now_ns >= run.ramp_from_ns && run.shaking < SHAKING_MAX &&
+           start_one(&run.down))
         continue;
 }
 
@@ -210,8 +218,11 @@ static bool launch(uint64_t intended_ns)
 
 static void launch_due(void)
 {
-    if (run.phase == RAMP)
+    if (run.phase == RAMP) {
+        if (run.config->one_shot && run.shaking + run.waiting == 0 && run.now_ns >= run.ramp_from_ns)
+            (void)launch(run.now_ns);
         return;
+    }
     if (run.interval_ns == 0) {
         while (run.waiting + (run.config->one_shot ? run.shaking : 0) < run.config->inflight &&
                launch(clock_ns()))
@@ -267,6 +278,7 @@ static void measure_begin(void)
     run.phase_end_ns = run.now_ns + (uint64_t)(run.config->seconds * 1e9);
     run.bytes_in_begin = run.env->bytes_in;
     run.bytes_out_begin = run.env->bytes_out;
+    run.env->first_error = NULL;
     announce("begin");
 }
 
@@ -300,7 +312,7 @@ static void measure_end(void)
 static void phase_step(void)
 {
     if (run.phase == RAMP) {
-        if (!run.config->one_shot && run.idle.count < run.config->connections)
+        if (run.config->one_shot ? !run.answered : run.idle.count < run.config->connections)
             return;
         run.phase = WARM;
         run.phase_end_ns = run.now_ns + (uint64_t)(run.config->warmup_s * 1e9);

@@ -12,7 +12,8 @@
 #define TOKENS_MAX 1024
 
 struct options {
-    struct kernel_config kernel;
+    struct transport_config target;
+    const char *device; /* NULL = kernel sockets */
     struct plan_config plan;
     struct load_config load;
     const char *ca, *name, *system;
@@ -36,6 +37,7 @@ static const char help_text[] =
     "  --background R         such requests a second beside the load, counted apart\n"
     "  --seconds S            measured                      --warmup S            before that\n"
     "  --static               the server answers anything with 200 and the same few bytes\n"
+    "  --device TEXT          our own TCP over a DPDK port (vhost:SOCKET ...) instead of kernel sockets\n"
     "  --cpu N                run there                     --seed N\n"
     "  --name TEXT --system TEXT   go into the result        --announce            \"begin\" and \"end\" on "
     "stdout\n"
@@ -69,6 +71,7 @@ enum option_key {
     O_SYSTEM,
     O_ANNOUNCE,
     O_QUIET,
+    O_DEVICE,
     O_HELP
 };
 
@@ -99,6 +102,7 @@ static const struct option option_names[] = {
     {"system", 1, NULL, O_SYSTEM},
     {"announce", 0, NULL, O_ANNOUNCE},
     {"quiet", 0, NULL, O_QUIET},
+    {"device", 1, NULL, O_DEVICE},
     {"help", 0, NULL, O_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -145,14 +149,14 @@ static void option_take(struct options *o, int key, const char *value)
 {
     switch ((enum option_key)key) {
     case O_TARGET:
-        o->kernel.address = value;
+        o->target.address = value;
         break;
     case O_PORT:
-        o->kernel.port = (uint16_t)whole(value, 1, 65535);
+        o->target.port = (uint16_t)whole(value, 1, 65535);
         break;
     case O_SOURCE:
-        if (o->kernel.source_count < TRANSPORT_SOURCES_MAX)
-            o->kernel.sources[o->kernel.source_count++] = value;
+        if (o->target.source_count < TRANSPORT_SOURCES_MAX)
+            o->target.sources[o->target.source_count++] = value;
         break;
     case O_HOST:
         o->plan.host = value;
@@ -220,6 +224,9 @@ static void option_take(struct options *o, int key, const char *value)
     case O_ANNOUNCE:
         o->load.announce = true;
         break;
+    case O_DEVICE:
+        o->device = value;
+        break;
     case O_QUIET:
         o->load.quiet = true;
         break;
@@ -234,7 +241,7 @@ static void options_read(struct options *o, int argc, char **argv)
     int key;
 
     *o = (struct options){
-        .kernel = {.port = 443},
+        .target = {.port = 443},
         .plan = {.host = "ekm.wirewrap.test",
                  .key = "v0/demo/key",
                  .key_count = 1,
@@ -250,7 +257,7 @@ static void options_read(struct options *o, int argc, char **argv)
             exit(2);
         option_take(o, key, optarg);
     }
-    if (o->kernel.address == NULL || optind != argc) {
+    if (o->target.address == NULL || optind != argc) {
         fputs(help_text, stderr);
         exit(2);
     }
@@ -325,12 +332,13 @@ int main(int argc, char **argv)
 
     options_read(&o, argc, argv);
     process_prepare(&o);
-    o.kernel.streams_max = o.load.connections + 1024;
+    o.target.streams_max = o.load.connections + 1024;
     env.plan = plan_new(&o.plan);
     env.host = o.plan.host;
     env.tls = session_tls_new(o.ca, o.load.connections > 2000);
     env.bio = session_bio_new();
-    env.transport = kernel_transport_new(&o.kernel);
+    env.transport =
+        o.device != NULL ? stack_transport_new(o.device, &o.target) : kernel_transport_new(&o.target);
     if (env.plan == NULL || env.tls == NULL || env.bio == NULL || env.transport == NULL)
         return 2;
     if (!load_run(&env, &o.load, &result))

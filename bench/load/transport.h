@@ -39,14 +39,17 @@ struct transport {
 
 #define TRANSPORT_SOURCES_MAX 256
 
-struct kernel_config {
-    const char *address; /* IPv4 or IPv6 */
+struct transport_config { /* the target, and where we come from */
+    const char *address;  /* IPv4 or IPv6 */
     uint16_t port;
     const char *sources[TRANSPORT_SOURCES_MAX]; /* used in turn: each gives some 64 000 ports */
     size_t source_count;                        /* 0 = the kernel chooses */
     uint32_t streams_max;
 };
 /* NULL with a line on stderr. */
-struct transport *kernel_transport_new(const struct kernel_config *c);
+struct transport *kernel_transport_new(const struct transport_config *c);
+
+/* device: as in drivers/nic/dpdk/dpdk.h; sources are addresses of ours on the target's link, at least one. */
+struct transport *stack_transport_new(const char *device, const struct transport_config *c);
 
 #endif
