@@ -1,30 +1,38 @@
-/* A key's context is keyed once and used for every derivation: one ECB pass over two or four blocks.  The GCM
- * contexts belong to the worker and are keyed anew for every message; they are never given their cipher
- * again, because EVP would then reset and allocate. */
+/* A key's context is keyed once and used for every derivation: one ECB pass over two or four blocks of OpenSSL's.  GCM is keyed anew
+ * for every message, and there EVP's parameters and contexts cost many times what the cipher does: it is libipsec-mb's
+ * (docs/decisions/0005). */
 #include "drivers/crypto/aead.h"
 
 #include "base/check.h"
 #include "base/secret.h"
 
+#include <intel-ipsec-mb.h>
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 
-#define BLOCK 16
+#define BLOCK   16
+#define AAD_CAP (EKM_AAD_MAX + 1024) /* a caller's longest, and what is put before it */
 
 struct aead_key {
     EVP_CIPHER_CTX *ecb; /* keyed with K */
     uint8_t k1[BLOCK];   /* SP 800-38B 6.1 */
 };
 
+/* Of one message; on secret pages. */
+struct gcm {
+    struct gcm_key_data key;
+    struct gcm_context_data context;
+    uint8_t aad[AAD_CAP];
+};
+
 struct aead_worker {
     OSSL_LIB_CTX *lib;
     EVP_CIPHER *ecb;
-    EVP_CIPHER *gcm;
-    EVP_CIPHER_CTX *seal;
-    EVP_CIPHER_CTX *open;
+    IMB_MGR *mb;
+    struct gcm *gcm;
     struct aead_key *fresh; /* keyed anew by every xaes_derive_fresh */
 };
 
@@ -33,34 +41,22 @@ static const uint8_t zeros[XAES_KEY_LEN];
 _Static_assert(sizeof(struct xaes_derived) == 4 * BLOCK,
                "derivation writes Kx and the commitment in one pass");
 
-static EVP_CIPHER_CTX *gcm_context(const EVP_CIPHER *gcm, int encrypt)
-{
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-
-    if (ctx != NULL && EVP_CipherInit_ex2(ctx, gcm, zeros, zeros, encrypt, NULL) == 1)
-        return ctx;
-    EVP_CIPHER_CTX_free(ctx);
-    return NULL;
-}
-
 struct aead_worker *aead_worker_new(void)
 {
     struct aead_worker *w = calloc(1, sizeof *w);
 
     if (w == NULL)
         return NULL;
+    w->gcm = secret_pages_alloc(sizeof *w->gcm);
+    w->mb = alloc_mb_mgr(0);
+    if (w->mb != NULL)
+        init_mb_mgr_auto(w->mb, NULL); /* the widest code that this processor runs */
     w->lib = OSSL_LIB_CTX_new();
-    if (w->lib != NULL) {
+    if (w->lib != NULL)
         w->ecb = EVP_CIPHER_fetch(w->lib, "AES-256-ECB", NULL);
-        w->gcm = EVP_CIPHER_fetch(w->lib, "AES-256-GCM", NULL);
-    }
-    if (w->gcm != NULL) {
-        w->seal = gcm_context(w->gcm, 1);
-        w->open = gcm_context(w->gcm, 0);
-    }
     if (w->ecb != NULL)
         w->fresh = aead_key_new(w, zeros);
-    if (w->fresh == NULL || w->seal == NULL || w->open == NULL) {
+    if (w->fresh == NULL || w->gcm == NULL || w->mb == NULL || imb_get_errno(w->mb) != 0) {
         aead_worker_free(w);
         return NULL;
     }
@@ -72,18 +68,18 @@ void aead_worker_free(struct aead_worker *w)
     if (w == NULL)
         return;
     aead_key_free(w->fresh);
-    EVP_CIPHER_CTX_free(w->seal);
-    EVP_CIPHER_CTX_free(w->open);
     EVP_CIPHER_free(w->ecb);
-    EVP_CIPHER_free(w->gcm);
     OSSL_LIB_CTX_free(w->lib);
+    if (w->mb != NULL)
+        free_mb_mgr(w->mb);
+    if (w->gcm != NULL)
+        secret_pages_free(w->gcm, sizeof *w->gcm);
     free(w);
 }
 
 void aead_worker_forget(struct aead_worker *w)
 {
-    CHECK(EVP_CipherInit_ex2(w->seal, NULL, zeros, zeros, 1, NULL) == 1);
-    CHECK(EVP_CipherInit_ex2(w->open, NULL, zeros, zeros, 0, NULL) == 1);
+    secret_wipe(w->gcm, offsetof(struct gcm, aad));
     CHECK(EVP_EncryptInit_ex2(w->fresh->ecb, NULL, zeros, NULL, NULL) == 1);
     secret_wipe(w->fresh->k1, BLOCK);
 }
@@ -173,32 +169,35 @@ bool xaes_derive_fresh(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN],
     return false;
 }
 
-static bool update_all(EVP_CIPHER_CTX *ctx, const struct span *aad, size_t aad_parts, struct span in,
-                       uint8_t *out)
+/* The library takes additional data in one piece. */
+static bool aad_join(struct gcm *g, const struct span *parts, size_t count, size_t *len)
 {
-    int n = 0;
-
-    for (size_t i = 0; i < aad_parts; i++) {
-        CHECK(aad[i].len <= INT_MAX);
-        if (aad[i].len != 0 && EVP_CipherUpdate(ctx, NULL, &n, aad[i].ptr, (int)aad[i].len) != 1)
+    *len = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].len > sizeof g->aad - *len)
             return false;
+        if (parts[i].len != 0)
+            memcpy(g->aad + *len, parts[i].ptr, parts[i].len);
+        *len += parts[i].len;
     }
-    CHECK(in.len <= INT_MAX);
-    return in.len == 0 || (EVP_CipherUpdate(ctx, out, &n, in.ptr, (int)in.len) == 1 && (size_t)n == in.len);
+    return true;
 }
 
 bool xaes_seal(struct aead_worker *w, const struct xaes_derived *d, const uint8_t nonce[XAES_NONCE_LEN],
                const struct span *aad, size_t aad_parts, struct span in, uint8_t *out,
                uint8_t tag[XAES_TAG_LEN])
 {
-    uint8_t nothing[BLOCK];
-    int n = 0;
+    struct gcm *g = w->gcm;
+    size_t aad_len;
+    bool ok = aad_join(g, aad, aad_parts, &aad_len);
 
-    bool ok = EVP_CipherInit_ex2(w->seal, NULL, d->kx, nonce + 12, 1, NULL) == 1 &&
-              update_all(w->seal, aad, aad_parts, in, out) && EVP_CipherFinal_ex(w->seal, nothing, &n) == 1 &&
-              EVP_CIPHER_CTX_ctrl(w->seal, EVP_CTRL_AEAD_GET_TAG, XAES_TAG_LEN, tag) == 1;
+    if (ok) {
+        IMB_AES256_GCM_PRE(w->mb, d->kx, &g->key);
+        IMB_AES256_GCM_ENC(w->mb, &g->key, &g->context, out, in.ptr, in.len, nonce + 12, g->aad, aad_len, tag,
+                           XAES_TAG_LEN);
+        ok = imb_get_errno(w->mb) == 0;
+    }
     if (!ok) {
-        ERR_clear_error();
         secret_wipe(out, in.len);
         secret_wipe(tag, XAES_TAG_LEN);
     }
@@ -209,17 +208,18 @@ bool xaes_open(struct aead_worker *w, const struct xaes_derived *d, const uint8_
                const struct span *aad, size_t aad_parts, struct span in, const uint8_t tag[XAES_TAG_LEN],
                uint8_t *out)
 {
-    uint8_t nothing[BLOCK];
-    uint8_t want[XAES_TAG_LEN]; /* EVP wants it writable */
-    int n = 0;
+    struct gcm *g = w->gcm;
+    uint8_t found[XAES_TAG_LEN];
+    size_t aad_len;
+    bool ok = aad_join(g, aad, aad_parts, &aad_len);
 
-    memcpy(want, tag, sizeof want);
-    bool ok = EVP_CipherInit_ex2(w->open, NULL, d->kx, nonce + 12, 0, NULL) == 1 &&
-              EVP_CIPHER_CTX_ctrl(w->open, EVP_CTRL_AEAD_SET_TAG, XAES_TAG_LEN, want) == 1 &&
-              update_all(w->open, aad, aad_parts, in, out) && EVP_CipherFinal_ex(w->open, nothing, &n) == 1;
-    if (!ok) {
-        ERR_clear_error();
-        secret_wipe(out, in.len);
+    if (ok) {
+        IMB_AES256_GCM_PRE(w->mb, d->kx, &g->key);
+        IMB_AES256_GCM_DEC(w->mb, &g->key, &g->context, out, in.ptr, in.len, nonce + 12, g->aad, aad_len,
+                           found, XAES_TAG_LEN);
+        ok = imb_get_errno(w->mb) == 0 && secret_equal(found, tag, XAES_TAG_LEN);
     }
+    if (!ok)
+        secret_wipe(out, in.len);
     return ok;
 }

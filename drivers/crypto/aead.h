@@ -1,6 +1,7 @@
-/* XAES-256-GCM (C2SP) with and without Wirewrap's key commitment, over OpenSSL's EVP.
+/* XAES-256-GCM (C2SP) with and without Wirewrap's key commitment: derivation over OpenSSL's EVP, GCM
+ * over libipsec-mb.
  *
- * One struct aead_worker per worker: its own OSSL_LIB_CTX and pre-fetched ciphers.  A struct aead_key is one
+ * One struct aead_worker per worker: its own OSSL_LIB_CTX and pre-fetched cipher, its own multi-buffer manager.  A struct aead_key is one
  * key's AES schedule and its CMAC subkey K1 (depends on K alone); it costs one allocation by OpenSSL and is
  * meant to be cached.
  *
@@ -40,8 +41,9 @@ bool MUST_USE xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN
 bool MUST_USE xaes_derive_fresh(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN],
                                 const uint8_t nonce[XAES_NONCE_LEN], struct xaes_derived *out);
 
-/* AES-256-GCM under d->kx and nonce[12..23].  AAD is the concatenation of its parts.  out:
- * in.len bytes; may be in place.  false on a fault of the library only. */
+/* AES-256-GCM under d->kx and nonce[12..23].  AAD is the concatenation of its parts, at most
+ * EKM_AAD_MAX and 1 KiB.  out:
+ * in.len bytes; may be in place.  false on a fault of the library, or longer AAD. */
 bool MUST_USE xaes_seal(struct aead_worker *w, const struct xaes_derived *d,
                         const uint8_t nonce[XAES_NONCE_LEN], const struct span *aad, size_t aad_parts,
                         struct span in, uint8_t *out, uint8_t tag[XAES_TAG_LEN]);
