@@ -1,5 +1,9 @@
 #include "proto/base64.h"
 
+#ifdef __SSSE3__
+#include <tmmintrin.h>
+#endif
+
 /* Eight characters are six bytes.  Both ways work on eight byte lanes of one 64-bit word at a time, by
  * comparing and masking: no table is indexed and no branch is taken by what the bytes are, since they are
  * plaintext data keys.  No lane ever carries into its neighbour: every lane is below 0x80 before an addition
@@ -151,9 +155,46 @@ static void encode_six(const uint8_t six[6], uint8_t *out)
     memcpy(out, &v, sizeof v);
 }
 
+#ifdef __SSSE3__
+/* Twelve bytes are sixteen characters.  The one table there is is a register: shuffling it takes the same time whatever the bytes are. */
+static inline __m128i encode_twelve(__m128i in)
+{
+    const __m128i spread = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+    /* What is to be added: to 52..61 (1..10), 62, 63, 0..25 (13), and else 26..51. */
+    const __m128i shift =
+        _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+                      '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
+    __m128i v = _mm_shuffle_epi8(in, spread);
+    __m128i high = _mm_mulhi_epu16(_mm_and_si128(v, _mm_set1_epi32(0x0fc0fc00)), _mm_set1_epi32(0x04000040));
+    __m128i low = _mm_mullo_epi16(_mm_and_si128(v, _mm_set1_epi32(0x003f03f0)), _mm_set1_epi32(0x01000010));
+    __m128i six = _mm_or_si128(high, low);
+    __m128i kind = _mm_subs_epu8(six, _mm_set1_epi8(51));
+
+    kind = _mm_or_si128(kind, _mm_and_si128(_mm_cmpgt_epi8(_mm_set1_epi8(26), six), _mm_set1_epi8(13)));
+    return _mm_add_epi8(six, _mm_shuffle_epi8(shift, kind));
+}
+
+/* As many groups of twelve as can be read sixteen bytes at a time; returns how many bytes that were. */
+static size_t encode_wide(struct span in, uint8_t *out)
+{
+    size_t at = 0;
+
+    for (; in.len - at >= 16; at += 12, out += 16)
+        _mm_storeu_si128((__m128i *)(void *)out,
+                         encode_twelve(_mm_loadu_si128((const __m128i *)(const void *)(in.ptr + at))));
+    return at;
+}
+#else
+static size_t encode_wide(struct span in, uint8_t *out)
+{
+    (void)in, (void)out;
+    return 0;
+}
+#endif
+
 size_t base64_encode(struct span in, uint8_t *out)
 {
-    size_t at = 0, done = 0;
+    size_t at = encode_wide(in, out), done = at / 3 * 4;
 
     for (; in.len - at >= 6; at += 6, done += 8)
         encode_six(in.ptr + at, out + done);

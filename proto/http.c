@@ -3,6 +3,10 @@
 #include "base/cursor.h"
 #include "base/secret_priv.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /* ---- characters ---- */
 
 enum {
@@ -135,6 +139,15 @@ static size_t skip_text(struct span in, size_t at)
 {
     uint64_t v;
 
+#ifdef __SSE2__
+    while (in.len - at >= 16) {
+        __m128i sixteen = _mm_loadu_si128((const __m128i *)(const void *)(in.ptr + at));
+        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(sixteen, _mm_set1_epi8(0x1f)), sixteen);
+        if (_mm_movemask_epi8(_mm_or_si128(control, _mm_cmpeq_epi8(sixteen, _mm_set1_epi8(0x7f)))) != 0)
+            break;
+        at += 16;
+    }
+#endif
     while (in.len - at >= sizeof v) {
         memcpy(&v, in.ptr + at, sizeof v);
         if (!lanes_are_text(v))

@@ -1,6 +1,6 @@
 /* A key's context is keyed once and used for every derivation: one ECB pass over two or four blocks of OpenSSL's.  GCM is keyed anew
  * for every message, and there EVP's parameters and contexts cost many times what the cipher does: it is libipsec-mb's
- * (docs/decisions/0005). */
+ * (docs/decisions/0006). */
 #include "drivers/crypto/aead.h"
 
 #include "base/check.h"
