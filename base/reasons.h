@@ -176,6 +176,8 @@
     X(TCP_IDLE_CLOSED, "tcp_idle_closed", "connections reset after idle_close_ms without data")              \
     X(TCP_KEEPALIVES, "tcp_keepalives", "questions whether a silent peer is there")                          \
     X(TCP_KEEPALIVE_DEAD, "tcp_keepalive_dead", "connections reset: no such question was answered")          \
+    X(TCP_PRESSURE_GAPS, "tcp_pressure_gaps", "data beyond gaps dropped: buffers were short")               \
+    X(TCP_PRESSURE_ABORTED, "tcp_pressure_aborted", "slowest connections reset: buffers were short")         \
     X(TCP_NO_HOP, "tcp_no_hop", "segments not sent: no route or no neighbour")                               \
     X(TCP_ICMP_IGNORED, "tcp_icmp_ignored", "ICMP errors that changed nothing")                              \
     X(TCP_BLACK_HOLE, "tcp_black_hole", "full segments that vanished: the connection's became smaller")      \

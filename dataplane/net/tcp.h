@@ -19,6 +19,7 @@
  *   tcp_cookie.c      the same without remembering anything
  *   tcp_time_wait.c   what is left of a connection for 2 MSL
  *   tcp_conn.c        the connection functions of net.h
+ *   tcp_pressure.c    taking on less, the fewer buffers are left
  *   tcp_keepalive.c   asking silent peers whether they are there
  *   tcp_connect.c     opening a connection ourselves
  *
@@ -372,6 +373,15 @@ struct cookie_jar {
     uint64_t since_us;            /* when secret[0] came */
 };
 
+enum pressure_level { PRESSURE_NONE, PRESSURE_COOKIES, PRESSURE_NARROW, PRESSURE_SHED }; /* tcp_pressure.c */
+
+struct pressure {
+    enum pressure_level level; /* as of this turn */
+    uint32_t hand;             /* the record that the sweep looks at next */
+    uint32_t slowest;          /* of this sweep so far, a record */
+    uint64_t slowest_us;       /* ... without progress since then; TCP_NEVER: there is none */
+};
+
 struct tcp {
     struct net *net;
     struct tcp_slot *slots;
@@ -391,6 +401,7 @@ struct tcp {
     struct timer_wheel wheel;
     struct syn_cache halves;
     struct wait_table waits;
+    struct pressure pressure;
     struct cookie_jar cookies;
     struct siphash_key port_key; /* RFC 6056 */
     uint32_t port_next;
@@ -617,6 +628,11 @@ void time_wait_free(struct tcp *t, struct wait_entry *e);
 void time_wait_timer(struct tcp *t);
 /* Both FINs are through.  Sends the ACK that is owed and ends c, which may be dead afterwards. */
 void conn_enter_time_wait(struct net_conn *c);
+
+/* --- tcp_pressure.c --- */
+void pressure_init(struct tcp *t);
+/* Once per turn; under the worst pressure also a step of the sweep.  Cost: a few divisions, or 64 records. */
+void pressure_turn(struct tcp *t);
 
 /* --- tcp_keepalive.c --- */
 /* c has become established. */

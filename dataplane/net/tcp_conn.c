@@ -130,8 +130,10 @@ size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
     }
     if (data.len == 0)
         return 0;
-    if (c->send_ring == NULL)
+    if (c->send_ring == NULL) {
         c->send_ring = slab_take(&c->tcp->send_buffers);
+        c->progress_us = conn_now(c);
+    }
     CHECK(c->send_ring != NULL);
     link_remove(&c->room_link);
     send_ring_put(c, data);

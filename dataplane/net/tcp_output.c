@@ -29,7 +29,7 @@ uint16_t tcp_mss_ours(const struct net_conn *c)
 
 uint32_t conn_window_edge(const struct net_conn *c)
 {
-    uint32_t buffer = c->tcp->net->config.recv_buffer;
+    uint32_t buffer = c->tcp->net->config.recv_buffer / (c->tcp->pressure.level >= PRESSURE_NARROW ? 4 : 1);
     uint32_t reach = c->rcv_nxt + ((uint32_t)UINT16_MAX << c->rcv_wscale);
     uint32_t edge = seq_min(c->rcv_read + buffer, reach);
 

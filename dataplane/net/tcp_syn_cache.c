@@ -5,7 +5,7 @@
  *
  * Entries stand in one queue per number of repetitions.  All of a queue wait equally long, so each queue is
  * sorted by when its entries are due, and the oldest entry of all is the first of the last queue.  Above
- * syn_cookies_above entries nothing is remembered any more (tcp_cookie.c), except for a SYN that reopens a
+ * syn_cookies_above entries, or when buffers are short, nothing is remembered any more (tcp_cookie.c), except for a SYN that reopens a
  * connection in TIME-WAIT: its sequence number must lie beyond the old one's, and a cookie cannot choose. */
 #include "dataplane/net/tcp.h"
 
@@ -217,7 +217,8 @@ void listen_input(struct net *n, const struct tcp_segment *s, const uint32_t *is
         return;
     }
     count(n->counters, REASON_TCP_SYN_RECEIVED);
-    if (isn_above == NULL && record_count(&t->halves.table) >= n->config.syn_cookies_above) {
+    if (isn_above == NULL && (t->pressure.level >= PRESSURE_COOKIES ||
+                              record_count(&t->halves.table) >= n->config.syn_cookies_above)) {
         cookie_answer(n, s);
         return;
     }

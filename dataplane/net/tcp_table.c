@@ -76,6 +76,7 @@ void tcp_init(struct net *n, struct arena *a)
     wheel_init(&t->wheel, n->now_us / 1000);
     syn_cache_init(t, a);
     time_wait_init(t, a);
+    pressure_init(t);
     cookies_init(t);
     connect_init(t);
 }

@@ -195,6 +195,7 @@ void tcp_timers(struct net *n, uint32_t budget)
     struct wheel_entry *e;
 
     room_waiters_wake(t);
+    pressure_turn(t);
     while (budget-- > 0 && (e = wheel_pop(&t->wheel, n->now_us / US_PER_TICK)) != NULL) {
         if (e == &t->halves.timer) {
             syn_cache_timer(t);
