@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "ctrl/admin_backup.h"
 #include "ctrl/admin_root.h"
+#include "base/log.h"
 #include "ctrl/policy.h"
 
 #include <stdio.h>
@@ -16,6 +17,7 @@
 /* One command: what it needs of the request, what it puts into the reply. */
 struct call {
     struct daemon *d;
+    const struct actor *who;
     const json_t *request;
     json_t *reply;
     struct refusal why;
@@ -23,6 +25,7 @@ struct call {
     bool must_be_acked;     /* it took something away */
     bool dry;               /* nothing is changed: what would be is told */
     struct admin_wait wait; /* what it waits for besides */
+    bool pending;           /* it waits for signatures */
 };
 
 /* ---- requests ---- */
@@ -551,6 +554,21 @@ static bool is_degraded(const struct daemon *d)
            a.problem[0] != '\0';
 }
 
+static json_t *admin_json(const struct daemon *d)
+{
+    const struct admin_counts *n = &d->admin;
+
+    return json_pack(
+        "{s:s, s:i, s:b, s:i, s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "listen",
+        d->config.admin.listen, "people", (int)d->config.admin.person_count, "approvals_on",
+        daemon_needs_approvals(d), "approvals_needed", (int)d->config.admin.approvals, "approvals_pending",
+        (int)approvals_count(d->approvals), "log_problem", admin_log_problem(d->acts), "counts", "accepted",
+        (json_int_t)n->accepted, "handshake_failed", (json_int_t)n->handshake_failed, "no_certificate",
+        (json_int_t)n->no_certificate, "untrusted", (json_int_t)n->untrusted, "expired",
+        (json_int_t)n->expired, "no_role", (json_int_t)n->no_role, "too_many", (json_int_t)n->too_many,
+        "too_slow", (json_int_t)n->too_slow, "denied", (json_int_t)n->denied);
+}
+
 static bool do_status(struct call *c)
 {
     const struct daemon *d = c->d;
@@ -572,6 +590,7 @@ static bool do_status(struct call *c)
     json_object_set_new(c->reply, "root", admin_root_status(d));
     json_object_set_new(c->reply, "still_asked", all_asked_json(d));
     json_object_set_new(c->reply, "backup", admin_backup_json(d));
+    json_object_set_new(c->reply, "admin", admin_json(d));
     return true;
 }
 
@@ -789,11 +808,325 @@ static bool do_dev_token(struct call *c)
     return true;
 }
 
-static const struct {
+/* ---- one line ---- */
+
+static json_t *refusal_json(const struct refusal *why, enum admin_exit code)
+{
+    return json_pack("{s:b, s:i, s:{s:s, s:s, s:s}}", "ok", 0, "exit", (int)code, "error", "code", why->code,
+                     "message", why->text, "next", why->next);
+}
+
+/* ---- approvals ---- */
+
+/* Filled in while a dry run holds what would be. */
+struct danger {
+    bool is;
+    char means[2048];
+    bool has_key;
+    uint8_t key_id[KEY_ID_LEN];
+};
+
+static const struct lifecycle_unit *unit_of(const struct key_record *r, int64_t version)
+{
+    return version == 0 || version > r->version_count ? &r->life : &r->versions[version - 1].life;
+}
+
+static void date_text(int64_t unix_s, char out[32])
+{
+    time_t t = (time_t)unix_s;
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(out, 32, "%Y-%m-%d", &tm);
+}
+
+/* Everything but moving a date that is set further away. */
+static void danger_of_destroy(struct call *c, const struct key_record *r, const struct key_record *would,
+                              struct danger *out)
+{
+    const json_t *v = json_object_get(c->request, "version");
+    const struct lifecycle_unit *is = unit_of(r, json_integer_value(v)),
+                                *to = unit_of(would, json_integer_value(v));
+    char date[32], what[64];
+
+    if (to->state != KEY_STATE_DESTROY_SCHEDULED ||
+        (is->state == KEY_STATE_DESTROY_SCHEDULED && to->at_unix_s >= is->at_unix_s))
+        return;
+    date_text(to->at_unix_s, date);
+    if (v == NULL)
+        snprintf(what, sizeof what, "with all %u versions", r->version_count);
+    else
+        snprintf(what, sizeof what, "version %lld of %u alone", (long long)json_integer_value(v),
+                 r->version_count);
+    out->is = true;
+    snprintf(out->means, sizeof out->means,
+             "Destroy a key.\n  Key %s, %s, answers 404 once this is carried out.\n  Its material is "
+             "destroyed on %s, %u "
+             "days after; what it wrapped is lost then.  Until then it can be restored.%s",
+             r->path, what, date, to->window_s / 86400,
+             is->state == KEY_STATE_DESTROY_SCHEDULED ? "\n  The date was a later one." : "");
+}
+
+static void append_text(char *out, size_t cap, const char *what, const char *value)
+{
+    size_t len = strlen(out);
+
+    snprintf(out + len, cap - len, "\n  also %s %.254s", what, value);
+}
+
+static void danger_of_policy(const struct key_record *r, const struct key_record *would, struct danger *out)
+{
+    const struct policy *is = &r->policy, *to = &would->policy;
+
+    if (!takes_away(to, is))
+        return;
+    out->is = true;
+    snprintf(out->means, sizeof out->means,
+             "Widen a policy.\n  Key %s may be used, from when this is carried out", r->path);
+    for (uint8_t i = 0; i < to->caller_count; i++) {
+        if (!has_caller(is, to->callers[i]))
+            append_text(out->means, sizeof out->means, "by", to->callers[i]);
+    }
+    for (unsigned bit = 0; bit < 32; bit++) {
+        if ((to->reasons & ~is->reasons & 1u << bit) != 0)
+            append_text(out->means, sizeof out->means, "for the reason", access_reason_name(1u << bit));
+    }
+}
+
+static bool is_of_root(const struct role_rule *rule)
+{
+    return strncmp(rule->command, "root ", 5) == 0;
+}
+
+/* Slots are made freely until there are enough of them to begin with. */
+static void danger_of_root(struct call *c, const struct role_rule *rule, struct danger *out)
+{
+    struct root_keeper k = daemon_root_keeper(c->d);
+    struct refusal ignored;
+
+    out->is = root_slots_suffice(&k, &ignored);
+    snprintf(out->means, sizeof out->means, "Change what opens the root key.\n  The command is \"wwctl %s\".",
+             rule->command);
+}
+
+/* Tries the change without making it.  false: it would be refused anyway, c->why. */
+static bool find_danger(struct call *c, bool (*command)(struct call *c), const struct role_rule *rule,
+                        struct danger *out)
+{
+    const char *path = json_string_value(json_object_get(c->request, "path"));
+
+    *out = (struct danger){.is = false};
+    struct call trial = {
+        .d = c->d, .who = c->who, .request = c->request, .reply = json_object(), .dry = true};
+    custody_dry_run(c->d->custody, true);
+    custody_approved(c->d->custody, true);
+    bool ok = command(&trial);
+    const struct key_record *r =
+        path == NULL ? NULL : registry_by_path(custody_registry(c->d->custody), span_str(path));
+    const struct key_record *would = ok && r != NULL ? custody_would(c->d->custody) : NULL;
+    if (ok && is_of_root(rule))
+        danger_of_root(c, rule, out);
+    else if (would != NULL && strcmp(rule->command, "key destroy") == 0)
+        danger_of_destroy(c, r, would, out);
+    else if (would != NULL && strcmp(rule->command, "policy set") == 0)
+        danger_of_policy(r, would, out);
+    if (r != NULL) {
+        out->has_key = true;
+        memcpy(out->key_id, r->id, KEY_ID_LEN);
+    }
+    custody_approved(c->d->custody, false);
+    custody_dry_run(c->d->custody, false);
+    json_decref(trial.reply);
+    if (!ok)
+        c->why = trial.why;
+    return ok;
+}
+
+static json_t *approval_json(const struct daemon *d, const struct approval *p)
+{
+    json_t *by = json_array();
+
+    for (uint32_t i = 0; i < p->signature_count; i++)
+        json_array_append_new(by, json_string(p->signatures[i].by));
+    const char *path = json_string_value(json_object_get(p->change, "path"));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:i, s:i}", "id", p->id, "command",
+                     json_string_value(json_object_get(p->change, "command")), "path",
+                     path == NULL ? "" : path, "asked_by", p->asked_by, "expires",
+                     time_json(p->expires_unix_s), "epoch", (json_int_t)p->epoch, "signed_by", by, "good",
+                     (int)approvals_good(p, &d->config), "needed", (int)d->config.admin.approvals);
+}
+
+static bool still_holds(struct call *c, const struct approval *p);
+
+/* The request for this very change: what waits already, or a new one. */
+static const struct approval *request_of(struct call *c, const struct danger *danger)
+{
+    struct store_identity identity;
+    json_t *change = json_copy((json_t *)(uintptr_t)c->request);
+
+    json_object_del(change, "approval");
+    json_object_del(change, "dry_run");
+    store_identity(custody_store(c->d->custody), &identity);
+    struct approval_ask q = {.store_id = identity.store_id,
+                             .shard = CTRL_SHARD,
+                             .epoch = custody_epoch(c->d->custody),
+                             .key_id = danger->has_key ? danger->key_id : NULL,
+                             .means = danger->means,
+                             .change = change,
+                             .who = c->who,
+                             .now_unix_s = custody_time(c->d->custody).unix_s,
+                             .expiry_s = c->d->config.admin.approval_expiry_s};
+    const struct approval *p = approvals_ask(c->d->approvals, &q, &c->why);
+    if (p != NULL && !still_holds(c, p)) { /* of before: it can be carried out no more */
+        approvals_finish(c->d->approvals, p->id);
+        p = approvals_ask(c->d->approvals, &q, &c->why);
+    }
+    json_decref(change);
+    return p;
+}
+
+/* What the last signature does not carry out by itself, because the answer may be secret: the one who asked says it
+ * again. */
+static bool do_if_approved(struct call *c, const struct approval *p, bool (*command)(struct call *c))
+{
+    char id[sizeof p->id];
+
+    if (!still_holds(c, p))
+        return false;
+    snprintf(id, sizeof id, "%s", p->id);
+    custody_approved(c->d->custody, true);
+    bool ok = command(c);
+    custody_approved(c->d->custody, false);
+    if (ok)
+        approvals_finish(c->d->approvals, id);
+    return ok;
+}
+
+/* Instead of doing it. */
+static bool ask_for_approval(struct call *c, const struct danger *danger, bool (*command)(struct call *c))
+{
+    const struct approval *p = request_of(c, danger);
+
+    if (p == NULL)
+        return false;
+    if (approvals_good(p, &c->d->config) >= c->d->config.admin.approvals)
+        return do_if_approved(c, p, command);
+    c->pending = true;
+    json_object_set_new(c->reply, "approval", approval_json(c->d, p));
+    return refuse(
+        &c->why, "pending_approval",
+        "approvers: wwctl approval show ID, wwctl approval sign ID --signing-key FILE, wwctl approval submit "
+        "ID --signature TEXT",
+        "nothing is changed yet: request %s waits for %u signatures of approvers", p->id,
+        c->d->config.admin.approvals);
+}
+
+static bool do_approval_list(struct call *c)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < approvals_count(c->d->approvals); i++)
+        json_array_append_new(list, approval_json(c->d, approvals_at(c->d->approvals, i)));
+    json_object_set_new(c->reply, "approvals", list);
+    return true;
+}
+
+static const struct approval *approval_of(struct call *c)
+{
+    const char *id = text_of(c, "id");
+
+    return id == NULL ? NULL : approvals_find(c->d->approvals, id, &c->why);
+}
+
+static bool do_approval_show(struct call *c)
+{
+    const struct approval *p = approval_of(c);
+
+    if (p == NULL)
+        return false;
+    json_object_set_new(c->reply, "approval", approval_json(c->d, p));
+    json_object_set_new(c->reply, "statement", json_string(p->statement));
+    return true;
+}
+
+static bool do_approval_withdraw(struct call *c)
+{
+    const struct approval *p = approval_of(c);
+
+    if (p == NULL)
+        return false;
+    json_object_set_new(c->reply, "approval", approval_json(c->d, p));
+    approvals_finish(c->d->approvals, p->id);
+    return true;
+}
+
+/* What was asked for is about what is there now: its key was not changed since. */
+static bool still_holds(struct call *c, const struct approval *p)
+{
+    const char *path = json_string_value(json_object_get(p->change, "path"));
+    const struct key_record *r =
+        path == NULL ? NULL : registry_by_path(custody_registry(c->d->custody), span_str(path));
+    uint64_t epoch = r == NULL ? 0 : r->epoch;
+    char id[2 * KEY_ID_LEN + 1] = "";
+
+    for (uint32_t i = 0; r != NULL && i < r->version_count; i++)
+        epoch = r->versions[i].epoch > epoch ? r->versions[i].epoch : epoch;
+    for (size_t i = 0; r != NULL && i < KEY_ID_LEN; i++)
+        snprintf(id + 2 * i, 3, "%02x", r->id[i]);
+    if (strcmp(id, p->key_id) == 0 && epoch <= p->epoch && p->epoch <= custody_epoch(c->d->custody))
+        return true;
+    return refuse(&c->why, "approval_outdated", "ask for the change again, and have that signed",
+                  "%.300s was changed in epoch %llu, after the request of epoch %llu was written",
+                  path == NULL ? "" : path, (unsigned long long)epoch, (unsigned long long)p->epoch);
+}
+
+static bool carry_out(struct call *c, const struct approval *p);
+
+static bool do_approval_submit(struct call *c)
+{
+    const struct approval *p = approval_of(c);
+    uint8_t signature[APPROVAL_SIGNATURE_MAX];
+    const char *by;
+    size_t len;
+
+    if (p == NULL || !hex_of(c, "signature", signature, sizeof signature, &len) ||
+        !approvals_sign(c->d->approvals, p->id, span_of(signature, len), &c->d->config,
+                        custody_time(c->d->custody).unix_s, &by, &c->why))
+        return false;
+    json_object_set_new(c->reply, "signed_by", json_string(by));
+    json_object_set_new(c->reply, "approval", approval_json(c->d, p));
+    bool enough = approvals_good(p, &c->d->config) >= c->d->config.admin.approvals;
+    const char *name = json_string_value(json_object_get(p->change, "command"));
+    bool now = enough && name != NULL && !is_of_root(role_rule(name));
+    json_object_set_new(c->reply, "carried_out", json_boolean(now));
+    return !now || carry_out(c, p);
+}
+
+/* ---- the admin log ---- */
+
+static bool do_audit_acts(struct call *c)
+{
+    int64_t count;
+    bool whole;
+    uint64_t lines;
+
+    if (!number_of(c, "count", 20, 1, 10000, &count))
+        return false;
+    json_object_set_new(c->reply, "acts", admin_log_tail(c->d->acts, (size_t)count, &whole, &lines));
+    json_object_set_new(c->reply, "lines", json_integer((json_int_t)lines));
+    json_object_set_new(c->reply, "whole", json_boolean(whole));
+    return true;
+}
+
+/* ---- one command ---- */
+
+struct command {
     const char *name;
     bool (*run)(struct call *c);
     bool dry; /* has a dry run */
-} commands[] = {
+};
+
+static const struct command commands[] = {
     {"status", do_status, false},
     {"key create", do_key_create, true},
     {"key list", do_key_list, false},
@@ -816,6 +1149,11 @@ static const struct {
     {"policy set", do_policy_set, true},
     {"dataplane stats", do_dataplane_stats, false},
     {"audit tail", do_audit_tail, false},
+    {"audit acts", do_audit_acts, false},
+    {"approval list", do_approval_list, false},
+    {"approval show", do_approval_show, false},
+    {"approval submit", do_approval_submit, false},
+    {"approval withdraw", do_approval_withdraw, false},
     {"cert list", do_cert_list, false},
     {"backup status", do_backup_status, false},
     {"backup list", do_backup_list, false},
@@ -829,49 +1167,141 @@ static const struct {
     {"dev token", do_dev_token, false},
 };
 
-/* ---- one line ---- */
-
-static json_t *refusal_json(const struct refusal *why, enum admin_exit code)
+const char *admin_command(size_t i)
 {
-    return json_pack("{s:b, s:i, s:{s:s, s:s, s:s}}", "ok", 0, "exit", (int)code, "error", "code", why->code,
-                     "message", why->text, "next", why->next);
+    return i < sizeof commands / sizeof commands[0] ? commands[i].name : NULL;
 }
 
-static bool run_dry(struct call *c, bool (*command)(struct call *c))
+static const struct command *command_of(struct call *c, const char *name)
 {
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    refuse(&c->why, "bad_request", "wwctl and ww-ctrl must be of one version", "unknown command \"%.60s\"",
+           name);
+    return NULL;
+}
+
+static bool run_dry(struct call *c, const struct command *command)
+{
+    if (!command->dry)
+        return refuse(&c->why, "no_dry_run", "leave --dry-run away: it has no effect to try",
+                      "\"%s\" has no dry run", command->name);
     custody_dry_run(c->d->custody, true);
+    custody_approved(c->d->custody, daemon_needs_approvals(c->d));
     c->dry = true;
-    bool ok = command(c);
+    bool ok = command->run(c);
     c->changed = false;
     json_object_set_new(c->reply, "dry_run", json_true());
+    custody_approved(c->d->custody, false);
     custody_dry_run(c->d->custody, false);
+    return ok;
+}
+
+/* Does it, or asks for signatures. */
+static bool run_guarded(struct call *c, const struct command *command, const struct role_rule *rule)
+{
+    struct danger danger = {.is = false};
+
+    bool asked = json_object_get(c->request, "approval") != NULL;
+
+    if (rule->approval != APPROVAL_NEVER && daemon_needs_approvals(c->d) &&
+        !find_danger(c, command->run, rule, &danger))
+        return false;
+    if (danger.is)
+        return ask_for_approval(c, &danger, command->run);
+    return asked ? refuse(&c->why, "no_approval_needed", "leave \"approval request\" away",
+                          "this needs no approval")
+                 : command->run(c);
+}
+
+/* Written down and synced, then done, then its outcome written down: before anybody is answered. */
+static bool run_act(struct call *c, const struct command *command, const struct role_rule *rule,
+                    bool approved)
+{
+    int64_t now = custody_time(c->d->custody).unix_s;
+    uint64_t seq;
+
+    if (!admin_log_begin(c->d->acts, now, c->who, command->name, c->request, custody_epoch(c->d->custody),
+                         &seq, &c->why))
+        return false;
+    bool ok = roles_allow(rule, c->who, &c->why);
+    if (!ok)
+        c->d->admin.denied++;
+    else if (approved)
+        ok = command->run(c);
+    else
+        ok = run_guarded(c, command, rule);
+    if (!admin_log_end(c->d->acts, now, seq, ok ? "done" : c->why.code, custody_epoch(c->d->custody)))
+        log_error("the outcome of an act is not in the admin log", F("act", seq),
+                  F("why", admin_log_problem(c->d->acts)));
+    return ok;
+}
+
+/* As the one who asked, once. */
+static bool carry_out(struct call *c, const struct approval *p)
+{
+    const char *name = json_string_value(json_object_get(p->change, "command"));
+    const struct command *command = name == NULL ? NULL : command_of(c, name);
+    const json_t *request = c->request;
+    const struct actor *who = c->who;
+    struct actor asker = {.roles = ROLES_ALL};
+    char id[sizeof p->id];
+
+    if (command == NULL || !still_holds(c, p))
+        return false;
+    snprintf(id, sizeof id, "%s", p->id);
+    snprintf(asker.name, sizeof asker.name, "%s", p->asked_by);
+    snprintf(asker.via, sizeof asker.via, "approval %s", id);
+    c->request = p->change;
+    c->who = &asker;
+    custody_approved(c->d->custody, true);
+    bool ok = run_act(c, command, role_rule(name), true);
+    custody_approved(c->d->custody, false);
+    c->request = request;
+    c->who = who;
+    if (ok)
+        approvals_finish(c->d->approvals, id);
     return ok;
 }
 
 static bool run(struct call *c)
 {
     const char *name = text_of(c, "command");
+    const struct command *command = name == NULL ? NULL : command_of(c, name);
     const json_t *dry = json_object_get(c->request, "dry_run");
 
-    if (name == NULL)
+    if (command == NULL)
         return false;
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(commands[i].name, name) != 0)
-            continue;
-        if (dry == NULL || json_is_false(dry))
-            return commands[i].run(c);
-        if (!json_is_true(dry) || !commands[i].dry)
-            return refuse(&c->why, "no_dry_run", "leave --dry-run away: it has no effect to try",
-                          "\"%s\" has no dry run", commands[i].name);
-        return run_dry(c, commands[i].run);
+    const struct role_rule *rule = role_rule(name);
+    if (dry != NULL && !json_is_boolean(dry))
+        return refuse(&c->why, "bad_request", "wwctl and ww-ctrl must be of one version",
+                      "\"dry_run\" must be true or false");
+    if (rule->act && !json_is_true(dry))
+        return run_act(c, command, rule, false);
+    if (!roles_allow(rule, c->who, &c->why)) {
+        c->d->admin.denied++;
+        return false;
     }
-    return refuse(&c->why, "bad_request", "wwctl and ww-ctrl must be of one version",
-                  "unknown command \"%.60s\"", name);
+    return json_is_true(dry) ? run_dry(c, command) : command->run(c);
 }
 
-json_t *admin_handle(struct daemon *d, struct span line, uint64_t now_ms, struct admin_wait *wait)
+/* What else there is to say beside the refusal: the request that waits, say. */
+static json_t *refused_json(struct call *c)
 {
-    struct call c = {.d = d, .reply = json_pack("{s:b}", "ok", 1)};
+    json_t *reply = refusal_json(&c->why, c->pending ? ADMIN_PENDING : ADMIN_REFUSED);
+
+    json_object_del(c->reply, "ok");
+    json_object_update_missing(reply, c->reply);
+    json_decref(c->reply);
+    return reply;
+}
+
+json_t *admin_handle(struct daemon *d, const struct actor *who, struct span line, uint64_t now_ms,
+                     struct admin_wait *wait)
+{
+    struct call c = {.d = d, .who = who, .reply = json_pack("{s:b}", "ok", 1)};
     json_error_t err;
     json_t *request = json_loadb((const char *)line.ptr, line.len, JSON_REJECT_DUPLICATES, &err);
 
@@ -881,10 +1311,8 @@ json_t *admin_handle(struct daemon *d, struct span line, uint64_t now_ms, struct
                               : refuse(&c.why, "bad_request", "send one JSON object per line",
                                        "not JSON: %.200s", err.text);
     json_decref(request);
-    if (!ok) {
-        json_decref(c.reply);
-        return refusal_json(&c.why, ADMIN_REFUSED);
-    }
+    if (!ok)
+        return refused_json(&c);
     if (!c.changed && c.wait.over == NULL)
         return c.reply;
     *wait = c.wait;

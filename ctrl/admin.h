@@ -1,5 +1,5 @@
-/* The operator's door: one JSON object per line in, one out.  Who may come here is decided by the socket
- * (admin_server.c); what is said here is the schema of docs/OPERATIONS.md, "wwctl --json".
+/* The operator's door: one JSON object per line in, one out.  Who is asking is found out by the
+ * socket (admin_server.c), what such a one may do by ctrl/roles.h; what is said here is the schema of docs/OPERATIONS.md, "wwctl --json".
  *
  * Request: {"command": "key create", "path": "v0/a/b", ...}.  Reply: {"ok": true, ...} or {"ok": false, "exit": N,
  * "error": {"code", "message", "next"}}.  A change is answered after its commit and, when a dataplane is connected,
@@ -15,7 +15,13 @@
 #define ADMIN_WAIT_MS     3000
 #define ADMIN_DURABLE_MS  5000 /* for the sinks that a new version must be in */
 
-enum admin_exit { ADMIN_OK = 0, ADMIN_REFUSED = 1, ADMIN_USAGE = 2, ADMIN_UNREACHABLE = 3 };
+enum admin_exit {
+    ADMIN_OK = 0,
+    ADMIN_REFUSED = 1,
+    ADMIN_USAGE = 2,
+    ADMIN_UNREACHABLE = 3,
+    ADMIN_PENDING = 4
+};
 
 struct refusal;
 
@@ -33,8 +39,12 @@ struct admin_wait {
     bool must_be_acked; /* it takes something away: not acked is a failure */
 };
 
-/* Handles one request line.  The reply, owned by the caller; or NULL, and *wait holds what to wait for. */
-json_t *MUST_USE admin_handle(struct daemon *d, struct span line, uint64_t now_ms, struct admin_wait *wait);
+/* Handles one request line of who.  The reply, owned by the caller; or NULL, and *wait holds what to wait for. */
+json_t *MUST_USE admin_handle(struct daemon *d, const struct actor *who, struct span line, uint64_t now_ms,
+                              struct admin_wait *wait);
+
+/* The i-th command's name; NULL: there are no more. */
+const char *admin_command(size_t i);
 
 /* The reply once it is due, NULL before; takes wait->reply. */
 json_t *MUST_USE admin_wait_over(struct daemon *d, struct admin_wait *wait, uint64_t now_ms);

@@ -24,7 +24,7 @@ struct custody {
     struct custody_gate gate;
     uint8_t (*waiting)[KEY_ID_LEN]; /* keys that may have a version pending for the gate; some twice */
     size_t waiting_count, waiting_cap;
-    bool dry, destroy_enabled;
+    bool dry, destroy_enabled, approved;
     const struct key_record *would; /* of the last dry run */
     struct clock clock;
     struct clock_reading (*clock_read)(void *ctx);
@@ -816,6 +816,7 @@ bool custody_destroy(struct custody *c, const char *path, uint32_t version, uint
                                  .version = version,
                                  .after_s = after_s,
                                  .from_enabled = c->destroy_enabled,
+                                 .approved = c->approved,
                                  .now = custody_time(c)};
 
     if (!apply(c, path, &in, already, why))
@@ -836,6 +837,11 @@ bool custody_restore(struct custody *c, const char *path, uint32_t version, bool
 void custody_destroy_enabled(struct custody *c, bool may)
 {
     c->destroy_enabled = may;
+}
+
+void custody_approved(struct custody *c, bool approved)
+{
+    c->approved = approved;
 }
 
 bool custody_set_period(struct custody *c, const char *path, uint32_t period_s, bool *already,

@@ -113,6 +113,8 @@ const struct key_record *custody_would(const struct custody *c);
 
 /* Whether ENABLED may be doomed without being disabled first; it may not unless this says so. */
 void custody_destroy_enabled(struct custody *c, bool may);
+/* While on, a destruction may come sooner than was set before: those who may approve it have. */
+void custody_approved(struct custody *c, bool approved);
 
 /* Between events: watches the clock, destroys and rotates what is due, lets the store checkpoint. */
 void custody_tick(struct custody *c);

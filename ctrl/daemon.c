@@ -309,6 +309,24 @@ static bool open_audit(struct daemon *d, struct refusal *why)
     return d->audit != NULL;
 }
 
+bool daemon_needs_approvals(const struct daemon *d)
+{
+    uint32_t roles = 0;
+
+    for (uint16_t i = 0; i < d->config.admin.person_count; i++)
+        roles |= config_roles(d->config.admin.people[i].roles);
+    return !d->options.dev || (roles & ROLE_APPROVER) != 0;
+}
+
+static bool open_admin(struct daemon *d, struct refusal *why)
+{
+    d->acts = admin_log_open(d->config.ctrl.audit_dir, why);
+    d->approvals = d->acts == NULL ? NULL : approvals_open(d->config.ctrl.state_dir, d->rng, why);
+    if (!daemon_needs_approvals(d))
+        log_warn("--dev: whoever is root destroys keys and widens policies alone; no approval is asked for");
+    return d->approvals != NULL;
+}
+
 /* ---- backups ---- */
 
 static void on_durable(void *ctx)
@@ -388,7 +406,7 @@ bool daemon_configure(struct daemon *d, const struct daemon_options *o, struct r
 bool daemon_open(struct daemon *d, const struct daemon_options *o, struct refusal *why)
 {
     return daemon_configure(d, o, why) && open_keys(d, why) && open_dev(d, why) && open_trust(d, why) &&
-           open_audit(d, why) && open_push(d, why) && open_backup(d, why);
+           open_audit(d, why) && open_admin(d, why) && open_push(d, why) && open_backup(d, why);
 }
 
 void daemon_close(struct daemon *d)
@@ -397,6 +415,8 @@ void daemon_close(struct daemon *d)
     backup_close(d->backup);
     push_free(d->push);
     audit_close(d->audit);
+    approvals_close(d->approvals);
+    admin_log_close(d->acts);
     trust_unref(d->trust);
     dev_issuer_close(d->dev_issuer);
     custody_close(d->custody);
@@ -415,6 +435,9 @@ bool daemon_reload(struct daemon *d, bool force, struct refusal *why)
     if (ok) {
         d->config.tls = c->tls;
         d->config.auth = c->auth;
+        snprintf(c->admin.listen, sizeof c->admin.listen, "%s", d->config.admin.listen); /* needs a restart */
+        d->config.admin = c->admin;
+        d->reloads++;
     }
     free(c);
     if (!ok)
@@ -450,6 +473,7 @@ void daemon_tick(struct daemon *d, uint64_t now_ms)
         d->audit_synced_ms = now_ms;
     }
     refresh_if_due(d);
+    approvals_expire(d->approvals, (int64_t)time(NULL));
     custody_tick(d->custody);
     daemon_backup_step(d, now_ms);
 }

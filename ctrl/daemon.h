@@ -2,6 +2,8 @@
 #ifndef CTRL_DAEMON_H
 #define CTRL_DAEMON_H
 
+#include "ctrl/admin_log.h"
+#include "ctrl/approval.h"
 #include "ctrl/audit.h"
 #include "ctrl/backup.h"
 #include "ctrl/custody.h"
@@ -25,6 +27,12 @@ struct daemon_options {
     const char *identity_file, *shares_file; /* offline slots open, too: somebody has brought them; or NULL */
 };
 
+/* Of the remote admin listener, since start. */
+struct admin_counts {
+    uint64_t accepted, handshake_failed, no_certificate, untrusted, expired, no_role, too_many, too_slow,
+        denied;
+};
+
 struct daemon {
     struct daemon_options options;
     struct config config;
@@ -35,11 +43,15 @@ struct daemon {
     struct audit *audit;
     struct tripwire tripwire;
     char root_problem[ROOT_PROBLEM_CAP]; /* what was found of the slots at start; empty: nothing */
+    struct admin_log *acts;
+    struct approvals *approvals;
+    struct admin_counts admin;
     char device_program[PATH_MAX], pin_prefix[CONFIG_TEXT_CAP + 16]; /* see root_sources */
     struct dev_issuer *dev_issuer;                                   /* NULL without --dev */
     struct backup *backup;
     struct drills *drills;
     int64_t started_unix_s, trust_loaded_unix_s;
+    uint64_t reloads;
     uint64_t audit_synced_ms;
     char ca_file[2 * CONFIG_TEXT_CAP]; /* --dev: the authority of a certificate made here; else empty */
     void (*progress)(void *ctx);       /* see push_listener */
@@ -55,7 +67,10 @@ void daemon_close(struct daemon *d);
 struct root_sources daemon_root_sources(const struct daemon *d);
 struct root_keeper daemon_root_keeper(const struct daemon *d);
 
-/* Reads configuration (issuers, audiences, certificate), JWKS files and certificate again.  What is bad stays as it
+/* Whether dangerous changes need signatures: always, but with --dev only where the configuration names approvers. */
+bool daemon_needs_approvals(const struct daemon *d);
+
+/* Reads configuration (issuers, audiences, certificate, people), JWKS files and certificate again.  What is bad stays as it
  * was; false: the configuration itself is bad, or the store refused the change.  force: an epoch even when nothing
  * changed, so that the dataplane learns that the sets are fresh. */
 bool MUST_USE daemon_reload(struct daemon *d, bool force, struct refusal *why);

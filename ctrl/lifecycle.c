@@ -127,7 +127,7 @@ static enum lifecycle_status may_doom(const struct lifecycle *l, const struct li
         return LIFECYCLE_BAD_WINDOW;
     if (u->state == KEY_STATE_ENABLED && !in->from_enabled)
         return LIFECYCLE_ON;
-    return window < l->window_s ? LIFECYCLE_NEEDS_APPROVAL : LIFECYCLE_CHANGED;
+    return window < l->window_s && !in->approved ? LIFECYCLE_NEEDS_APPROVAL : LIFECYCLE_CHANGED;
 }
 
 static enum lifecycle_status step_destroy(struct lifecycle *l, struct lifecycle_unit *u,
@@ -144,7 +144,7 @@ static enum lifecycle_status step_destroy(struct lifecycle *l, struct lifecycle_
     enum lifecycle_status s = may_doom(l, u, in);
     if (s != LIFECYCLE_CHANGED)
         return s;
-    if (to.at_unix_s < u->at_unix_s || to.watched_s < u->watched_s)
+    if ((to.at_unix_s < u->at_unix_s || to.watched_s < u->watched_s) && !in->approved)
         return LIFECYCLE_NEEDS_APPROVAL;
     if (to.at_unix_s == u->at_unix_s && to.watched_s == u->watched_s)
         return LIFECYCLE_ALREADY;

@@ -80,6 +80,7 @@ struct lifecycle_input {
     uint32_t version;          /* ENABLE, DISABLE, DESTROY, RESTORE, EXPIRE; 0 = the key as a whole */
     uint32_t after_s;          /* DESTROY; 0 = as long as before, at least the default */
     bool from_enabled;         /* DESTROY: ENABLED may be doomed without being disabled first */
+    bool approved;             /* DESTROY: people who may said that it may be sooner than was set before */
     struct lifecycle_time now; /* DESTROY, EXPIRE */
 };
 

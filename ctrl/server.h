@@ -1,6 +1,8 @@
-/* The two Unix sockets of ww-ctrl on the loop: the admin socket for wwctl, the ctl socket for the dataplane.
+/* The sockets of ww-ctrl on the loop: the admin socket for wwctl, the remote admin door (TLS), where there is one, and
+ * the ctl socket for the dataplane.
  *
- * Both are made 0600 and let in root and the daemon's own user only (SO_PEERCRED).  A peer that sends garbage, too
+ * The Unix sockets let in root and the daemon's own user (SO_PEERCRED), and the admin socket those whom the
+ * configuration names by uid.  A peer that sends garbage, too
  * much or nothing is dropped and counted; none of it reaches another connection. */
 #ifndef CTRL_SERVER_H
 #define CTRL_SERVER_H
@@ -10,6 +12,8 @@
 #include <uv.h>
 
 #define ADMIN_CONNECTIONS_MAX 64
+#define ADMIN_REMOTE_MAX      16
+#define ADMIN_HANDSHAKE_MS    10000
 #define ADMIN_IDLE_MS         60000
 
 struct admin_server;

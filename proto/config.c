@@ -195,6 +195,71 @@ static const char *wrong_sink_kind(const char *s)
                : "must be directory, s3 or sftp";
 }
 
+static const struct {
+    const char *name;
+    uint32_t bit;
+} roles[] = {{"operator", ROLE_OPERATOR},
+             {"key_officer", ROLE_KEY_OFFICER},
+             {"auditor", ROLE_AUDITOR},
+             {"approver", ROLE_APPROVER}};
+
+static uint32_t role_of(const char *word, size_t len)
+{
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
+        if (strlen(roles[i].name) == len && memcmp(roles[i].name, word, len) == 0)
+            return roles[i].bit;
+    return 0;
+}
+
+uint32_t config_roles(const char *text)
+{
+    uint32_t all = 0;
+
+    for (text += strspn(text, ", "); text[0] != 0; text += strspn(text, ", ")) {
+        size_t len = strcspn(text, ", ");
+        uint32_t bit = role_of(text, len);
+
+        if (bit == 0)
+            return 0;
+        all |= bit;
+        text += len;
+    }
+    return all;
+}
+
+static const char *wrong_roles(const char *s)
+{
+    return config_roles(s) != 0
+               ? NULL
+               : "must be some of operator, key_officer, auditor, approver, with commas between";
+}
+
+static const char *wrong_uid(const char *s)
+{
+    return s[strspn(s, "0123456789")] == 0 ? NULL : "must be a number";
+}
+
+/* ADDRESS:PORT, [ADDRESS]:PORT. */
+static const char *wrong_listen(const char *s)
+{
+    static const char why[] = "must be an address and a port, like 192.0.2.10:8443 or [2001:db8::10]:8443";
+    const char *colon = strrchr(s, ':');
+    char address[64];
+
+    if (s[0] == 0)
+        return NULL;
+    if (colon == NULL || colon[1] == 0 || strlen(colon) > 6 ||
+        colon[1 + strspn(colon + 1, "0123456789")] != 0)
+        return why;
+    long port = strtol(colon + 1, NULL, 10);
+    bool six = s[0] == '[' && colon > s + 1 && colon[-1] == ']';
+    size_t len = (size_t)(colon - s) - (six ? 2 : 0);
+    memcpy(address, s + (six ? 1 : 0), len);
+    address[len] = 0;
+    int family = address_family(address);
+    return family == (six ? AF_INET6 : AF_INET) && port > 0 && port <= 65535 ? NULL : why;
+}
+
 /* ---- what settings must be together ---- */
 
 static const char *wrong_route(const void *base)
@@ -261,6 +326,39 @@ static const char *wrong_auth(const void *base)
             if (strcmp(c->auth.issuers[i].iss, c->auth.issuers[j].iss) == 0)
                 return "two issuers have the same iss";
     return NULL;
+}
+
+static const char *wrong_person(const void *base)
+{
+    const struct config_person *p = base;
+
+    return (config_roles(p->roles) & ROLE_APPROVER) == 0 || p->approval_key_file[0] != 0
+               ? NULL
+               : "an approver needs approval_key_file";
+}
+
+static bool same_person(const struct config_person *a, const struct config_person *b)
+{
+    return strcmp(a->name, b->name) == 0 || (a->uid[0] != 0 && strcmp(a->uid, b->uid) == 0);
+}
+
+static const char *wrong_admin(const void *base)
+{
+    const struct config *c = base;
+    unsigned approvers = 0;
+
+    if (c->admin.listen[0] != 0 &&
+        (c->admin.certificate_file[0] == 0 || c->admin.key_file[0] == 0 || c->admin.client_ca_file[0] == 0))
+        return "listen needs certificate_file, key_file and client_ca_file";
+    for (uint16_t i = 0; i < c->admin.person_count; i++) {
+        approvers += (config_roles(c->admin.people[i].roles) & ROLE_APPROVER) != 0 ? 1 : 0;
+        for (uint16_t j = 0; j < i; j++)
+            if (same_person(&c->admin.people[i], &c->admin.people[j]))
+                return "two people have the same name or uid";
+    }
+    return approvers == 0 || approvers >= c->admin.approvals
+               ? NULL
+               : "there are fewer approvers than approvals asks for";
 }
 
 static const char *wrong_all(const void *base)
@@ -398,6 +496,41 @@ static const struct setting settings_of_ctrl[] = {
     PATH_SETTING("admin_socket", ctrl.admin_socket, false),
     PATH_SETTING("audit_dir", ctrl.audit_dir, false),
     {.name = "disable_before_destroy", .kind = KIND_BOOL, .offset = OFFSET(ctrl.disable_before_destroy)},
+};
+
+#define PERSON(member)                                                                                       \
+    .offset = offsetof(struct config_person, member), .cap = sizeof(((struct config_person *)0)->member)
+
+static const struct setting settings_of_person[] = {
+    {.name = "name", .kind = KIND_TEXT, .required = true, PERSON(name), .wrong = wrong_empty},
+    {.name = "uid", .kind = KIND_TEXT, PERSON(uid), .wrong = wrong_uid},
+    {.name = "roles", .kind = KIND_TEXT, .required = true, PERSON(roles), .wrong = wrong_roles},
+    {.name = "approval_key_file", .kind = KIND_TEXT, PERSON(approval_key_file), .wrong = wrong_path},
+};
+static const struct section section_of_person = SECTION(settings_of_person, wrong_person);
+
+static const struct setting settings_of_admin[] = {
+    {.name = "listen",
+     .kind = KIND_TEXT,
+     .offset = OFFSET(admin.listen),
+     .cap = SIZE(admin.listen),
+     .wrong = wrong_listen},
+    PATH_SETTING("certificate_file", admin.certificate_file, false),
+    PATH_SETTING("key_file", admin.key_file, false),
+    PATH_SETTING("client_ca_file", admin.client_ca_file, false),
+    {.name = "approvals", .kind = KIND_U16, .offset = OFFSET(admin.approvals), .min = 1, .max = 8},
+    {.name = "approval_expiry",
+     .kind = KIND_DURATION,
+     .offset = OFFSET(admin.approval_expiry_s),
+     .min = 600,
+     .max = 30 * 86400},
+    {.name = "people",
+     .kind = KIND_ITEMS,
+     .offset = OFFSET(admin.people),
+     .cap = SIZE(admin.people[0]),
+     .count_offset = OFFSET(admin.person_count),
+     .count_max = CONFIG_PEOPLE_MAX,
+     .section = &section_of_person},
 };
 
 /* The range of Argon2's parameters: RFC 9106 4, from what a small machine can spare to what a start can wait
@@ -555,6 +688,7 @@ static const struct section section_of_nic = SECTION(settings_of_nic, NULL);
 static const struct section section_of_net = SECTION(settings_of_net, NULL);
 static const struct section section_of_dataplane = SECTION(settings_of_dataplane, wrong_dataplane);
 static const struct section section_of_ctrl = SECTION(settings_of_ctrl, NULL);
+static const struct section section_of_admin = SECTION(settings_of_admin, wrong_admin);
 static const struct section section_of_seal = SECTION(settings_of_seal, NULL);
 static const struct section section_of_backup = SECTION(settings_of_backup, wrong_backup);
 static const struct section section_of_tls = SECTION(settings_of_tls, NULL);
@@ -565,6 +699,7 @@ static const struct setting settings_of_all[] = {
     {.name = "net", .kind = KIND_SECTION, .section = &section_of_net},
     {.name = "dataplane", .kind = KIND_SECTION, .section = &section_of_dataplane},
     {.name = "ctrl", .kind = KIND_SECTION, .section = &section_of_ctrl},
+    {.name = "admin", .kind = KIND_SECTION, .section = &section_of_admin},
     {.name = "seal", .kind = KIND_SECTION, .section = &section_of_seal},
     {.name = "backup", .kind = KIND_SECTION, .section = &section_of_backup},
     {.name = "tls", .kind = KIND_SECTION, .section = &section_of_tls},
@@ -602,6 +737,8 @@ static void set_defaults(struct config *c)
     set_text(c->ctrl.admin_socket, CONFIG_TEXT_CAP, "/run/wirewrap/admin.sock");
     set_text(c->ctrl.audit_dir, CONFIG_TEXT_CAP, "/var/log/wirewrap");
     c->ctrl.disable_before_destroy = true;
+    c->admin.approvals = 2;
+    c->admin.approval_expiry_s = 3 * 86400;
     c->seal.argon2_memory_kib = 65536;
     c->seal.argon2_passes = 3;
     c->backup.full_every_s = 86400;

@@ -40,6 +40,23 @@ struct config_sink {
     bool required;
 };
 
+#define CONFIG_PEOPLE_MAX 16
+
+enum config_role {
+    ROLE_OPERATOR = 1,
+    ROLE_KEY_OFFICER = 2,
+    ROLE_AUDITOR = 4,
+    ROLE_APPROVER = 8,
+    ROLES_ALL = 15
+};
+
+struct config_person {
+    char name[64];                           /* the CN of the client certificate */
+    char uid[12];                            /* on the local socket; empty = not there */
+    char roles[64];                          /* config_roles reads them */
+    char approval_key_file[CONFIG_TEXT_CAP]; /* PEM of an ECDSA P-256 public key */
+};
+
 struct config {
     struct {
         char device[CONFIG_TEXT_CAP]; /* KIND:NAME, as drivers/nic/dpdk knows them: "tap:ww0",
@@ -82,6 +99,16 @@ struct config {
         bool disable_before_destroy;
     } ctrl;
     struct {
+        char listen[64]; /* ADDRESS:PORT; empty = the local socket alone */
+        char certificate_file[CONFIG_TEXT_CAP];
+        char key_file[CONFIG_TEXT_CAP];
+        char client_ca_file[CONFIG_TEXT_CAP];
+        uint16_t approvals; /* signatures that a dangerous change needs */
+        uint32_t approval_expiry_s;
+        uint16_t person_count;
+        struct config_person people[CONFIG_PEOPLE_MAX];
+    } admin;
+    struct {
         char passphrase_file[CONFIG_TEXT_CAP]; /* empty: no slot is opened by one */
         char device_program[CONFIG_TEXT_CAP];  /* ww-seal; empty: beside ww-ctrl */
         uint32_t argon2_memory_kib, argon2_passes;
@@ -111,6 +138,9 @@ struct config_error {
     uint32_t line;  /* 1-based */
     char text[512]; /* names the key, what is wrong and the nearest right thing */
 };
+
+/* "operator, key_officer, auditor, approver" as a bit set; 0: some word is none of these. */
+uint32_t config_roles(const char *text);
 
 /* false: *err says what is wrong, *out is not to be used.  Texts in *out are what their setting asks for:
  * addresses and prefixes parse, paths are absolute. */

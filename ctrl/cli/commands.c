@@ -63,6 +63,13 @@ static const struct option_spec sink_only[] = {
     {"--sink", "sink", OPTION_TEXT, false, "this sink only; without it, all of them"}};
 static const struct option_spec drill_prove[] = {
     {"--proof", "proof", OPTION_TEXT, true, "what ww-ctrl --drill printed as \"proof\""}};
+static const struct option_spec approval_id[] = {{"ID", "id", OPTION_TEXT, true, "of the request"}};
+static const struct option_spec approval_sign[] = {
+    {"ID", "id", OPTION_TEXT, true, "of the request"},
+    {"--signing-key", "key", OPTION_TEXT, true, "the approver's private key: a file, PEM, P-256"}};
+static const struct option_spec approval_submit[] = {
+    {"ID", "id", OPTION_TEXT, true, "of the request"},
+    {"--signature", "signature", OPTION_TEXT, true, "as wwctl approval sign prints it"}};
 static const struct option_spec audit_tail[] = {
     {"--count", "count", OPTION_NUMBER, false, "how many entries, 20 without it"}};
 
@@ -106,10 +113,24 @@ const struct command commands[] = {
      show_backup},
     {"drill", "restore the newest backup of each sink in a folder that goes away, and open every key",
      sink_only, COUNT(sink_only), show_backup},
+    {"audit acts", "the last acts of operators, and whether the admin log is whole", audit_tail,
+     COUNT(audit_tail), show_acts},
+    {"approval request", "ask for a change that needs signatures: the change's own words follow", NULL, 0,
+     NULL},
+    {"approval list", "changes that wait for signatures", NULL, 0, show_approvals},
+    {"approval show", "what one of them is, in the words that are signed", approval_id, COUNT(approval_id),
+     show_approval},
+    {"approval sign", "show that, and sign it here; ww-ctrl never sees the key", approval_sign,
+     COUNT(approval_sign), NULL},
+    {"approval submit", "hand in a signature; the last one carries the change out", approval_submit,
+     COUNT(approval_submit), show_submitted},
+    {"approval withdraw", "take a request back", approval_id, COUNT(approval_id), show_approval},
     {"cert list", "the server certificate in effect", NULL, 0, show_certificates},
     {"reload", "read JWKS files, certificate and the auth and tls parts of the configuration again", NULL, 0,
      show_reload},
     {"dev token", "mint an ID token (only where ww-ctrl runs with --dev)", dev_token, COUNT(dev_token),
      show_token},
+    {"completion", "print the completion for bash", NULL, 0, NULL},
+    {"man", "print the man page", NULL, 0, NULL},
 };
 const size_t command_count = COUNT(commands);

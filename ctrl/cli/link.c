@@ -85,8 +85,18 @@ static char *receive_line(int fd, size_t *len)
     return NULL;
 }
 
+static struct remote remote;
+
+void link_remote(const struct remote *r)
+{
+    remote = *r;
+}
+
 json_t *link_call(const char *socket_path, const json_t *request)
 {
+    if (remote.address != NULL)
+        return link_tls_call(&remote, request);
+
     size_t len;
     int fd = connect_to(socket_path);
 

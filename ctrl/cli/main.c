@@ -13,9 +13,10 @@
 
 struct line {
     const char *socket;
-    bool json, help, dry;
+    bool json, help, dry, ask;
+    struct remote remote;
     int word_count; /* what is neither an option nor its value */
-    char *words[8];
+    char *words[12];
     int option_count;
     char *options[64]; /* name, value, name, value ... */
 };
@@ -29,15 +30,19 @@ static bool starts(const char *s, const char *with)
 
 static void help_all(FILE *to)
 {
-    fprintf(to, "usage: wwctl [--admin SOCKET] [--json] [--dry-run] COMMAND\n\n");
+    fprintf(to, "usage: wwctl [--admin SOCKET | --remote HOST:PORT] [--json] [--dry-run] COMMAND\n\n");
     for (size_t i = 0; i < command_count; i++)
         fprintf(to, "  %-18s  %s\n", commands[i].name, commands[i].help);
-    fprintf(to, "\n"
-                "  --admin SOCKET  ww-ctrl's admin socket; without it $WW_ADMIN, then " SOCKET_DEFAULT "\n"
-                "  --json          one JSON object on standard output (docs/OPERATIONS.md)\n"
-                "  --dry-run       a change is checked and shown, and not made\n"
-                "  --help          after a command: its options\n\n"
-                "exit: 0 done, 1 refused, 2 wrong usage, 3 ww-ctrl or the dataplane did not answer\n");
+    fprintf(
+        to,
+        "\n"
+        "  --admin SOCKET  ww-ctrl's admin socket; without it $WW_ADMIN, then " SOCKET_DEFAULT "\n"
+        "  --remote H:P    ww-ctrl on another machine; with --cert, --key, --ca, --server-name (wwctl man)\n"
+        "  --json          one JSON object on standard output (docs/OPERATIONS.md)\n"
+        "  --dry-run       a change is checked and shown, and not made\n"
+        "  --help          after a command: its options\n\n"
+        "exit: 0 done, 1 refused, 2 wrong usage, 3 ww-ctrl or the dataplane did not answer, 4 waits for "
+        "approvers\n");
 }
 
 static void help_one(FILE *to, const struct command *c)
@@ -64,6 +69,44 @@ static int wrong(const char *what, const char *more)
 
 /* ---- the line ---- */
 
+static const char *const globals[] = {"--admin",       "--remote", "--cert", "--key",    "--ca",
+                                      "--server-name", "--json",   "--help", "--dry-run"};
+#define GLOBAL_COUNT (sizeof globals / sizeof globals[0])
+
+static bool is_option(const char *name)
+{
+    for (size_t i = 0; i < GLOBAL_COUNT; i++) {
+        if (strcmp(globals[i], name) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < command_count; i++) {
+        for (size_t j = 0; j < commands[i].option_count; j++) {
+            if (strcmp(commands[i].options[j].name, name) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Before its value is looked for: what is no option has none. */
+static int no_such_option(const char *name)
+{
+    const char *all[256];
+    size_t count = 0;
+
+    for (size_t i = 0; i < GLOBAL_COUNT; i++)
+        all[count++] = globals[i];
+    for (size_t i = 0; i < command_count; i++) {
+        for (size_t j = 0; j < commands[i].option_count && count < 256; j++) {
+            if (commands[i].options[j].name[0] == '-')
+                all[count++] = commands[i].options[j].name;
+        }
+    }
+    fprintf(stderr, "wwctl: there is no option %s; did you mean %s?\n", name,
+            nearest_word(span_str(name), all, count));
+    return EXIT_USAGE;
+}
+
 static int split(int argc, char **argv, struct line *out)
 {
     for (int i = 1; i < argc; i++) {
@@ -76,9 +119,11 @@ static int split(int argc, char **argv, struct line *out)
         } else if (strcmp(a, "--dry-run") == 0) {
             out->dry = true;
         } else if (!starts(a, "--")) {
-            if (out->word_count == 8)
+            if (out->word_count == 12)
                 return wrong("too many arguments, beginning with ", a);
             out->words[out->word_count++] = a;
+        } else if (!is_option(a)) {
+            return no_such_option(a);
         } else if (i + 1 == argc) {
             return wrong("a value is missing after ", a);
         } else if (strcmp(a, "--admin") == 0) {
@@ -122,7 +167,7 @@ static const struct command *find_command(const struct line *l, int *used)
 
 static int unknown_command(const struct line *l)
 {
-    const char *names[64];
+    const char *names[128];
     char said[256];
 
     for (size_t i = 0; i < command_count; i++)
@@ -283,16 +328,49 @@ static const struct option_spec *find_option(const struct command *c, const char
 
 static int unknown_option(const struct command *c, const char *name)
 {
-    const char *names[16] = {"--admin", "--json", "--help", "--dry-run"};
-    size_t count = 4;
+    const char *names[16 + GLOBAL_COUNT];
+    size_t count = 0;
 
-    for (size_t i = 0; i < c->option_count; i++) {
+    for (size_t i = 0; i < GLOBAL_COUNT; i++)
+        names[count++] = globals[i];
+    for (size_t i = 0; i < c->option_count && count < sizeof names / sizeof names[0]; i++) {
         if (c->options[i].name[0] == '-')
             names[count++] = c->options[i].name;
     }
     fprintf(stderr, "wwctl: \"wwctl %s\" has no option %s; did you mean %s?\n", c->name, name,
             nearest_word(span_str(name), names, count));
     return EXIT_USAGE;
+}
+
+/* What every command takes; a command's own option of that name comes first. */
+static void take_globals(const struct command *c, struct line *l)
+{
+    const struct {
+        const char *name;
+        const char **to;
+    } known[] = {{"--remote", &l->remote.address},
+                 {"--cert", &l->remote.cert},
+                 {"--key", &l->remote.key},
+                 {"--ca", &l->remote.ca},
+                 {"--server-name", &l->remote.server_name}};
+    int left = 0;
+
+    for (int i = 0; i < l->option_count; i += 2) {
+        const char **to = NULL;
+
+        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++) {
+            if (strcmp(known[k].name, l->options[i]) == 0 && find_option(c, l->options[i]) == NULL)
+                to = known[k].to;
+        }
+        if (to != NULL) {
+            *to = l->options[i + 1];
+            continue;
+        }
+        l->options[left++] = l->options[i];
+        l->options[left++] = l->options[i + 1];
+    }
+    l->option_count = left;
+    link_remote(&l->remote);
 }
 
 static int add_options(const struct command *c, const struct line *l, json_t *request)
@@ -367,38 +445,104 @@ static int show_reply(const struct command *c, const struct line *l, const json_
     return EXIT_OK;
 }
 
-static int run(const struct command *c, const struct line *l, int used)
+/* The request, checked; NULL: stderr says what is wrong. */
+static json_t *request_of(const struct command *c, const struct line *l, int used)
 {
     json_t *request = json_pack("{s:s}", "command", c->name);
+
     if (l->dry)
         json_object_set_new(request, "dry_run", json_true());
-    int rc = add_options(c, l, request);
+    if (l->ask)
+        json_object_set_new(request, "approval", json_string("request"));
+    if (add_options(c, l, request) == EXIT_OK && add_words(c, l, used, request) == EXIT_OK)
+        return request;
+    json_decref(request);
+    return NULL;
+}
 
-    if (rc == EXIT_OK)
-        rc = add_words(c, l, used, request);
-    if (rc == EXIT_OK) {
-        json_t *reply = link_call(l->socket, request);
+static int run(const struct command *c, const struct line *l, int used)
+{
+    json_t *request = request_of(c, l, used);
 
-        rc = reply == NULL ? EXIT_UNREACHABLE : show_reply(c, l, reply);
-        json_decref(reply);
-    }
+    if (request == NULL)
+        return EXIT_USAGE;
+    json_t *reply = link_call(l->socket, request);
+    int rc = reply == NULL ? EXIT_UNREACHABLE : show_reply(c, l, reply);
+    json_decref(reply);
     json_decref(request);
     return rc;
 }
 
+static int run_sign(const struct command *c, const struct line *l, int used)
+{
+    json_t *request = request_of(c, l, used);
+
+    if (request == NULL)
+        return EXIT_USAGE;
+    int rc = sign_approval(l->socket, json_string_value(json_object_get(request, "id")),
+                           json_string_value(json_object_get(request, "key")), l->json);
+    json_decref(request);
+    return rc;
+}
+
+/* What wwctl does by itself, or in more than one question and answer. */
+static int run_own(const struct command *c, const struct line *l, int used)
+{
+    if (strcmp(c->name, "approval sign") == 0)
+        return run_sign(c, l, used);
+    if (l->word_count != used || l->option_count != 0 || l->dry)
+        return wrong("nothing more may follow ", c->name);
+    if (strcmp(c->name, "init") == 0)
+        return init_lead(l->socket, l->json);
+    if (strcmp(c->name, "completion") == 0)
+        docs_completion();
+    else if (strcmp(c->name, "man") == 0)
+        docs_man();
+    else
+        return wrong("the change's own words must follow: wwctl approval request key destroy PATH", "");
+    return EXIT_OK;
+}
+
+static void shift_words(struct line *l, int count)
+{
+    l->word_count -= count;
+    memmove(l->words, l->words + count, (size_t)l->word_count * sizeof l->words[0]);
+}
+
+static bool begins(const struct line *l, const char *first, const char *second)
+{
+    return l->word_count > 1 && strcmp(l->words[0], first) == 0 && strcmp(l->words[1], second) == 0;
+}
+
+static const char *from_environment(const char *name, const char *otherwise)
+{
+    const char *v = getenv(name);
+
+    return v == NULL || v[0] == '\0' ? otherwise : v;
+}
+
 int main(int argc, char **argv)
 {
-    struct line l = {.socket = getenv("WW_ADMIN")};
+    struct line l = {.socket = from_environment("WW_ADMIN", SOCKET_DEFAULT),
+                     .remote = {from_environment("WWCTL_REMOTE", NULL), from_environment("WWCTL_CERT", NULL),
+                                from_environment("WWCTL_KEY", NULL), from_environment("WWCTL_CA", NULL),
+                                NULL}};
     int used = 0;
     int rc = split(argc, argv, &l);
 
     if (rc != EXIT_OK)
         return rc;
-    if (l.socket == NULL || l.socket[0] == '\0')
-        l.socket = SOCKET_DEFAULT;
+    if (l.word_count > 0 && strcmp(l.words[0], "help") == 0) {
+        l.help = true;
+        shift_words(&l, 1);
+    }
     if (l.word_count == 0) {
         help_all(l.help ? stdout : stderr);
         return l.help ? EXIT_OK : EXIT_USAGE;
+    }
+    if (begins(&l, "approval", "request") && l.word_count > 2) {
+        l.ask = true;
+        shift_words(&l, 2);
     }
     const struct command *c = find_command(&l, &used);
     if (c == NULL)
@@ -407,9 +551,6 @@ int main(int argc, char **argv)
         help_one(stdout, c);
         return EXIT_OK;
     }
-    if (c->show == NULL)
-        return l.word_count == used && l.option_count == 0 && !l.dry
-                   ? init_lead(l.socket, l.json)
-                   : wrong("init takes nothing but --admin and --json; it asks", "");
-    return run(c, &l, used);
+    take_globals(c, &l);
+    return c->show == NULL ? run_own(c, &l, used) : run(c, &l, used);
 }

@@ -25,6 +25,11 @@ static bool truth(const json_t *j, const char *name)
     return json_is_true(at(j, name));
 }
 
+static const char *plural(long long n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* After a change: what the dataplane said to it. */
 static void show_effect(const json_t *r)
 {
@@ -132,8 +137,8 @@ void show_status(const json_t *r)
 
     printf("ww-ctrl      %s, version %s, pid %lld%s, since %s\n", text(r, "state"), text(r, "version"),
            number(r, "pid"), truth(r, "dev") ? ", DEVELOPMENT MODE" : "", text(r, "started"));
-    printf("store        epoch %lld, %lld keys, %lld versions\n", number(r, "epoch"), number(r, "keys"),
-           number(r, "versions"));
+    printf("store        epoch %lld, %lld key%s, %lld version%s\n", number(r, "epoch"), number(r, "keys"),
+           plural(number(r, "keys")), number(r, "versions"), plural(number(r, "versions")));
     if (!json_is_null(at(at(r, "clock"), "jumped")))
         printf("clock        JUMPED by %lld s at %s: check this machine's time\n",
                number(at(r, "clock"), "jump_s"), text(at(r, "clock"), "jumped"));
@@ -148,7 +153,8 @@ void show_status(const json_t *r)
     }
     json_array_foreach(at(r, "issuers"), i, issuer)
     {
-        printf("issuer       %s: %lld keys, loaded %s%s%s\n", text(issuer, "issuer"), number(issuer, "keys"),
+        printf("issuer       %s: %lld key%s, loaded %s%s%s\n", text(issuer, "issuer"), number(issuer, "keys"),
+               plural(number(issuer, "keys")),
                json_is_null(at(issuer, "loaded")) ? "never" : text(issuer, "loaded"),
                text(issuer, "problem")[0] == '\0' ? "" : "; last read failed: ", text(issuer, "problem"));
     }
@@ -312,7 +318,8 @@ void show_reload(const json_t *r)
 
     json_array_foreach(at(r, "issuers"), i, issuer)
     {
-        printf("issuer       %s: %lld keys%s%s\n", text(issuer, "issuer"), number(issuer, "keys"),
+        printf("issuer       %s: %lld key%s%s%s\n", text(issuer, "issuer"), number(issuer, "keys"),
+               plural(number(issuer, "keys")),
                text(issuer, "problem")[0] == '\0' ? "" : "; not taken: ", text(issuer, "problem"));
     }
     printf("certificate  %s\n",
@@ -430,4 +437,78 @@ void show_challenge(const json_t *r)
            "shares from that machine\n"
            "  4  here: wwctl drill prove --proof PROOF\n",
            text(r, "challenge"), text(r, "config"), text(r, "challenge"));
+}
+
+static const char *names(const json_t *list, char *out, size_t cap)
+{
+    const json_t *n;
+    size_t i, len = 0;
+
+    out[0] = '\0';
+    json_array_foreach(list, i, n)
+    {
+        if (len < cap)
+            len += (size_t)snprintf(out + len, cap - len, "%s%s", i == 0 ? "" : ", ", json_string_value(n));
+    }
+    return out[0] == '\0' ? "nobody yet" : out;
+}
+
+static void approval_line(const json_t *a)
+{
+    char by[512];
+
+    printf("%s  %s %s\n  asked by %s, expires %s, signed by %s: %lld of %lld\n", text(a, "id"),
+           text(a, "command"), text(a, "path"), text(a, "asked_by"), text(a, "expires"),
+           names(at(a, "signed_by"), by, sizeof by), number(a, "good"), number(a, "needed"));
+}
+
+void show_approvals(const json_t *r)
+{
+    const json_t *a;
+    size_t i;
+
+    json_array_foreach(at(r, "approvals"), i, a) approval_line(a);
+    if (json_array_size(at(r, "approvals")) == 0)
+        printf("nothing waits for signatures\n");
+}
+
+void show_approval(const json_t *r)
+{
+    approval_line(at(r, "approval"));
+    if (text(r, "statement")[0] != '\0')
+        printf("\n%s", text(r, "statement"));
+    else
+        printf("withdrawn\n");
+}
+
+void show_submitted(const json_t *r)
+{
+    const json_t *a = at(r, "approval");
+
+    printf("signed by %s\n", text(r, "signed_by"));
+    if (truth(r, "carried_out"))
+        printf("carried out: %s %s\n", text(a, "command"), text(a, "path"));
+    else if (number(a, "good") >= number(a, "needed"))
+        printf("enough: %s may now say it again, and it is done\n", text(a, "asked_by"));
+    else
+        printf("%lld of %lld signatures\n", number(a, "good"), number(a, "needed"));
+    show_effect(r);
+}
+
+void show_acts(const json_t *r)
+{
+    const json_t *a;
+    size_t i;
+
+    json_array_foreach(at(r, "acts"), i, a)
+    {
+        if (strcmp(text(a, "phase"), "begin") == 0)
+            printf("%6lld  %s  %s (%s)  %s %s\n", number(a, "seq"), text(a, "time"), text(a, "who"),
+                   text(a, "via"), text(a, "command"), text(at(a, "request"), "path"));
+        else
+            printf("%6lld  %s  %lld ended: %s\n", number(a, "seq"), text(a, "time"), number(a, "of"),
+                   text(a, "outcome"));
+    }
+    printf("%lld lines, %s\n", number(r, "lines"),
+           truth(r, "whole") ? "the chain is whole" : "THE CHAIN IS BROKEN: the log was altered");
 }

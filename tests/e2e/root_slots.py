@@ -36,7 +36,7 @@ def refused(*arguments, text=None):
 
 
 def configure(passphrase=True):
-    d.config()
+    d.config(d.approvers("ann", "ben"))
     path = f"{d.folder}/wirewrap.yaml"
     with open(path) as f:
         text = f.read()

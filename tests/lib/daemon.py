@@ -1,6 +1,7 @@
 """A ww-ctrl of the test's own, without a dataplane: its folder, its processes by pid, and wwctl on its socket."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +39,7 @@ class Daemon:
         self.build = build or house.options().build
         self.folder = tempfile.mkdtemp(prefix="wirewrap-ctrl.")
         self.process = None
+        self.approving = ()
         self.config()
 
     def config(self, more=""):
@@ -97,6 +99,14 @@ class Daemon:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *arguments, text=None):
+        """What waits for signatures gets them, and is said again, where approvers() were made."""
+        done = self.run_once(*arguments, text=text)
+        if done.returncode == 4 and self.approving:
+            self.approve(re.search(r"request ([0-9a-f]{32}) waits", done.stderr).group(1))
+            done = self.run_once(*arguments, text=text)
+        return done
+
+    def run_once(self, *arguments, text=None):
         return subprocess.run([self.binary("wwctl"), "--admin", f"{self.folder}/admin.sock", *arguments], input=text or "",
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -108,6 +118,49 @@ class Daemon:
 
     def json(self, *arguments):
         return json.loads(self.ok(*arguments, "--json"))
+
+    def refused_as(self, code, *arguments, status=1, text=None):
+        """What wwctl says as JSON of something that must be refused so."""
+        done = self.run_once(*arguments, "--json", text=text)
+        reply = json.loads(done.stdout)
+        if done.returncode != status or reply["error"]["code"] != code:
+            raise AssertionError(f"wwctl {' '.join(arguments)} exited with {done.returncode}: {done.stdout}")
+        return reply
+
+    @staticmethod
+    def openssl(*arguments):
+        done = subprocess.run(["openssl", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"openssl {' '.join(arguments)}: {done.stderr}")
+
+    def production(self):
+        """A start without --dev on a new store, and slots enough to make keys."""
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={house.HOST}", "-addext",
+                     f"subjectAltName=DNS:{house.HOST}", "-days", "30", "-keyout", f"{self.folder}/server.key", "-out", f"{self.folder}/server.pem")
+        with open(f"{self.folder}/passphrase", "w") as f:
+            f.write("correct horse battery\n")
+        os.chmod(f"{self.folder}/passphrase", 0o600)
+        self.start("--init")
+        for n in (1, 2):
+            identity = f"{self.folder}/identity{n}"
+            recipient = subprocess.run(["age-keygen", "-o", identity], capture_output=True, text=True, check=True).stderr.split()[-1]
+            self.ok("root", "slots", "add", "--age", recipient, "--identity", identity)
+
+    def approvers(self, *names):
+        """Keys of approvers, and the part of the configuration that names them."""
+        self.approving = names
+        for name in [n for n in names if not os.path.exists(f"{self.folder}/{n}.pub")]:
+            self.openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{self.folder}/{name}.sign")
+            self.openssl("ec", "-in", f"{self.folder}/{name}.sign", "-pubout", "-out", f"{self.folder}/{name}.pub")
+        return "admin:\n  people:\n" + "".join(f"    - {{name: {name}, roles: approver, approval_key_file: {self.folder}/{name}.pub}}\n"
+                                               for name in names)
+
+    def approve(self, request):
+        """All of them sign; what the last one answers."""
+        for name in self.approving:
+            signature = self.ok("approval", "sign", request, "--signing-key", f"{self.folder}/{name}.sign").strip()
+            reply = self.json("approval", "submit", request, "--signature", signature)
+        return reply
 
     def connect(self, name):
         s = socket.socket(socket.AF_UNIX)

@@ -103,7 +103,7 @@ static void steps_from(const struct picture *p, void (*look)(const struct walk *
             for (size_t i = 0; i < 2 * windows; i++) {
                 struct walk w = {
                     .before = *p,
-                    .in = {(enum lifecycle_event)event, version, afters[i / 2], i % 2 != 0, now}};
+                    .in = {(enum lifecycle_event)event, version, afters[i / 2], i % 2 != 0, false, now}};
 
                 if (windows == 1 && i != 0)
                     continue;
@@ -640,8 +640,12 @@ static void walk_once(uint64_t seed)
     for (int i = 0; i < STEPS; i++) {
         uint64_t r = rig_random(&seed);
         size_t k = r % KEYS;
-        struct lifecycle_input in = {(enum lifecycle_event)(r >> 8 & 7), (uint32_t)(r >> 16) % 4,
-                                     afters[(r >> 24) % 7], false, t};
+        struct lifecycle_input in = {(enum lifecycle_event)(r >> 8 & 7),
+                                     (uint32_t)(r >> 16) % 4,
+                                     afters[(r >> 24) % 7],
+                                     false,
+                                     false,
+                                     t};
 
         assert_int_equal(lifecycle_step(&l[k], &in) == LIFECYCLE_CHANGED,
                          model_step(&m[k], in.event, (int)in.version, in.after_s));
