@@ -1,7 +1,7 @@
 /* key-scale [VERSIONS] [CREATES] [DIR]: what many keys cost.
  *
  *   create  CREATES keys through custody on DIR (a disk), each committed and synced twice before it is acknowledged
- *   load    a store of VERSIONS key versions, two per key, made on DIR and opened as at a start
+ *   load    a store of VERSIONS key versions, two per key, made on DIR, opened as at a start, and given a new root key
  *   room    the same number in the dataplane's tables: memory each, one change until no worker can hold the old
  *
  * One line per figure.  The stores are removed. */
@@ -161,6 +161,18 @@ static void fill_store(size_t keys)
     store_close(s);
 }
 
+static void bench_reroot(struct custody *c)
+{
+    static const struct slots none;
+    struct refusal why;
+    double at = now_s();
+
+    mbed_random(rng, srk, 32);
+    if (!custody_reroot(c, srk, &none, &why))
+        fail(&why);
+    printf("a new root key for all of it: %.2f s\n", now_s() - at);
+}
+
 static void bench_load(size_t versions)
 {
     snprintf(file, sizeof file, "%s/load.db", dir);
@@ -169,6 +181,7 @@ static void bench_load(size_t versions)
     struct custody *c = open_custody();
     printf("ww-ctrl opens a store of %zu key versions (%zu keys): %.2f s, %.0f MiB more\n", versions,
            registry_count(custody_registry(c)), now_s() - at, resident_mib() - before);
+    bench_reroot(c);
     custody_close(c);
 }
 

@@ -130,6 +130,14 @@ static void show_backups(const json_t *b)
            text(b, "offline_drill"));
 }
 
+static void show_root(const json_t *root)
+{
+    printf("root slots   %lld online and %lld offline were seen to open%s\n", number(root, "online"),
+           number(root, "offline"), truth(root, "enough") ? "" : ": TOO FEW, see wwctl init");
+    if (text(root, "problem")[0] != '\0')
+        printf("             FOUND AT START: %s\n", text(root, "problem"));
+}
+
 void show_status(const json_t *r)
 {
     const json_t *audit = at(r, "audit"), *issuer, *asked;
@@ -142,6 +150,7 @@ void show_status(const json_t *r)
     if (!json_is_null(at(at(r, "clock"), "jumped")))
         printf("clock        JUMPED by %lld s at %s: check this machine's time\n",
                number(at(r, "clock"), "jump_s"), text(at(r, "clock"), "jumped"));
+    show_root(at(r, "root"));
     show_dataplane(at(r, "dataplane"));
     printf("audit        %lld records written, %lld lost%s%s\n", number(audit, "written"),
            number(audit, "lost"),

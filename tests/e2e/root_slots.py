@@ -90,6 +90,7 @@ def a_new_store_makes_no_key_before_it_has_enough_slots():
     d.start("--init")
     contains(refused("key", "create", "v0/a/key"), "still missing: 0 online and 2 offline slots", "wwctl init")
     s = d.json("status")
+    contains(d.ok("status"), "root slots   1 online and 0 offline were seen to open: TOO FEW")
     tap.equal((s["state"], s["root"]["online"], s["root"]["offline"], s["root"]["enough"]), ("degraded", 1, 0, False))
 
 
