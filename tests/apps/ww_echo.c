@@ -137,6 +137,18 @@ static bool gateway_add(struct net_config *c, const char *text)
     return true;
 }
 
+/* As much memory as before, in larger pieces. */
+static bool send_buffer_set(struct net_config *c, const char *text)
+{
+    uint64_t all = (uint64_t)c->send_buffer * c->send_buffers_max;
+
+    c->send_buffer = (uint32_t)strtoul(text, NULL, 10);
+    if (c->send_buffer == 0 || c->send_buffer > all)
+        return false;
+    c->send_buffers_max = (uint32_t)(all / c->send_buffer);
+    return true;
+}
+
 static bool arguments(int argc, char **argv, struct echo *e, struct nic_dpdk_port *p, uint64_t *chargen)
 {
     struct net_config *c = &e->config;
@@ -155,6 +167,8 @@ static bool arguments(int argc, char **argv, struct echo *e, struct nic_dpdk_por
             p->mtu = (uint16_t)atoi(value);
         else if (strcmp(name, "--msl") == 0)
             c->msl_ms = (uint32_t)atoi(value);
+        else if (strcmp(name, "--send-buffer") == 0)
+            ok = send_buffer_set(c, value);
         else if (strcmp(name, "--chargen") == 0)
             *chargen = strtoull(value, NULL, 10);
         else if (strcmp(name, "--call") == 0)
@@ -294,9 +308,11 @@ int main(int argc, char **argv)
     net_config_defaults(&e->config);
     e->config.msl_ms = 100; /* what is left open at the end is a leak, not a TIME_WAIT */
     if (!arguments(argc, argv, e, &port, &chargen_bytes)) {
-        fprintf(stderr, "usage: ww-echo --device TEXT --addr PREFIX ... [--gateway ADDR ...] [--chargen "
-                        "BYTES] [--mtu N] [--mac MAC] "
-                        "[--msl MS] [--offload off] [--call ADDR --port N --calls N --bytes N]\n");
+        fprintf(
+            stderr,
+            "usage: ww-echo --device TEXT --addr PREFIX ... [--gateway ADDR ...] [--chargen "
+            "BYTES] [--mtu N] [--mac MAC] "
+            "[--msl MS] [--send-buffer BYTES] [--offload off] [--call ADDR --port N --calls N --bytes N]\n");
         return 2;
     }
     sigaction(SIGTERM, &stop, NULL);
