@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RING_VERSION  1
+#define RING_VERSION  2
 #define CAPACITY_MAX  (UINT64_C(1) << 24) /* 2 GiB of records: more is a lie, not a configuration */
 #define SEALS_WANTED  (F_SEAL_SHRINK | F_SEAL_GROW)
 #define RECORDS_START offsetof(struct audit_ring, records)
@@ -26,6 +26,7 @@ _Static_assert(offsetof(struct audit_ring, head) == 64 && offsetof(struct audit_
                "writer");
 _Static_assert(offsetof(struct audit_ring, tail) == 128, "the reader's cache line");
 _Static_assert(offsetof(struct audit_ring, counters) == 192, "counters");
+_Static_assert(offsetof(struct audit_ring, house) % 64 == 0, "the housekeeper's cache lines");
 _Static_assert(RECORDS_START % 128 == 0, "records start on their own line");
 _Static_assert(offsetof(struct audit_record, status) == 40 && offsetof(struct audit_record, op) == 48 &&
                    offsetof(struct audit_record, caller) == 64,

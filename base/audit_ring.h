@@ -56,6 +56,7 @@ struct audit_ring {
     uint64_t next_seq;                  /* worker's own */
     _Alignas(64) _Atomic uint64_t tail; /* next slot to read; written by ctrl */
     _Alignas(64) struct counters counters;
+    _Alignas(64) struct counters house; /* the housekeeper's: in the ring of worker 0, zero in the others */
     _Alignas(128) struct audit_record records[];
 };
 

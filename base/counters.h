@@ -1,7 +1,7 @@
-/* What happened, how often, and what is held: two arrays per worker, in memory that ctrl maps too
+/* What happened, how often, and what is held: two arrays per worker, and two of the housekeeper, in memory that ctrl maps too
  * (base/audit_ring.h).
  *
- * One writer per array (its worker), any number of readers; relaxed loads and stores, no lock prefix, a read
+ * One writer per array (its thread), any number of readers; relaxed loads and stores, no lock prefix, a read
  * is a snapshot of single values, not of the set.  Every refusal of the product increments exactly one of
  * the first. */
 #ifndef BASE_COUNTERS_H

@@ -12,6 +12,15 @@
     X(NIC_RX_IN_PIECES, "nic_rx_in_pieces", "frame spread over several buffers by the device")               \
     X(NIC_CSUM_WRONG, "nic_csum_wrong",                                                                      \
       "wrong checksums that the device called right; from the first one on software checks all")             \
+    /* --- worker: turns of its loop that had work, by how long they took --- */                             \
+    X(TURN_4_US, "turn_4_us", "turns with work that took less than 4 microseconds")                          \
+    X(TURN_16_US, "turn_16_us", "... 4 to 16")                                                               \
+    X(TURN_64_US, "turn_64_us", "... 16 to 64")                                                              \
+    X(TURN_256_US, "turn_256_us", "... 64 to 256")                                                           \
+    X(TURN_1_MS, "turn_1_ms", "... 256 to 1024")                                                             \
+    X(TURN_4_MS, "turn_4_ms", "... 1 to 4 milliseconds")                                                     \
+    X(TURN_16_MS, "turn_16_ms", "... 4 to 16 milliseconds")                                                  \
+    X(TURN_LONGER, "turn_longer", "... 16 milliseconds and more")                                            \
     /* --- net: link and IP --- */                                                                           \
     X(ETH_RUNT, "eth_runt", "frame shorter than its Ethernet header")                                        \
     X(ETH_NOT_OURS, "eth_not_ours", "destination MAC is neither ours nor a group we listen to")              \

@@ -644,28 +644,76 @@ static bool do_drill_prove(struct call *c)
            do_backup_status(c);
 }
 
-static bool do_dataplane_stats(struct call *c)
+/* ---- what the dataplane counted ---- */
+
+struct numbers {
+    uint64_t counter[REASON_COUNT], gauge[GAUGE_COUNT];
+};
+
+static void numbers_add(struct numbers *all, const struct numbers *n)
+{
+    for (unsigned r = 0; r < REASON_COUNT; r++)
+        all->counter[r] += n->counter[r];
+    for (unsigned g = 0; g < GAUGE_COUNT; g++)
+        all->gauge[g] += n->gauge[g];
+}
+
+static struct numbers numbers_of(const struct counters *c)
+{
+    struct numbers n;
+
+    for (unsigned r = 0; r < REASON_COUNT; r++)
+        n.counter[r] = counter_read(c, (enum reason)r);
+    for (unsigned g = 0; g < GAUGE_COUNT; g++)
+        n.gauge[g] = gauge_read(c, (enum gauge)g);
+    return n;
+}
+
+static json_t *numbers_json(const struct numbers *n)
 {
     json_t *counters = json_object(), *gauges = json_object();
-    bool any = false;
 
-    for (unsigned r = 0; r < REASON_COUNT; r++) {
-        uint64_t value;
+    for (unsigned r = 0; r < REASON_COUNT; r++)
+        json_object_set_new(counters, reason_name((enum reason)r), json_integer((json_int_t)n->counter[r]));
+    for (unsigned g = 0; g < GAUGE_COUNT; g++)
+        json_object_set_new(gauges, gauge_name((enum gauge)g), json_integer((json_int_t)n->gauge[g]));
+    return json_pack("{s:o, s:o}", "counters", counters, "gauges", gauges);
+}
 
-        any |= audit_counter(c->d->audit, (enum reason)r, &value);
-        json_object_set_new(counters, reason_name((enum reason)r), json_integer((json_int_t)value));
+static json_t *noted(struct numbers *all, const struct counters *c)
+{
+    struct numbers n = numbers_of(c);
+
+    numbers_add(all, &n);
+    return numbers_json(&n);
+}
+
+/* `counters` and `gauges` are sums over the workers and the housekeeper. */
+static bool do_dataplane_stats(struct call *c)
+{
+    static const struct numbers none;
+    const struct audit *a = c->d->audit;
+    const struct counters *one;
+    struct numbers all = none;
+    json_t *workers = json_array();
+
+    for (uint16_t w = 0; w < WORKERS_MAX; w++) {
+        if ((one = audit_counters(a, w)) == NULL)
+            continue;
+        json_t *worker = noted(&all, one);
+        json_object_set_new(worker, "worker", json_integer(w));
+        json_array_append_new(workers, worker);
     }
-    for (unsigned g = 0; g < GAUGE_COUNT; g++) {
-        uint64_t value;
-
-        (void)audit_gauge(c->d->audit, (enum gauge)g, &value);
-        json_object_set_new(gauges, gauge_name((enum gauge)g), json_integer((json_int_t)value));
-    }
-    json_object_set_new(c->reply, "counters", counters);
-    json_object_set_new(c->reply, "gauges", gauges);
+    one = audit_house_counters(a);
+    json_object_set_new(c->reply, "housekeeper", one != NULL ? noted(&all, one) : json_object());
+    json_t *sums = numbers_json(&all);
+    json_object_update(c->reply, sums);
+    json_decref(sums);
+    json_object_set_new(c->reply, "workers", workers);
     json_object_set_new(c->reply, "dataplane", dataplane_json(c->d));
-    return any || refuse(&c->why, "no_dataplane", "start ww-dataplane with the same configuration",
-                         "no dataplane has connected since ww-ctrl started");
+    return json_array_size(workers) != 0 ||
+           refuse(&c->why, "no_dataplane", "start ww-dataplane with the same configuration",
+                  "no dataplane has connected since ww-ctrl started");
 }
 
 static bool do_cert_list(struct call *c)

@@ -559,32 +559,20 @@ void audit_status(const struct audit *a, struct audit_status *out)
     out->rings = (uint32_t)a->ring_count;
 }
 
-bool audit_counter(const struct audit *a, enum reason r, uint64_t *out)
+const struct counters *audit_counters(const struct audit *a, uint16_t worker)
 {
-    bool any = false;
-
-    *out = 0;
-    for (size_t i = 0; i < a->ring_count; i++) {
-        if (!a->rings[i].current)
-            continue;
-        *out += counter_read(&a->rings[i].map->counters, r);
-        any = true;
-    }
-    return any;
+    for (size_t i = 0; i < a->ring_count; i++)
+        if (a->rings[i].current && a->rings[i].map->worker == worker)
+            return &a->rings[i].map->counters;
+    return NULL;
 }
 
-bool audit_gauge(const struct audit *a, enum gauge g, uint64_t *out)
+const struct counters *audit_house_counters(const struct audit *a)
 {
-    bool any = false;
-
-    *out = 0;
-    for (size_t i = 0; i < a->ring_count; i++) {
-        if (!a->rings[i].current)
-            continue;
-        *out += gauge_read(&a->rings[i].map->counters, g);
-        any = true;
-    }
-    return any;
+    for (size_t i = 0; i < a->ring_count; i++)
+        if (a->rings[i].current && a->rings[i].map->worker == 0)
+            return &a->rings[i].map->house;
+    return NULL;
 }
 
 static size_t segment_entries(const struct audit *a, uint64_t number, int *fd)

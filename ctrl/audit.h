@@ -66,9 +66,10 @@ void audit_sync(struct audit *a);
 
 void audit_status(const struct audit *a, struct audit_status *out);
 
-/* The sum of a counter, of a gauge, over the workers of the dataplane that is attached; false when none is. */
-bool audit_counter(const struct audit *a, enum reason r, uint64_t *out);
-bool audit_gauge(const struct audit *a, enum gauge g, uint64_t *out);
+/* Of one worker of the dataplane that is attached, and of its housekeeper; NULL: there is none.  Valid until the next
+ * audit_attach or audit_drain. */
+const struct counters *audit_counters(const struct audit *a, uint16_t worker);
+const struct counters *audit_house_counters(const struct audit *a);
 
 /* The last `count` entries, oldest first, from at most the last two segments.  Returns how many were given. */
 size_t audit_tail(struct audit *a, size_t count, void (*each)(void *ctx, const struct audit_entry *e),

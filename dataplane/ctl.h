@@ -42,6 +42,7 @@ bool ctl_step(struct ctl *c, uint64_t now_us);
 int ctl_fd(const struct ctl *c);
 /* Where what is served comes from: "none", "warm" or "ctrl". */
 const char *ctl_source(const struct ctl *c);
+/* A connection to ctrl is open. */
 bool ctl_attached(const struct ctl *c);
 /* Something is published and waits for its grace period: step again soon. */
 bool ctl_settling(const struct ctl *c);

@@ -1,10 +1,11 @@
-/* ww-dataplane: reads its configuration, opens the device, starts its worker, and then keeps house: ctl on the main thread,
- * the worker on its own.  Nothing is opened after the start but the ctl socket and, by the
- * housekeeper, the files of the warm snapshot. */
+/* ww-dataplane: reads its configuration, opens the device, starts its workers, and then keeps house: ctl on the main thread,
+ * each worker on its own.  Nothing is opened after the start but the ctl socket and, by the housekeeper, the files of the
+ * warm snapshot. */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "dataplane/ctl.h"
+#include "dataplane/net/net.h"
 #include "dataplane/worker.h"
 #include "drivers/nic/dpdk/dpdk.h"
 #include "proto/config.h"
@@ -29,30 +30,44 @@
 #define IDLE_SLEEP_US    100 /* and for how long at most: the latency a first packet may find */
 #define HOUSE_POLL_MS    10
 #define CUT_OFF_CHECK_US 1000000ULL
+#define GAUGES_EVERY_US  100000ULL
 
 enum { EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 enum idle_policy { IDLE_SPIN, IDLE_PAUSE, IDLE_SLEEP };
+
+enum core_state { CORE_STARTING, CORE_RUNNING, CORE_FAILED, CORE_ENDED };
+
+/* One worker, its thread and what it alone writes to. */
+struct core {
+    struct dataplane *d;
+    uint16_t number; /* of the worker, and of its queue */
+    struct audit_ring *audit;
+    int audit_fd;
+    struct worker_config config;
+    struct worker *worker;
+    pthread_t thread;
+    _Atomic int state; /* enum core_state */
+    _Atomic bool drained;
+};
 
 struct dataplane {
     struct config config;
     struct nic *nic;
     struct keys *keys;
     struct ekm_auth *auth;
-    struct audit_ring *audit;
-    int audit_fd;
     uint8_t boot_id[16];
     enum idle_policy idle;
-    struct worker_config worker_config;
     uint8_t *ticket_secret; /* workers copy it */
-    struct worker *worker;
-    pthread_t thread;
-    _Atomic int worker_state; /* 0 starting, 1 running, 2 failed, 3 ended */
+    struct warm *warm;      /* NULL: no warm start */
+    uint8_t steering_key[STEERING_KEY_LEN];
+    struct arena *steering_arena; /* NULL: one worker */
+    struct steering *steering;
+    uint16_t core_count;
+    struct core cores[WORKERS_MAX];
     _Atomic bool house_closed;
-    struct counters house; /* the housekeeper's own */
-    struct warm *warm;     /* NULL: no warm start */
-    bool conflict_told;
-    uint64_t next_cut_off_check_us;
+    bool conflict_told, hash_told, csum_told;
+    uint64_t next_cut_off_check_us, next_gauges_us;
     bool cut_off;
 };
 
@@ -88,6 +103,11 @@ static uint64_t mono_ns(void *arg)
 static struct worker_time time_at(uint64_t mono)
 {
     return (struct worker_time){mono / 1000, clock_now_ns(CLOCK_REALTIME) / 1000};
+}
+
+static void random_fill(uint8_t *out, size_t len)
+{
+    CHECK(getrandom(out, len, 0) == (ssize_t)len);
 }
 
 /* ---- configuration ---- */
@@ -149,7 +169,7 @@ static const char *fill_net(const struct config *c, const struct nic_info *info,
             return "net.routes: dst is not a prefix, or via is not an address";
     }
     out->route_count = c->net.route_count;
-    CHECK(getrandom(out->seed, sizeof out->seed, 0) == (ssize_t)sizeof out->seed);
+    random_fill(out->seed, sizeof out->seed);
     return net_config_error(out);
 }
 
@@ -160,59 +180,72 @@ static enum idle_policy idle_policy_of(const char *name)
     return strcmp(name, "pause") == 0 ? IDLE_PAUSE : IDLE_SLEEP;
 }
 
-/* ---- the worker's thread ---- */
+/* ---- a worker's thread ---- */
 
-static void pin(const struct dataplane *d)
+static void pin(const struct core *c)
 {
+    const struct config *config = &c->d->config;
     cpu_set_t set;
 
-    if (d->config.dataplane.core_count == 0)
+    if (config->dataplane.core_count == 0)
         return;
     CPU_ZERO(&set);
-    CPU_SET(d->config.dataplane.cores[0], &set);
+    CPU_SET(config->dataplane.cores[c->number], &set);
     int rc = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
     if (rc != 0)
-        log_warn("worker is not pinned", F("core", d->config.dataplane.cores[0]), F("why", strerror(rc)));
+        log_warn("worker is not pinned", F("worker", c->number),
+                 F("core", config->dataplane.cores[c->number]), F("why", strerror(rc)));
 }
 
-/* Until a frame comes, where the device can say so; else for a moment. */
-static void sleep_a_little(struct dataplane *d)
+/* Until a frame comes, where the device can say so; else for a moment.  What another worker hands over waits no
+ * longer than that. */
+static void sleep_a_little(struct core *c)
 {
-    uint64_t now = mono_us(), next = worker_next_timer(d->worker);
+    uint64_t now = mono_us(), next = worker_next_timer(c->worker);
     uint64_t us = next <= now ? 0 : next - now;
 
-    worker_sleeps(d->worker);
-    nic_wait(d->nic, 0, us < IDLE_SLEEP_US ? us : IDLE_SLEEP_US);
-    worker_wakes(d->worker);
+    worker_sleeps(c->worker);
+    nic_wait(c->d->nic, c->number, us < IDLE_SLEEP_US ? us : IDLE_SLEEP_US);
+    worker_wakes(c->worker);
 }
 
-static void count_busy(struct dataplane *d, uint64_t ns)
+/* Each goes on until all have drained: it may receive what is another's. */
+static bool all_drained(struct core *c)
 {
-    count_by(&d->audit->counters, REASON_WORKER_BUSY_NS, ns);
-    count(&d->audit->counters, REASON_WORKER_BUSY_TURNS);
+    atomic_store(&c->drained, worker_drained(c->worker));
+    for (uint16_t i = 0; i < c->d->core_count; i++)
+        if (!atomic_load(&c->d->cores[i].drained))
+            return false;
+    return true;
 }
 
-static void run_worker(struct dataplane *d)
+static void count_busy(struct core *c, uint64_t ns)
+{
+    count_by(&c->audit->counters, REASON_WORKER_BUSY_NS, ns);
+    count(&c->audit->counters, REASON_WORKER_BUSY_TURNS);
+}
+
+static void run_worker(struct core *c)
 {
     uint64_t busy_until = 0, drain_until = 0, began_ns = 0;
     bool busy = false;
 
-    while (drain_until == 0 || (!worker_drained(d->worker) && mono_us() < drain_until)) {
+    while (drain_until == 0 || (!all_drained(c) && mono_us() < drain_until)) {
         uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
         struct worker_time now = time_at(now_ns);
 
         if (busy)
-            count_busy(d, now_ns - began_ns);
+            count_busy(c, now_ns - began_ns);
         began_ns = now_ns;
-        busy = worker_turn(d->worker, now);
+        busy = worker_turn(c->worker, now);
         if (busy)
             busy_until = now.now_us + IDLE_SPIN_US;
-        else if (d->idle == IDLE_SLEEP && now.now_us > busy_until)
-            sleep_a_little(d);
-        else if (d->idle != IDLE_SPIN)
+        else if (c->d->idle == IDLE_SLEEP && now.now_us > busy_until)
+            sleep_a_little(c);
+        else if (c->d->idle != IDLE_SPIN)
             __builtin_ia32_pause();
         if (drain_until == 0 && atomic_load_explicit(&stopping, memory_order_relaxed)) {
-            worker_drain(d->worker, now.now_us);
+            worker_drain(c->worker, now.now_us);
             drain_until = now.now_us + DRAIN_US;
         }
     }
@@ -220,44 +253,46 @@ static void run_worker(struct dataplane *d)
 
 static void *worker_main(void *arg)
 {
-    struct dataplane *d = arg;
+    struct core *c = arg;
+    char name[16];
 
     if (!nic_dpdk_thread_begin()) {
-        atomic_store(&d->worker_state, 2);
+        atomic_store(&c->state, CORE_FAILED);
         return NULL;
     }
-    pin(d);
-    (void)pthread_setname_np(pthread_self(), "ww-worker-0");
-    d->worker = worker_new(&d->worker_config, mono_us());
-    atomic_store(&d->worker_state, d->worker != NULL ? 1 : 2);
-    if (d->worker != NULL) {
-        run_worker(d);
-        worker_sleeps(d->worker);
-        atomic_store(&d->worker_state, 3);
+    pin(c);
+    snprintf(name, sizeof name, "ww-worker-%u", c->number);
+    (void)pthread_setname_np(pthread_self(), name);
+    c->worker = worker_new(&c->config, mono_us());
+    atomic_store(&c->state, c->worker != NULL ? CORE_RUNNING : CORE_FAILED);
+    if (c->worker != NULL) {
+        run_worker(c);
+        worker_sleeps(c->worker);
+        atomic_store(&c->state, CORE_ENDED);
         /* The housekeeper publishes into this worker's TLS until it has seen that. */
-        while (!atomic_load(&d->house_closed))
+        while (!atomic_load(&c->d->house_closed))
             usleep(1000);
-        worker_wakes(d->worker);
-        worker_free(d->worker);
+        worker_wakes(c->worker);
+        worker_free(c->worker);
     }
     nic_dpdk_thread_end();
     return NULL;
 }
 
 /* Signals are the main thread's. */
-static bool start_worker(struct dataplane *d)
+static bool start_worker(struct core *c)
 {
     sigset_t all, before;
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    int rc = pthread_create(&d->thread, NULL, worker_main, d);
+    int rc = pthread_create(&c->thread, NULL, worker_main, c);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0)
         return false;
-    while (atomic_load(&d->worker_state) == 0)
+    while (atomic_load(&c->state) == CORE_STARTING)
         usleep(1000);
-    return atomic_load(&d->worker_state) == 1;
+    return atomic_load(&c->state) == CORE_RUNNING;
 }
 
 /* ---- keeping house ---- */
@@ -287,15 +322,9 @@ static void stop_if_cut_off(struct dataplane *d)
     }
 }
 
-/* Once: what it means does not change, and how often it happens is counted. */
-static void tell_of_conflict(struct dataplane *d)
+static struct counters *house_of(struct dataplane *d)
 {
-    const struct counters *c = &d->audit->counters;
-
-    if (d->conflict_told || counter_read(c, REASON_ARP_CONFLICT) + counter_read(c, REASON_NDP_CONFLICT) == 0)
-        return;
-    log_warn("another machine on the link claims an address of ours; we serve on, clients may reach either");
-    d->conflict_told = true;
+    return &d->cores[0].audit->house;
 }
 
 static uint64_t unix_s(void)
@@ -308,7 +337,7 @@ static void open_warm(struct dataplane *d)
 {
     struct warm_config wc = {.dir = d->config.dataplane.warm_dir,
                              .max_age_s = d->config.dataplane.warm_max_age_s,
-                             .counters = &d->house,
+                             .counters = house_of(d),
                              .unix_s = unix_s};
     const char *name = d->config.dataplane.warm_key;
     struct warm_problem why;
@@ -342,41 +371,117 @@ static void tell_status(const struct dataplane *d, const struct ctl *ctl)
     warm_tell(d->warm, &f);
 }
 
-static void keep_house(struct dataplane *d)
+static uint64_t counted(const struct dataplane *d, enum reason why)
+{
+    uint64_t all = 0;
+
+    for (uint16_t i = 0; i < d->core_count; i++)
+        all += counter_read(&d->cores[i].audit->counters, why);
+    return all;
+}
+
+/* Once each: what it means does not change, and how often it happens is counted. */
+static void tell_once(bool *told, bool now, const char *what)
+{
+    if (*told || !now)
+        return;
+    log_warn(what);
+    *told = true;
+}
+
+static void tell_of_trouble(struct dataplane *d)
+{
+    tell_once(&d->conflict_told, counted(d, REASON_ARP_CONFLICT) + counted(d, REASON_NDP_CONFLICT) != 0,
+              "another machine on the link claims an address of ours; we serve on, clients may reach either");
+    tell_once(&d->hash_told, counted(d, REASON_STEER_HASH_WRONG) != 0,
+              "the device's flow hash is not the one agreed; flows are steered in software");
+    tell_once(&d->csum_told, counted(d, REASON_NIC_CSUM_WRONG) != 0,
+              "the device calls wrong checksums right; they are checked in software");
+}
+
+static void show_gauges(struct dataplane *d, const struct ctl *ctl)
+{
+    struct counters *house = house_of(d);
+    struct keys_gauges k;
+    struct nic_dpdk_losses l;
+
+    if (mono_us() < d->next_gauges_us)
+        return;
+    d->next_gauges_us = mono_us() + GAUGES_EVERY_US;
+    keys_gauges(d->keys, &k);
+    nic_dpdk_losses(d->nic, &l);
+    gauge_set(house, GAUGE_KEYS_EPOCH, keys_epoch(d->keys));
+    gauge_set(house, GAUGE_KEYS, k.keys);
+    gauge_set(house, GAUGE_KEY_VERSIONS, k.versions);
+    gauge_set(house, GAUGE_KEY_MEMORY_BYTES, k.memory_bytes);
+    gauge_set(house, GAUGE_CTL_ATTACHED, ctl_attached(ctl));
+    gauge_set(house, GAUGE_CTL_SETTLING, ctl_settling(ctl));
+    gauge_set(house, GAUGE_NIC_RX_MISSED, l.rx_missed);
+    gauge_set(house, GAUGE_NIC_RX_NO_BUFFER, l.rx_no_buffer);
+    gauge_set(house, GAUGE_NIC_RX_ERRORS, l.rx_errors);
+    gauge_set(house, GAUGE_NIC_TX_ERRORS, l.tx_errors);
+}
+
+static bool any_running(const struct dataplane *d)
+{
+    for (uint16_t i = 0; i < d->core_count; i++)
+        if (atomic_load(&d->cores[i].state) == CORE_RUNNING)
+            return true;
+    return false;
+}
+
+static struct ctl *open_ctl(struct dataplane *d)
 {
     struct ctl_config cc = {
         .socket_path = d->config.ctrl.ctl_socket,
         .keys = d->keys,
         .auth = d->auth,
-        .worker_count = 1,
-        .tls = {worker_tls(d->worker)},
-        .audit_fd = {d->audit_fd},
-        .counters = &d->house,
+        .worker_count = d->core_count,
+        .counters = house_of(d),
         .warm = d->warm,
     };
-    bool serving = false;
 
+    for (uint16_t i = 0; i < d->core_count; i++) {
+        cc.tls[i] = worker_tls(d->cores[i].worker);
+        cc.audit_fd[i] = d->cores[i].audit_fd;
+    }
     memcpy(cc.boot_id, d->boot_id, sizeof cc.boot_id);
     struct ctl *ctl = ctl_new(&cc);
     CHECK(ctl != NULL);
-    while (atomic_load(&d->worker_state) == 1) {
+    return ctl;
+}
+
+static bool tell_of_serving(const struct dataplane *d, const struct ctl *ctl)
+{
+    struct keys_gauges g;
+
+    if (keys_epoch(d->keys) == 0 || ctl_settling(ctl))
+        return false;
+    keys_gauges(d->keys, &g);
+    log_info("serving", F("from", ctl_source(ctl)), F("epoch", keys_epoch(d->keys)), F("keys", g.keys),
+             F("versions", g.versions), F("workers", d->core_count));
+    return true;
+}
+
+static void keep_house(struct dataplane *d)
+{
+    struct ctl *ctl = open_ctl(d);
+    bool serving = false;
+
+    while (any_running(d)) {
         bool worked = ctl_step(ctl, mono_us());
 
-        if (!serving && keys_epoch(d->keys) != 0 && !ctl_settling(ctl)) {
-            struct keys_gauges g;
-            keys_gauges(d->keys, &g);
-            log_info("serving", F("from", ctl_source(ctl)), F("epoch", keys_epoch(d->keys)),
-                     F("keys", g.keys), F("versions", g.versions));
-            serving = true;
-        }
+        serving = serving || tell_of_serving(d, ctl);
         tell_status(d, ctl);
         wait_for_ctl(ctl, worked);
         stop_if_cut_off(d);
-        tell_of_conflict(d);
+        tell_of_trouble(d);
+        show_gauges(d, ctl);
     }
     ctl_free(ctl);
     warm_free(d->warm);
-    tls_thread_end(worker_tls(d->worker));
+    for (uint16_t i = 0; i < d->core_count; i++)
+        tls_thread_end(worker_tls(d->cores[i].worker));
     atomic_store(&d->house_closed, true);
 }
 
@@ -391,9 +496,12 @@ static bool open_device(struct dataplane *d)
         .device = c->nic.device,
         .mac = c->nic.mac,
         .mtu = c->nic.mtu,
-        .queue_count = 1,
-        .counters = {&d->audit->counters},
+        .queue_count = d->core_count,
+        .rss_key = d->steering_key,
     };
+
+    for (uint16_t i = 0; i < d->core_count; i++)
+        port.counters[i] = &d->cores[i].audit->counters;
 
     if (!nic_dpdk_start(&start, err, sizeof err) ||
         (d->nic = nic_dpdk_open(&port, err, sizeof err)) == NULL) {
@@ -403,16 +511,28 @@ static bool open_device(struct dataplane *d)
     return true;
 }
 
+static bool make_rings(struct dataplane *d)
+{
+    random_fill(d->boot_id, sizeof d->boot_id);
+    for (uint16_t i = 0; i < d->core_count; i++) {
+        struct core *c = &d->cores[i];
+        c->d = d;
+        c->number = i;
+        c->audit = audit_ring_create(d->config.dataplane.audit_records, i, d->boot_id, &c->audit_fd);
+        if (c->audit == NULL)
+            return false;
+    }
+    return true;
+}
+
 static bool make_tables(struct dataplane *d)
 {
     struct keys_config kc = {.keys_max = d->config.dataplane.keys_max,
                              .versions_max = d->config.dataplane.versions_max};
 
-    CHECK(getrandom(d->boot_id, sizeof d->boot_id, 0) == (ssize_t)sizeof d->boot_id);
-    d->audit = audit_ring_create(d->config.dataplane.audit_records, 0, d->boot_id, &d->audit_fd);
     d->keys = keys_new(&kc);
     d->auth = ekm_auth_new();
-    if (d->audit == NULL || d->keys == NULL || d->auth == NULL) {
+    if (!make_rings(d) || d->keys == NULL || d->auth == NULL) {
         log_error(
             "no memory for the key tables or the audit ring; locked memory may be limited (LimitMEMLOCK=)",
             F("keys_max", kc.keys_max), F("versions_max", kc.versions_max));
@@ -421,44 +541,93 @@ static bool make_tables(struct dataplane *d)
     return true;
 }
 
-static bool start(struct dataplane *d)
+/* One worker needs none: all it receives is its own. */
+static bool make_steering(struct dataplane *d)
 {
-    struct worker_config *w = &d->worker_config;
+    struct steering_config sc = {
+        .workers = d->core_count, .mtu = d->nic->info.mtu, .table_len = d->nic->info.rss_table_len};
 
-    if (!make_tables(d) || !open_device(d))
-        return false;
-    worker_config_defaults(w);
-    d->ticket_secret = secret_pages_alloc(TLS_TICKET_SECRET_LEN);
-    if (d->ticket_secret == NULL) {
-        log_error("no locked memory for the secret of session tickets (LimitMEMLOCK=)");
+    if (d->core_count == 1)
+        return true;
+    memcpy(sc.key, d->steering_key, sizeof sc.key);
+    d->steering_arena = arena_new(steering_memory_needed(&sc), false);
+    if (d->steering_arena == NULL) {
+        log_error("no memory for the lanes between workers", F("bytes", steering_memory_needed(&sc)));
         return false;
     }
-    CHECK(getrandom(d->ticket_secret, TLS_TICKET_SECRET_LEN, 0) == TLS_TICKET_SECRET_LEN);
-    w->ticket_secret = d->ticket_secret;
+    d->steering = steering_new(&sc, d->steering_arena);
+    return true;
+}
+
+/* What is refused for one worker is refused for all. */
+static bool configure_worker(struct core *c)
+{
+    struct dataplane *d = c->d;
+    struct worker_config *w = &c->config;
+
+    worker_config_defaults(w);
     const char *wrong = fill_net(&d->config, &d->nic->info, &w->net);
     if (wrong != NULL) {
         log_error("configuration refused", F("why", wrong));
         return false;
     }
+    w->net.steering = d->steering;
+    w->net.worker = w->queue = c->number;
     w->nic = d->nic;
     w->keys = d->keys;
     w->auth = d->auth;
-    w->audit = d->audit;
+    w->audit = c->audit;
+    w->ticket_secret = d->ticket_secret;
     w->clock_ns = mono_ns;
+#ifdef WW_TEST_HOOKS
+    const char *ppm = getenv("WW_MISDIRECT_PPM");
+    w->misdirect_ppm = ppm == NULL ? 0 : (uint32_t)strtoul(ppm, NULL, 10);
+#endif
+    return true;
+}
+
+static bool make_ticket_secret(struct dataplane *d)
+{
+    d->ticket_secret = secret_pages_alloc(TLS_TICKET_SECRET_LEN);
+    if (d->ticket_secret == NULL) {
+        log_error("no locked memory for the secret of session tickets (LimitMEMLOCK=)");
+        return false;
+    }
+    random_fill(d->ticket_secret, TLS_TICKET_SECRET_LEN);
+    return true;
+}
+
+static bool start(struct dataplane *d)
+{
+    d->core_count = d->config.dataplane.workers;
     d->idle = idle_policy_of(d->config.dataplane.idle);
-    return start_worker(d);
+    random_fill(d->steering_key, sizeof d->steering_key);
+    if (!make_tables(d) || !make_ticket_secret(d) || !open_device(d) || !make_steering(d))
+        return false;
+    for (uint16_t i = 0; i < d->core_count; i++)
+        if (!configure_worker(&d->cores[i]))
+            return false;
+    for (uint16_t i = 0; i < d->core_count; i++)
+        if (!start_worker(&d->cores[i]))
+            return false;
+    return true;
 }
 
 static void stop(struct dataplane *d)
 {
-    pthread_join(d->thread, NULL);
+    for (uint16_t i = 0; i < d->core_count; i++)
+        pthread_join(d->cores[i].thread, NULL);
     nic_stop(d->nic);
     nic_dpdk_finish();
     ekm_auth_free(d->auth);
     keys_free(d->keys);
     secret_pages_free(d->ticket_secret, TLS_TICKET_SECRET_LEN);
-    audit_ring_unmap(d->audit);
-    close(d->audit_fd);
+    for (uint16_t i = 0; i < d->core_count; i++) {
+        audit_ring_unmap(d->cores[i].audit);
+        close(d->cores[i].audit_fd);
+    }
+    if (d->steering_arena != NULL)
+        arena_free(d->steering_arena);
     log_info("stopped");
 }
 
@@ -485,14 +654,6 @@ int main(int argc, char **argv)
         return usage();
     if (!load_config(argv[2], &d.config))
         return EXIT_USAGE;
-    if (d.config.dataplane.workers != 1) {
-        fprintf(
-            stderr,
-            "ww-dataplane: dataplane.workers is %u, but more than one worker needs flow steering, which this "
-            "version does not have: set it to 1\n",
-            d.config.dataplane.workers);
-        return EXIT_USAGE;
-    }
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);

@@ -38,6 +38,12 @@ struct worker {
     uint16_t spare_at, spare_count;
     struct arena *arena, *secrets;
     uint64_t gauges_at_us; /* when they are shown next */
+    uint64_t turn_began_us;
+    bool turn_worked;
+#ifdef WW_TEST_HOOKS
+    uint32_t misdirect_ppm, workers;
+    uint64_t misdirect_random;
+#endif
 };
 
 void worker_config_defaults(struct worker_config *c)
@@ -115,18 +121,49 @@ static void conn_drop(struct worker *w, struct conn *c)
 
 /* ---- the phases of a turn ---- */
 
+#ifdef WW_TEST_HOOKS
+static bool is_misdirected(struct worker *w)
+{
+    w->misdirect_random = w->misdirect_random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (w->misdirect_random >> 33) % 1000000 < w->misdirect_ppm;
+}
+
+/* Some frames come to the next worker instead; how many are left, in front. */
+static uint16_t misdirect_some(struct worker *w, struct frame *frames, uint16_t got)
+{
+    uint16_t left = 0;
+
+    for (uint16_t i = 0; i < got; i++) {
+        uint16_t to = (uint16_t)((w->queue + 1u) % w->workers);
+        if (w->misdirect_ppm != 0 && is_misdirected(w) && net_misdirect(w->net, &frames[i], to))
+            nic_frame_free(w->nic, &frames[i]);
+        else
+            frames[left++] = frames[i];
+    }
+    return left;
+}
+#else
+static uint16_t misdirect_some(struct worker *w, struct frame *frames, uint16_t got)
+{
+    (void)w, (void)frames;
+    return got;
+}
+#endif
+
 static bool receive(struct worker *w)
 {
     struct frame frames[NIC_BURST_MAX];
     uint16_t got = nic_rx(w->nic, w->queue, frames, NIC_BURST_MAX);
+    bool any = got != 0;
 
-    if (got == 0)
-        return false;
-    count_by(w->counters, REASON_NIC_RX_FRAMES, got);
-    net_input(w->net, frames, got, w->env.now_us);
-    for (uint16_t i = 0; i < got; i++)
-        nic_frame_free(w->nic, &frames[i]);
-    return true;
+    if (got != 0) {
+        count_by(w->counters, REASON_NIC_RX_FRAMES, got);
+        got = misdirect_some(w, frames, got);
+        net_input(w->net, frames, got, w->env.now_us);
+        for (uint16_t i = 0; i < got; i++)
+            nic_frame_free(w->nic, &frames[i]);
+    }
+    return net_take_handed(w->net, w->env.now_us) || any;
 }
 
 static void accept_conn(struct worker *w, struct net_conn *net)
@@ -267,6 +304,31 @@ static bool transmit(struct worker *w)
     return any;
 }
 
+/* From a turn's beginning to the next one's: what a connection may have to wait. */
+static void note_turn(struct worker *w, uint64_t now_us)
+{
+    uint64_t us = now_us - w->turn_began_us;
+    unsigned longer = 0;
+
+    while (us >= UINT64_C(4) << 2 * longer && longer < REASON_TURN_LONGER - REASON_TURN_4_US)
+        longer++;
+    if (w->turn_worked)
+        count(w->counters, (enum reason)(REASON_TURN_4_US + longer));
+    w->turn_began_us = now_us;
+}
+
+static void show_levels(struct worker *w)
+{
+    struct nic_levels l;
+
+    if (!nic_levels(w->nic, w->queue, &l))
+        return;
+    gauge_set(w->counters, GAUGE_NIC_RX_FREE, l.rx_free);
+    gauge_set(w->counters, GAUGE_NIC_RX_TOTAL, l.rx_total);
+    gauge_set(w->counters, GAUGE_NIC_TX_FREE, l.tx_free);
+    gauge_set(w->counters, GAUGE_NIC_TX_TOTAL, l.tx_total);
+}
+
 /* For whoever looks from outside (base/counters.h). */
 static void show_gauges(struct worker *w)
 {
@@ -276,6 +338,11 @@ static void show_gauges(struct worker *w)
     worker_gauges(w, &g);
     gauge_set(c, GAUGE_TCP_HALF_OPEN, g.net.syn_received);
     gauge_set(c, GAUGE_TCP_ESTABLISHED, g.net.established);
+    gauge_set(c, GAUGE_TCP_FIN_WAIT_1, g.net.fin_wait_1);
+    gauge_set(c, GAUGE_TCP_FIN_WAIT_2, g.net.fin_wait_2);
+    gauge_set(c, GAUGE_TCP_CLOSE_WAIT, g.net.close_wait);
+    gauge_set(c, GAUGE_TCP_CLOSING, g.net.closing);
+    gauge_set(c, GAUGE_TCP_LAST_ACK, g.net.last_ack);
     gauge_set(c, GAUGE_TCP_TIME_WAIT, g.net.time_wait);
     gauge_set(c, GAUGE_TCP_CONNS, g.net.conns);
     gauge_set(c, GAUGE_TCP_RECV_BUFFERS, g.net.recv_buffers_used);
@@ -287,6 +354,10 @@ static void show_gauges(struct worker *w)
     gauge_set(c, GAUGE_SMALL_BUFFERS, g.small_buffers_used);
     gauge_set(c, GAUGE_LARGE_BUFFERS, g.large_buffers_used);
     gauge_set(c, GAUGE_TX_WAITING, w->tx_count);
+    gauge_set(c, GAUGE_DEVICE_STEERS, g.net.device_steers);
+    gauge_set(c, GAUGE_DEVICE_CHECKS, g.net.device_checks);
+    gauge_set(c, GAUGE_MEMORY_BYTES, g.memory_bytes);
+    show_levels(w);
     w->gauges_at_us = w->env.now_us + GAUGES_EVERY_US;
 }
 
@@ -294,6 +365,7 @@ bool worker_turn(struct worker *w, struct worker_time t)
 {
     bool busy = false;
 
+    note_turn(w, t.now_us);
     w->env.now_us = t.now_us;
     w->env.now_unix_us = t.now_unix_us;
     busy |= receive(w);
@@ -306,6 +378,7 @@ bool worker_turn(struct worker *w, struct worker_time t)
     keys_quiescent(w->keys);
     if (t.now_us >= w->gauges_at_us)
         show_gauges(w);
+    w->turn_worked = busy;
     return busy || w->ready.head != NULL || w->handshakes.head != NULL || w->tx_count != 0;
 }
 
@@ -354,6 +427,11 @@ struct worker *worker_new(const struct worker_config *c, uint64_t now_us)
     w->nic = c->nic;
     w->queue = c->queue;
     w->counters = &c->audit->counters;
+#ifdef WW_TEST_HOOKS
+    w->workers = c->net.steering != NULL ? steering_workers(c->net.steering) : 1;
+    w->misdirect_ppm = w->workers > 1 ? c->misdirect_ppm : 0;
+    w->misdirect_random = c->queue;
+#endif
     w->env = (struct conn_env){
         .counters = w->counters,
         .audit = c->audit,

@@ -23,7 +23,7 @@ struct worker_time {
 
 struct worker_config {
     struct nic *nic;
-    uint16_t queue;
+    uint16_t queue; /* of the device; with several workers net.worker, too */
     struct net_config net;
     struct keys *keys;
     struct ekm_auth *auth;
@@ -38,6 +38,7 @@ struct worker_config {
     uint32_t linger_ms; /* after a refusal: how long input is discarded so that the peer reads our answer */
     const uint8_t *ticket_secret;  /* of tls_worker_new; outlives worker_new */
     const uint8_t *seed_for_tests; /* NULL in production */
+    uint32_t misdirect_ppm; /* test builds: frames that are treated as if another worker had received them */
 };
 
 void worker_config_defaults(struct worker_config *c);

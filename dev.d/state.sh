@@ -19,8 +19,7 @@ state_options() {
         shift 2
     done
     [ "$nic" = tap ] || [ "$nic" = virtio ] || usage "--nic is 'tap' or 'virtio', not '$nic'"
-    [ "$workers" = 1 ] ||
-        die "--workers $workers: more than one worker is refused until flows are steered to the core that owns them"
+    [[ $workers =~ ^[0-9]+$ ]] && [ "$workers" -ge 1 ] && [ "$workers" -le 16 ] || usage "--workers is a number from 1 to 16, not '$workers'"
     if [ "$state" = .run ]; then state=$top/.run; else state=$(realpath -m "$state"); fi
     netns=ww-$(printf %s "$state" | sha256sum | cut -c1-8)
 }
@@ -130,7 +129,7 @@ state_prepare() {
 }
 
 processes_write() {
-    STATE=$state NETNS=$netns NIC=$nic CTRL=$(binary ww-ctrl) DATAPLANE=$(binary "${WW_DATAPLANE:-ww-dataplane}") BRIDGE=$(bridge_if_needed) \
+    STATE=$state NETNS=$netns NIC=$nic WORKERS=$workers CTRL=$(binary ww-ctrl) DATAPLANE=$(binary "${WW_DATAPLANE:-ww-dataplane}") BRIDGE=$(bridge_if_needed) \
         /usr/bin/python3 - <<'PY' >"$state/processes.json"
 import json, os
 e = os.environ
@@ -138,7 +137,7 @@ config = ["--config", e["STATE"] + "/wirewrap.yaml"]
 inside = ["ip", "netns", "exec", e["NETNS"]]
 processes = [{"name": "ctrl", "argv": [e["CTRL"], *config, "--dev"]}]
 if e["NIC"] == "virtio":
-    processes.append({"name": "bridge", "argv": inside + [e["BRIDGE"], "--vhost", e["STATE"] + "/vhost.sock", "--tap", "ww0"]})
+    processes.append({"name": "bridge", "argv": inside + [e["BRIDGE"], "--vhost", e["STATE"] + "/vhost.sock", "--tap", "ww0", "--queues", e["WORKERS"]]})
 processes.append({"name": "dataplane", "argv": inside + [e["DATAPLANE"], *config]})
 print(json.dumps(processes, indent=1))
 PY

@@ -180,9 +180,11 @@ static void announce_timers(struct net *n)
 void net_announce(struct net *n, uint64_t now_us)
 {
     n->now_us = now_us;
-    n->announces_left = ANNOUNCES;
-    n->announce_at_us = now_us;
-    announce_timers(n);
+    if (n->config.worker == 0) {
+        n->announces_left = ANNOUNCES;
+        n->announce_at_us = now_us;
+        announce_timers(n);
+    }
     for (uint16_t i = 0; i < n->config.route_count; i++)
         if (!n->config.routes[i].on_link)
             neighbour_pin(n, &n->config.routes[i].gateway);

@@ -24,11 +24,32 @@
 #include "base/siphash.h"
 #include "base/span.h"
 
-struct steering;
-
 #define NET_SERVICE_ADDRS_MAX 16
 #define NET_ROUTES_MAX        32
 #define NET_PORTS_MAX         8
+
+/* ---- several workers ---- */
+
+/* Which worker each flow belongs to, and the lanes on which one worker passes to another what it received for it: one
+ * per process, made before the workers and shared by all of them.  docs/decisions/0004. */
+struct steering;
+
+#define STEERING_KEY_LEN   52 /* the longest that devices take; 40 of them are used for an IPv6 four-tuple */
+#define STEERING_TABLE_LEN 128
+
+struct steering_config {
+    uint16_t workers;   /* 1..WORKERS_MAX */
+    uint16_t mtu;       /* IP packet */
+    uint16_t table_len; /* of the device's indirection table, a power of two; 0 = STEERING_TABLE_LEN */
+    uint8_t key[STEERING_KEY_LEN];
+};
+
+size_t steering_memory_needed(const struct steering_config *c);
+/* Lives as long as the arena. */
+struct steering *steering_new(const struct steering_config *c, struct arena *a);
+uint16_t steering_workers(const struct steering *s);
+
+/* ---- addresses and configuration ---- */
 
 enum net_family { NET_IP4 = 4, NET_IP6 = 6 };
 
@@ -82,9 +103,8 @@ struct net_config {
     uint16_t frag_datagrams, frag_source_datagrams;
     uint32_t frag_bytes, frag_source_bytes; /* 64 KiB..64 MiB */
     uint8_t seed[32];                       /* keys of the ISN, hash and timestamp offsets */
-    struct steering
-        *steering;   /* steer.h, shared with the other workers and alive as long as this; NULL: alone */
-    uint16_t worker; /* which one this is */
+    struct steering *steering; /* shared with the other workers and alive as long as this; NULL: alone */
+    uint16_t worker;           /* which one this is */
 };
 
 /* The defaults above; addresses, ports, mac and seed are the caller's to fill. */
@@ -118,7 +138,7 @@ uint64_t net_next_timer(const struct net *n);
 uint16_t MUST_USE net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap);
 bool net_has_output(const struct net *n);
 
-/* Gratuitous ARP and unsolicited NA for every address, three times a second apart; called once when the link
+/* (Of several workers, by the first alone.)  Gratuitous ARP and unsolicited NA for every address, three times a second apart; called once when the link
  * is up.  With each goes a probe (RFC 5227 2.1.1, RFC 4862 5.4.2) to which another owner of the address replies:
  * counted as a conflict and shown in net_gauges.  The addresses are served from the start and whatever comes of
  * it: they are configured, a restart or a fail-over cannot wait seconds for nobody's objection, and whoever
@@ -198,7 +218,8 @@ uint16_t net_local_port(const struct net_conn *c);
 
 struct net_gauges {
     uint32_t conns; /* connections in any state, half-open ones included */
-    uint32_t syn_sent, syn_received, established, time_wait;
+    uint32_t syn_sent, syn_received, established, fin_wait_1, fin_wait_2, close_wait, closing, last_ack,
+        time_wait;
     uint32_t recv_buffers_used, send_buffers_used;
     uint32_t neighbours;
     uint32_t addr_conflicts;             /* addresses of ours which another MAC has claimed since the start */

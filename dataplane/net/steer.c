@@ -1,6 +1,7 @@
 #include "dataplane/net/steer.h"
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "dataplane/net/ip.h"
 
 #include <stdatomic.h>

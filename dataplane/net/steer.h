@@ -1,4 +1,4 @@
-/* Which worker a flow belongs to, and the lanes on which one worker passes to another what it received for it.
+/* The inside of net.h's struct steering: which worker a flow belongs to, and the lanes on which one worker passes to another what it received for it.
  *
  * One struct steering per process, made before the workers and shared by all of them.  Its owner function is
  * Toeplitz under a key of this boot, the same that a device with receive-side scaling computes: where the device
@@ -9,30 +9,11 @@
  * A lane has one producer and one consumer and copies: no frame of one worker's pool is held or freed by another.
  * A full lane drops, counted; TCP repairs it.
  *
- * Sources: Microsoft RSS hash specification; docs/decisions/0005. */
+ * Sources: Microsoft RSS hash specification; docs/decisions/0004. */
 #ifndef DATAPLANE_NET_STEER_H
 #define DATAPLANE_NET_STEER_H
 
-#include "base/arena.h"
-#include "base/limits.h"
-#include "base/span.h"
-
-#define STEERING_KEY_LEN   52 /* the longest that devices take; 40 of them are used for an IPv6 four-tuple */
-#define STEERING_TABLE_LEN 128
-
-struct net_addr;
-struct steering;
-
-struct steering_config {
-    uint16_t workers;   /* 1..WORKERS_MAX */
-    uint16_t mtu;       /* IP packet */
-    uint16_t table_len; /* of the device's indirection table, a power of two; 0 = STEERING_TABLE_LEN */
-    uint8_t key[STEERING_KEY_LEN];
-};
-
-size_t steering_memory_needed(const struct steering_config *c);
-/* Lives as long as the arena. */
-struct steering *steering_new(const struct steering_config *c, struct arena *a);
+#include "dataplane/net/net.h"
 
 /* Of a packet from src to dst, as it is received.  Cost: 24 table look-ups for IPv4, 72 for IPv6. */
 uint32_t steering_hash(const struct steering *s, const struct net_addr *src, const struct net_addr *dst,
@@ -64,7 +45,5 @@ bool lane_is_busy(const struct steering *s, uint16_t from, uint16_t to);
 /* The next one, valid until it is released; NULL: none. */
 const struct handed *MUST_USE lane_peek(struct steering *s, uint16_t from, uint16_t to);
 void lane_release(struct steering *s, uint16_t from, uint16_t to);
-
-uint16_t steering_workers(const struct steering *s);
 
 #endif

@@ -290,6 +290,11 @@ void tcp_gauges(const struct net *n, struct net_gauges *out)
     out->conns =
         (uint32_t)(t->conns.capacity - t->conns.free_count) + record_count(&t->halves.table) + out->time_wait;
     out->established = t->state_count[TCP_ESTABLISHED];
+    out->fin_wait_1 = t->state_count[TCP_FIN_WAIT_1];
+    out->fin_wait_2 = t->state_count[TCP_FIN_WAIT_2];
+    out->close_wait = t->state_count[TCP_CLOSE_WAIT];
+    out->closing = t->state_count[TCP_CLOSING];
+    out->last_ack = t->state_count[TCP_LAST_ACK];
     out->recv_buffers_used = (uint32_t)(t->recv_buffers.capacity - t->recv_buffers.free_count);
     out->send_buffers_used = (uint32_t)(t->send_buffers.capacity - t->send_buffers.free_count);
 }

@@ -28,8 +28,16 @@ struct nic_info {
     bool rx_tcp_csum;
     bool tx_ip4_csum; /* FRAME_TX_IP4_CSUM may be used */
     bool tx_tcp_csum;
-    bool rss;         /* receive queues are chosen by flow hash in the device */
+    bool
+        rss; /* receive queues are chosen by flow hash in the device, entry hash mod rss_table_len of a table that
+               * deals them out in turn; frames carry the hash (FRAME_RX_HASH) where the device tells it */
+    uint16_t rss_table_len;
     const char *kind; /* "net_tap", "net_virtio_user", "sim" ... */
+};
+
+/* Buffers of one queue. */
+struct nic_levels {
+    uint32_t rx_free, rx_total, tx_free, tx_total;
 };
 
 struct nic_ops {
@@ -37,7 +45,8 @@ struct nic_ops {
     uint16_t (*tx)(struct nic *n, uint16_t queue, struct frame *frames, uint16_t count);
     bool (*alloc)(struct nic *n, uint16_t queue, struct frame *out);
     void (*free)(struct nic *n, struct frame *f);
-    void (*wait)(struct nic *n, uint16_t queue, uint64_t timeout_us); /* NULL = returns at once */
+    void (*wait)(struct nic *n, uint16_t queue, uint64_t timeout_us);      /* NULL = returns at once */
+    void (*levels)(struct nic *n, uint16_t queue, struct nic_levels *out); /* NULL = not known */
     void (*stop)(struct nic *n);
 };
 
@@ -76,6 +85,14 @@ static inline void nic_wait(struct nic *n, uint16_t queue, uint64_t timeout_us)
 {
     if (n->ops->wait != NULL)
         n->ops->wait(n, queue, timeout_us);
+}
+
+/* Cost: a walk over the caches of all threads; now and then.  false: not known. */
+static inline bool MUST_USE nic_levels(struct nic *n, uint16_t queue, struct nic_levels *out)
+{
+    if (n->ops->levels != NULL)
+        n->ops->levels(n, queue, out);
+    return n->ops->levels != NULL;
 }
 
 /* Stops the device and frees everything that belongs to it, the struct included. */

@@ -116,9 +116,10 @@ def what_a_verb_does_not_take_is_refused_in_words():
 
 
 @tap.case
-def two_workers_are_refused_with_the_reason():
-    done = dev("up", "--workers", "2")
-    tap.check(done.returncode == 1 and "steered" in done.stderr, done)
+def a_number_of_workers_that_cannot_be_is_refused_with_the_range():
+    for workers in ("0", "17", "two"):
+        done = dev("up", "--workers", workers)
+        tap.check(done.returncode == 2 and "from 1 to 16" in done.stderr, done)
 
 
 @tap.case

@@ -45,12 +45,15 @@ struct nic_dpdk_config {
     const char *device; /* the text of the device that will be opened: tells whether PCI is probed */
 };
 
+#define NIC_DPDK_RSS_KEY_LEN 52
+
 struct nic_dpdk_port {
     const char *device; /* text as above */
     const char *mac;    /* ours, "02:00:00:00:00:01"; NULL or "" = the device's own, or one derived from it */
     uint16_t mtu;       /* largest IP packet; 0 = 1500 */
-    uint16_t queue_count;                   /* receive and transmit queue pairs, one per worker; 0 = 1 */
-    bool no_offload;                        /* ask for no checksum offload even where there is one */
+    uint16_t queue_count;   /* receive and transmit queue pairs, one per worker; 0 = 1 */
+    const uint8_t *rss_key; /* NIC_DPDK_RSS_KEY_LEN bytes of this boot; NULL = no flow hash is asked for */
+    bool no_offload;        /* ask for no checksum offload even where there is one */
     struct counters *counters[WORKERS_MAX]; /* by queue, its worker's; NULL = not counted */
 };
 

@@ -36,6 +36,14 @@ static uint32_t tx_pool_size(uint16_t desc)
            + caches(2);
 }
 
+/* Without a table and a key of ours nobody could tell which queue a flow belongs to. */
+static bool rss_is_ours_to_set(const struct plan_caps *c)
+{
+    uint16_t t = c->rss_table_len;
+
+    return t != 0 && t <= PLAN_RSS_TABLE_MAX && (t & (t - 1)) == 0 && c->rss_key_len <= PLAN_RSS_KEY_LEN_MAX;
+}
+
 bool plan_make(const struct plan_caps *caps, const struct plan_wish *wish, struct plan *out, char *err,
                size_t err_cap)
 {
@@ -61,7 +69,10 @@ bool plan_make(const struct plan_caps *caps, const struct plan_wish *wish, struc
     bool tx_csum_pays = !caps->tx_csum_by_driver && !wish->no_offload;
     out->tx_ip4_csum = caps->tx_ip4_csum && tx_csum_pays;
     out->tx_tcp_csum = caps->tx_tcp_csum && tx_csum_pays;
-    out->rss = wish->queue_count > 1 && caps->rss && !caps->rss_refused;
+    out->rss =
+        wish->queue_count > 1 && wish->rss && caps->rss && !caps->rss_refused && rss_is_ours_to_set(caps);
+    out->rss_table_len = out->rss ? caps->rss_table_len : 0;
+    out->rss_key_len = caps->rss_key_len == 0 ? PLAN_RSS_KEY_LEN : caps->rss_key_len;
     out->rx_pool = rx_pool_size(out->rx_desc);
     out->tx_pool = tx_pool_size(out->tx_desc);
     out->buffer_len = (uint16_t)(buffer < PLAN_BUFFER_MIN ? PLAN_BUFFER_MIN : (buffer + 63) / 64 * 64);

@@ -11,10 +11,13 @@
 #define PLAN_BUFFER_MIN     2048
 #define PLAN_MTU_MAX        9216 /* jumbo frames as switches have them */
 
-#define PLAN_RX_DESC_WANTED 512
-#define PLAN_TX_DESC_WANTED 512
-#define PLAN_TX_HELD        (2 * NIC_BURST_MAX) /* what a worker keeps for its next turn (worker.c) */
-#define PLAN_CACHE          128                 /* buffers a thread keeps at hand per pool */
+#define PLAN_RX_DESC_WANTED  512
+#define PLAN_TX_DESC_WANTED  512
+#define PLAN_TX_HELD         (2 * NIC_BURST_MAX) /* what a worker keeps for its next turn (worker.c) */
+#define PLAN_RSS_KEY_LEN     40                  /* what a device that does not say is given */
+#define PLAN_RSS_KEY_LEN_MAX 52
+#define PLAN_RSS_TABLE_MAX   512
+#define PLAN_CACHE           128 /* buffers a thread keeps at hand per pool */
 
 /* The limits of one ring of descriptors. */
 struct plan_ring {
@@ -29,14 +32,17 @@ struct plan_caps {
     bool rx_ip4_csum, rx_tcp_csum;
     bool tx_ip4_csum, tx_tcp_csum;
     bool tx_csum_by_driver; /* ... in the driver's own software, on this core */
-    bool rss;         /* offers to hash TCP over IPv4 and IPv6 ... */
-    bool rss_refused; /* ... and is known to refuse when asked */
+    bool rss;               /* offers to hash TCP over IPv4 and IPv6 ... */
+    bool rss_refused;       /* ... and is known to refuse when asked */
+    uint16_t rss_table_len; /* of its indirection table; 0 = there is none */
+    uint8_t rss_key_len;    /* 0 = it does not say */
 };
 
 struct plan_wish {
     uint16_t queue_count;
     uint16_t mtu;
     bool no_offload;
+    bool rss; /* there is a key for it */
 };
 
 struct plan {
@@ -46,6 +52,8 @@ struct plan {
     bool rx_ip4_csum, rx_tcp_csum;
     bool tx_ip4_csum, tx_tcp_csum;
     bool rss;
+    uint16_t rss_table_len;
+    uint8_t rss_key_len;
     uint32_t rx_pool, tx_pool; /* buffers per queue */
     uint16_t buffer_len;       /* bytes of frame that one buffer holds */
 };

@@ -143,12 +143,15 @@ static void caps_of(const struct rte_eth_dev_info *i, struct plan_caps *c)
         /* and writes a TCP checksum of 0 as 0xffff, which is UDP's rule (RFC 768) and not TCP's */
         .tx_csum_by_driver = is_tap,
         .rss = (i->flow_type_rss_offloads & RSS_FLOWS) == RSS_FLOWS,
+        .rss_table_len = i->reta_size,
+        .rss_key_len = i->hash_key_size,
         /* it needs a queueing discipline and a classifier that kernels seldom have, and ignores the key */
         .rss_refused = is_tap,
     };
 }
 
-static struct rte_eth_conf conf_of(const struct plan *plan, bool interrupts)
+static struct rte_eth_conf conf_of(const struct plan *plan, const struct rte_eth_dev_info *info,
+                                   const uint8_t *rss_key, bool interrupts)
 {
     struct rte_eth_conf c;
 
@@ -164,14 +167,18 @@ static struct rte_eth_conf conf_of(const struct plan *plan, bool interrupts)
         c.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
     if (plan->rss) {
         c.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        c.rxmode.offloads |= info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH; /* some tell it unasked */
         c.rx_adv_conf.rss_conf.rss_hf = RSS_FLOWS;
+        c.rx_adv_conf.rss_conf.rss_key = (uint8_t *)(uintptr_t)rss_key; /* copied by the driver */
+        c.rx_adv_conf.rss_conf.rss_key_len = plan->rss_key_len;
     }
     c.intr_conf.rxq = interrupts;
     return c;
 }
 
 /* Asks for all that was planned; what is offered and then refused (hashing, wake-up) is done without. */
-static int device_configure(struct port *p, bool *interrupts)
+static int device_configure(struct port *p, const struct rte_eth_dev_info *info, const uint8_t *rss_key,
+                            bool *interrupts)
 {
     int rc = -ENOTSUP;
 
@@ -180,7 +187,7 @@ static int device_configure(struct port *p, bool *interrupts)
             *interrupts = false;
         if (attempt == 2)
             p->plan.rss = false;
-        struct rte_eth_conf c = conf_of(&p->plan, *interrupts);
+        struct rte_eth_conf c = conf_of(&p->plan, info, rss_key, *interrupts);
         rc = rte_eth_dev_configure(p->id, p->plan.queue_count, p->plan.queue_count, &c);
     }
     return rc;
@@ -267,6 +274,21 @@ static void filter_open(struct port *p, const uint8_t ours[6], bool mac_given)
         memcpy(p->nic.info.mac, device.addr_bytes, 6);
 }
 
+/* The queues in turn.  Where that is refused nobody knows what the device does: the owner of a flow is then told in
+ * software alone. */
+static void table_deal(struct port *p)
+{
+    struct rte_eth_rss_reta_entry64 table[PLAN_RSS_TABLE_MAX / RTE_ETH_RETA_GROUP_SIZE] = {0};
+
+    if (!p->plan.rss)
+        return;
+    for (uint16_t i = 0; i < p->plan.rss_table_len; i++) {
+        table[i / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1) << i % RTE_ETH_RETA_GROUP_SIZE;
+        table[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = i % p->plan.queue_count;
+    }
+    p->plan.rss = rte_eth_dev_rss_reta_update(p->id, table, p->plan.rss_table_len) == 0;
+}
+
 static void info_fill(struct port *p, const struct rte_eth_dev_info *info)
 {
     p->nic.info.mtu = p->plan.mtu;
@@ -276,6 +298,7 @@ static void info_fill(struct port *p, const struct rte_eth_dev_info *info)
     p->nic.info.tx_ip4_csum = p->plan.tx_ip4_csum;
     p->nic.info.tx_tcp_csum = p->plan.tx_tcp_csum;
     p->nic.info.rss = p->plan.rss;
+    p->nic.info.rss_table_len = p->plan.rss ? p->plan.rss_table_len : 0;
     p->nic.info.kind = info->driver_name;
 }
 
@@ -300,6 +323,7 @@ static bool port_bring_up(struct port *p, const struct nic_dpdk_port *w, char *e
         .queue_count = w->queue_count == 0 ? 1 : w->queue_count,
         .mtu = w->mtu == 0 ? MTU : w->mtu,
         .no_offload = w->no_offload,
+        .rss = w->rss_key != NULL,
     };
     uint8_t device_mac[6];
     uint8_t ours[6];
@@ -319,7 +343,7 @@ static bool port_bring_up(struct port *p, const struct nic_dpdk_port *w, char *e
     caps_of(&info, &caps);
     if (!plan_make(&caps, &wish, &p->plan, err, err_cap))
         return false;
-    rc = device_configure(p, &interrupts);
+    rc = device_configure(p, &info, w->rss_key, &interrupts);
     if (rc != 0) {
         snprintf(err, err_cap, "%s refuses its configuration: %s", p->name, strerror(-rc));
         return false;
@@ -336,6 +360,7 @@ static bool port_bring_up(struct port *p, const struct nic_dpdk_port *w, char *e
         snprintf(err, err_cap, "%s does not start: %s", p->name, strerror(-rc));
         return false;
     }
+    table_deal(p);
     info_fill(p, &info);
     wake_ups_find(p, interrupts);
     filter_open(p, ours, w->mac != NULL && w->mac[0] != '\0');

@@ -52,6 +52,15 @@ static void frame_from(struct frame *f, struct rte_mbuf *m, uint16_t queue, uint
     };
 }
 
+/* The flow's hash, where the device tells it. */
+static void hash_take(const struct plan *plan, struct frame *f, const struct rte_mbuf *m)
+{
+    if (!plan->rss || (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH) == 0)
+        return;
+    f->flags |= FRAME_RX_HASH;
+    f->hash = m->hash.rss;
+}
+
 static uint16_t port_rx(struct nic *n, uint16_t queue, struct frame *frames, uint16_t cap)
 {
     struct port *p = port_of(n);
@@ -68,7 +77,8 @@ static uint16_t port_rx(struct nic *n, uint16_t queue, struct frame *frames, uin
                 count_by(p->queues[queue].counters, REASON_NIC_RX_IN_PIECES, 1);
             continue;
         }
-        frame_from(&frames[count++], burst[i], queue, queue_rx_flags(&p->plan, burst[i]->ol_flags));
+        frame_from(&frames[count], burst[i], queue, queue_rx_flags(&p->plan, burst[i]->ol_flags));
+        hash_take(&p->plan, &frames[count++], burst[i]);
     }
     return count;
 }
@@ -156,11 +166,24 @@ static void port_wait(struct nic *n, uint16_t queue, uint64_t timeout_us)
     }
 }
 
+static void port_levels(struct nic *n, uint16_t queue, struct nic_levels *out)
+{
+    const struct port_queue *q = &port_of(n)->queues[queue];
+
+    *out = (struct nic_levels){
+        .rx_free = rte_mempool_avail_count(q->rx_pool),
+        .rx_total = q->rx_pool->size,
+        .tx_free = rte_mempool_avail_count(q->tx_pool),
+        .tx_total = q->tx_pool->size,
+    };
+}
+
 const struct nic_ops port_ops = {
     .rx = port_rx,
     .tx = port_tx,
     .alloc = port_alloc,
     .free = port_free,
     .wait = port_wait,
+    .levels = port_levels,
     .stop = port_close,
 };

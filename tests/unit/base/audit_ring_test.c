@@ -240,7 +240,7 @@ static void a_wrong_magic_is_not_mapped(void **state)
 static void a_wrong_version_is_not_mapped(void **state)
 {
     struct pair *p = *state;
-    p->worker->version = 2;
+    p->worker->version = 3;
     map_refuses(p);
 }
 

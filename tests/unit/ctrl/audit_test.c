@@ -471,21 +471,25 @@ static void a_ring_that_lies_is_given_up_and_the_others_go_on(void **state)
     worker_free(&w[1]);
 }
 
-static void counters_are_summed_over_the_workers_of_the_attached_dataplane(void **state)
+static void counters_are_those_of_the_attached_dataplane_s_workers_and_housekeeper(void **state)
 {
     struct worker w[2] = {worker_new(boot_one, 0), worker_new(boot_one, 1)}, after = worker_new(boot_two, 0);
     struct audit *a = open_ok(*state);
-    uint64_t value;
 
-    assert_false(audit_counter(a, REASON_EKM_WRAP_OK, &value));
+    assert_null(audit_counters(a, 0));
+    assert_null(audit_house_counters(a));
     assert_true(attach(a, boot_one, w, 2));
     count_by(&w[0].ring->counters, REASON_EKM_WRAP_OK, 3);
     count_by(&w[1].ring->counters, REASON_EKM_WRAP_OK, 4);
-    assert_true(audit_counter(a, REASON_EKM_WRAP_OK, &value));
-    assert_int_equal(value, 7);
+    count_by(&w[0].ring->house, REASON_CTL_REFUSED, 5);
+    assert_int_equal(counter_read(audit_counters(a, 0), REASON_EKM_WRAP_OK), 3);
+    assert_int_equal(counter_read(audit_counters(a, 1), REASON_EKM_WRAP_OK), 4);
+    assert_int_equal(counter_read(audit_house_counters(a), REASON_CTL_REFUSED), 5);
+    assert_null(audit_counters(a, 2));
     assert_true(attach(a, boot_two, &after, 1));
-    assert_true(audit_counter(a, REASON_EKM_WRAP_OK, &value));
-    assert_int_equal(value, 0);
+    assert_int_equal(counter_read(audit_counters(a, 0), REASON_EKM_WRAP_OK), 0);
+    assert_int_equal(counter_read(audit_house_counters(a), REASON_CTL_REFUSED), 0);
+    assert_null(audit_counters(a, 1));
     audit_close(a);
     worker_free(&w[0]);
     worker_free(&w[1]);
@@ -638,7 +642,7 @@ int main(void)
         CASE(rings_of_another_boot_or_order_are_refused),
         CASE(a_descriptor_that_is_no_ring_is_refused),
         CASE(a_ring_that_lies_is_given_up_and_the_others_go_on),
-        CASE(counters_are_summed_over_the_workers_of_the_attached_dataplane),
+        CASE(counters_are_those_of_the_attached_dataplane_s_workers_and_housekeeper),
         CASE(tail_gives_the_last_entries_oldest_first_over_two_segments),
         CASE(a_full_disk_stops_the_draining_and_nothing_is_lost_or_doubled),
         CASE(a_consumer_killed_at_any_moment_neither_doubles_nor_loses_a_record),

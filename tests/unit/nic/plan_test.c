@@ -16,12 +16,14 @@ static struct plan_caps rich(void)
         .tx_ip4_csum = true,
         .tx_tcp_csum = true,
         .rss = true,
+        .rss_table_len = 128,
+        .rss_key_len = 40,
     };
 }
 
 static struct plan planned(const struct plan_caps *c, uint16_t queues, uint16_t mtu, bool no_offload)
 {
-    struct plan_wish w = {.queue_count = queues, .mtu = mtu, .no_offload = no_offload};
+    struct plan_wish w = {.queue_count = queues, .mtu = mtu, .no_offload = no_offload, .rss = true};
     struct plan p;
     char err[256];
 
@@ -95,6 +97,34 @@ static void flow_hash_known_to_be_refused_is_not_asked_for(void **state)
     (void)state;
     c.rss_refused = true;
     assert_false(planned(&c, 2, 1500, false).rss);
+}
+
+static void a_flow_hash_without_a_table_or_with_too_long_a_key_is_not_used(void **state)
+{
+    struct plan_caps c = rich();
+
+    (void)state;
+    c.rss_table_len = 0;
+    assert_false(planned(&c, 2, 1500, false).rss);
+    c.rss_table_len = 100; /* not a power of two: the entry of a hash could not be told */
+    assert_false(planned(&c, 2, 1500, false).rss);
+    c = rich();
+    c.rss_key_len = 64;
+    assert_false(planned(&c, 2, 1500, false).rss);
+    c.rss_key_len = 0;
+    assert_int_equal(planned(&c, 2, 1500, false).rss_key_len, PLAN_RSS_KEY_LEN);
+}
+
+static void no_flow_hash_is_asked_for_without_a_key(void **state)
+{
+    struct plan_caps c = rich();
+    struct plan_wish w = {.queue_count = 2, .mtu = 1500};
+    struct plan p;
+    char err[256];
+
+    (void)state;
+    assert_true(plan_make(&c, &w, &p, err, sizeof err));
+    assert_false(p.rss);
 }
 
 static void more_queues_than_the_device_has_are_refused(void **state)
@@ -201,6 +231,8 @@ int main(void)
         cmocka_unit_test(no_offload_is_asked_for_when_none_is_wished),
         cmocka_unit_test(checksums_that_the_driver_would_make_in_software_are_ours_to_make),
         cmocka_unit_test(one_queue_needs_no_flow_hash),
+        cmocka_unit_test(a_flow_hash_without_a_table_or_with_too_long_a_key_is_not_used),
+        cmocka_unit_test(no_flow_hash_is_asked_for_without_a_key),
         cmocka_unit_test(flow_hash_known_to_be_refused_is_not_asked_for),
         cmocka_unit_test(more_queues_than_the_device_has_are_refused),
         cmocka_unit_test(more_queues_than_workers_can_be_are_refused),
