@@ -31,7 +31,7 @@
 /* ---- several workers ---- */
 
 /* Which worker each flow belongs to, and the lanes on which one worker passes to another what it received for it: one
- * per process, made before the workers and shared by all of them.  docs/decisions/0004. */
+ * per process, made before the workers and shared by all of them.  docs/decisions/0005. */
 struct steering;
 
 #define STEERING_KEY_LEN   52 /* the longest that devices take; 40 of them are used for an IPv6 four-tuple */

@@ -9,7 +9,7 @@
  * A lane has one producer and one consumer and copies: no frame of one worker's pool is held or freed by another.
  * A full lane drops, counted; TCP repairs it.
  *
- * Sources: Microsoft RSS hash specification; docs/decisions/0004. */
+ * Sources: Microsoft RSS hash specification; docs/decisions/0005. */
 #ifndef DATAPLANE_NET_STEER_H
 #define DATAPLANE_NET_STEER_H
 

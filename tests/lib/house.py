@@ -35,7 +35,7 @@ def wait_for(condition, seconds, what):
 class House:
     def __init__(self, chosen=None):
         chosen = chosen or options()
-        self.nic, self.build = chosen.nic, chosen.build
+        self.nic, self.build, self.workers = chosen.nic, chosen.build, 1
         self.state = tempfile.mkdtemp(prefix="wirewrap-test.")
         self.address, self.address6 = "192.0.2.2", "2001:db8:57::2"
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -49,7 +49,7 @@ class House:
             raise AssertionError(f"./dev {' '.join(arguments)} exited with {done.returncode}")
 
     def up(self):
-        self.dev("up", "--state", self.state, "--nic", self.nic)
+        self.dev("up", "--state", self.state, "--nic", self.nic, "--workers", str(self.workers))
         self.enter()
 
     def enter(self):

@@ -103,6 +103,47 @@ uint16_t sim_device_queue(struct span frame, uint16_t queue_count)
     return (uint16_t)((hash ^ hash >> 16) % queue_count);
 }
 
+uint32_t sim_device_flow(struct span frame)
+{
+    struct layout l = layout_of(frame);
+    uint32_t sum = 0;
+
+    if (l.l4_len == 0)
+        return 0;
+    /* Sums do not care which end is first. */
+    for (size_t i = 0; i < l.addrs_len; i += 2)
+        sum += be16(frame.ptr + l.addrs_at + i) * 40503u;
+    for (size_t i = 0; i < 4; i += 2)
+        sum += be16(frame.ptr + l.l2_len + l.l3_len + i) * 2654435761u;
+    return sum | 1;
+}
+
+static uint32_t toeplitz_bit(const uint8_t *key, size_t bit)
+{
+    uint32_t window = 0;
+
+    for (size_t i = 0; i < 32; i++)
+        window = window << 1 | ((uint32_t)key[(bit + i) / 8] >> (7 - (bit + i) % 8) & 1u);
+    return window;
+}
+
+bool sim_device_toeplitz(struct span frame, const uint8_t key[40], uint32_t *hash)
+{
+    struct layout l = layout_of(frame);
+    uint8_t tuple[36];
+    size_t len = l.addrs_len + 4;
+
+    if (l.l4_len == 0 || (l.ip4 && l.l3_len != 20))
+        return false;
+    memcpy(tuple, frame.ptr + l.addrs_at, l.addrs_len);
+    memcpy(tuple + l.addrs_len, frame.ptr + l.l2_len + l.l3_len, 4);
+    *hash = 0;
+    for (size_t bit = 0; bit < 8 * len; bit++)
+        if ((tuple[bit / 8] & 0x80u >> bit % 8) != 0)
+            *hash ^= toeplitz_bit(key, bit);
+    return true;
+}
+
 static uint16_t pseudo_sum(struct span frame, const struct layout *l)
 {
     return sum(span_of(frame.ptr + l->addrs_at, l->addrs_len), PROTO_TCP + (uint32_t)l->l4_len);

@@ -15,6 +15,7 @@
 #define START_US       1000000
 #define RX_QUEUE_CAP   1024
 #define PPM            1000000
+#define FLOWS          4096 /* remembered by a port for SIM_STEER_LAST; the next one with that place takes it */
 
 enum place { PLACE_FREE, PLACE_USER, PLACE_WIRE };
 
@@ -22,7 +23,8 @@ struct buffer {
     uint8_t *data;
     uint16_t len;
     uint16_t flags; /* FRAME_RX_* to hand out with it */
-    uint16_t port;  /* whose user holds it, or where it goes */
+    uint32_t hash;
+    uint16_t port; /* whose user holds it, or where it goes */
     uint16_t queue;
     enum place place;
     uint64_t arrives_us;
@@ -46,6 +48,7 @@ struct port {
     uint32_t pool_limit;
     uint32_t held;
     struct rx_queue rx[SIM_QUEUES_MAX];
+    uint8_t last_queue[FLOWS]; /* 0: none yet; else one more than the queue */
 };
 
 struct sim {
@@ -120,6 +123,7 @@ static void hand_to_user(struct port *p, struct buffer *b, struct frame *out)
                           .cap = room(p->sim),
                           .flags = b->flags,
                           .queue = b->queue,
+                          .hash = b->hash,
                           .owner = b};
 }
 
@@ -169,10 +173,54 @@ static struct buffer *heap_get(struct sim *s)
 
 /* ---- arriving ---- */
 
+static uint16_t queue_by_hash(const struct sim *s, struct buffer *b)
+{
+    struct span frame = span_of(b->data, b->len);
+    uint8_t key[sizeof s->config.rss_key];
+
+    memcpy(key, s->config.rss_key, sizeof key);
+    if (s->config.rss_lies) { /* what the last bits of a port are multiplied with */
+        key[13] ^= 0xff;
+        key[37] ^= 0xff;
+    }
+    if (!sim_device_toeplitz(frame, key, &b->hash))
+        return 0;
+    b->flags |= FRAME_RX_HASH;
+    return (uint16_t)(b->hash % 128 % s->config.queue_count);
+}
+
+static uint16_t queue_by_last(const struct sim *s, const struct port *p, const struct buffer *b)
+{
+    struct span frame = span_of(b->data, b->len);
+    uint32_t flow = sim_device_flow(frame);
+
+    if (flow != 0 && p->last_queue[flow / 2 % FLOWS] != 0)
+        return (uint16_t)(p->last_queue[flow / 2 % FLOWS] - 1);
+    return sim_device_queue(frame, s->config.queue_count);
+}
+
+static uint16_t choose_queue(struct sim *s, struct port *p, struct buffer *b)
+{
+    /* Drawn from the receiver's stream, and only where it is asked for: other runs stay what they were. */
+    if (s->config.misdirect_ppm != 0 && happens(p, s->config.misdirect_ppm))
+        return (uint16_t)draw_below(p, s->config.queue_count);
+    if (s->config.queue_count == 1)
+        return 0;
+    if (s->config.steering == SIM_STEER_RSS)
+        return queue_by_hash(s, b);
+    if (s->config.steering == SIM_STEER_LAST)
+        return queue_by_last(s, p, b);
+    return sim_device_queue(span_of(b->data, b->len), s->config.queue_count);
+}
+
 static void arrive(struct sim *s, struct buffer *b)
 {
     struct port *p = &s->port[b->port];
-    b->queue = sim_device_queue(span_of(b->data, b->len), s->config.queue_count);
+
+    if (s->config.rx_csum && b->flags == 0)
+        b->flags = s->config.csum_lies ? FRAME_RX_IP4_CSUM_GOOD | FRAME_RX_L4_CSUM_GOOD
+                                       : sim_device_rx_flags(span_of(b->data, b->len));
+    b->queue = choose_queue(s, p, b);
     struct rx_queue *q = &p->rx[b->queue];
 
     if (p->stopped || q->count >= RX_QUEUE_CAP) {
@@ -180,8 +228,6 @@ static void arrive(struct sim *s, struct buffer *b)
         buffer_give(s, b);
         return;
     }
-    if (s->config.rx_csum && b->flags == 0)
-        b->flags = sim_device_rx_flags(span_of(b->data, b->len));
     s->stats.delivered++;
     b->next = NULL;
     if (q->count++ == 0)
@@ -281,6 +327,7 @@ static void send_frame(struct port *from, const struct frame *f)
     CHECK(f->len <= room(s) && f->data == b->data);
     b->len = f->len;
     b->flags = 0;
+    b->hash = 0;
     s->stats.sent++;
     if ((f->flags & (FRAME_TX_IP4_CSUM | FRAME_TX_TCP_CSUM)) != 0) {
         CHECK(s->config.tx_csum);
@@ -298,14 +345,25 @@ static void send_frame(struct port *from, const struct frame *f)
     buffer_give(s, b);
 }
 
+static void note_flow(struct port *p, uint16_t queue, const struct frame *f)
+{
+    uint32_t flow = sim_device_flow(span_of(f->data, f->len));
+
+    if (flow != 0)
+        p->last_queue[flow / 2 % FLOWS] = (uint8_t)(queue + 1);
+}
+
 static uint16_t port_tx(struct nic *nic, uint16_t queue, struct frame *frames, uint16_t count)
 {
     struct port *p = (struct port *)nic;
     uint16_t taken = count < p->tx_room ? count : p->tx_room;
 
     CHECK(count <= NIC_BURST_MAX && queue < p->nic.info.queue_count);
-    for (uint16_t i = 0; i < taken; i++)
+    for (uint16_t i = 0; i < taken; i++) {
+        if (p->sim->config.steering == SIM_STEER_LAST)
+            note_flow(p, queue, &frames[i]);
         send_frame(p, &frames[i]);
+    }
     return taken;
 }
 
@@ -372,7 +430,8 @@ static void port_init(struct sim *s, uint16_t number)
                                     .rx_tcp_csum = c->rx_csum,
                                     .tx_ip4_csum = c->tx_csum,
                                     .tx_tcp_csum = c->tx_csum,
-                                    .rss = c->queue_count > 1,
+                                    .rss = c->queue_count > 1 && c->steering == SIM_STEER_RSS,
+                                    .rss_table_len = 128,
                                     .kind = "sim"};
 }
 

@@ -18,10 +18,22 @@
 
 struct sim;
 
+/* How a port chooses the receive queue of a frame. */
+enum sim_steering {
+    SIM_STEER_FLOW, /* by a hash of addresses and ports that nobody was told */
+    SIM_STEER_LAST, /* by the queue that the flow's last frame left on, before that as above: TAP, virtio */
+    SIM_STEER_RSS, /* Toeplitz under rss_key, a table of 128 that deals the queues out in turn; frames carry the hash */
+};
+
 struct sim_config {
     uint64_t seed;
     uint16_t port_count;  /* 2..SIM_PORTS_MAX; port i has the MAC 02:00:00:00:00:(i + 1) */
-    uint16_t queue_count; /* of each port; receive queues are chosen by a hash of addresses and ports */
+    uint16_t queue_count; /* of each port */
+    enum sim_steering steering;
+    uint8_t rss_key[40];
+    uint32_t misdirect_ppm; /* frames that arrive on a queue drawn by lot instead */
+    bool rss_lies;          /* SIM_STEER_RSS: by another key than was agreed */
+    bool csum_lies;         /* with rx_csum: every checksum is called right */
     uint16_t mtu;
     uint32_t frames_max; /* buffers of all ports and the wire together */
     bool rx_csum;        /* ports check IPv4 and TCP checksums and flag what they found */

@@ -30,9 +30,11 @@ struct rig {
     struct sim *sim;
     struct keys *keys;
     struct ekm_auth *auth;
-    struct audit_ring *audit;
-    int audit_fd;
-    struct worker *worker;
+    struct arena *lanes; /* NULL: one worker */
+    struct steering *steering;
+    struct audit_ring *audit[RIG_WORKERS_MAX];
+    int audit_fd[RIG_WORKERS_MAX];
+    struct worker *worker[RIG_WORKERS_MAX];
     struct ctl *ctl;
     struct warm *warm;
     struct counters ctl_counters;
@@ -369,14 +371,18 @@ static bool clients_receive(struct rig *r)
 {
     struct frame frames[NIC_BURST_MAX];
     struct nic *nic = sim_port(r->sim, 1);
-    uint16_t n = nic_rx(nic, 0, frames, NIC_BURST_MAX);
+    bool any = false;
 
-    for (uint16_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < r->client_count; k++)
-            peer_input(r->clients[k]->peer, &frames[i], sim_now(r->sim));
-        nic_frame_free(nic, &frames[i]);
+    for (uint16_t q = 0; q < r->options.workers; q++) {
+        uint16_t n = nic_rx(nic, q, frames, NIC_BURST_MAX);
+        any |= n != 0;
+        for (uint16_t i = 0; i < n; i++) {
+            for (size_t k = 0; k < r->client_count; k++)
+                peer_input(r->clients[k]->peer, &frames[i], sim_now(r->sim));
+            nic_frame_free(nic, &frames[i]);
+        }
     }
-    return n != 0;
+    return any;
 }
 
 static bool client_transmit(struct rig *r, struct client *c)
@@ -402,8 +408,11 @@ static bool client_transmit(struct rig *r, struct client *c)
 static bool rig_step(struct rig *r)
 {
     uint64_t now = sim_now(r->sim);
+    bool busy = false;
+
     rig_in_worker = true;
-    bool busy = worker_turn(r->worker, (struct worker_time){now, UNIX_EPOCH_US + now});
+    for (uint16_t i = 0; i < r->options.workers; i++)
+        busy |= worker_turn(r->worker[i], (struct worker_time){now, UNIX_EPOCH_US + now});
     rig_in_worker = false;
 
     ctrl_poll(r);
@@ -425,9 +434,12 @@ static bool trickles(const struct client *c)
 
 static uint64_t next_event(const struct rig *r)
 {
-    uint64_t next = worker_next_timer(r->worker), at = sim_next_delivery(r->sim);
+    uint64_t next = sim_next_delivery(r->sim), at;
 
-    next = at < next ? at : next;
+    for (uint16_t i = 0; i < r->options.workers; i++) {
+        at = worker_next_timer(r->worker[i]);
+        next = at < next ? at : next;
+    }
     for (size_t i = 0; i < r->client_count; i++) {
         const struct client *c = r->clients[i];
         at = peer_next_timer(c->peer);
@@ -481,7 +493,13 @@ void rig_options_defaults(struct rig_options *o)
                               .small_buffers = 64,
                               .large_buffers = 4,
                               .keys_max = 64,
-                              .request_idle_ms = 30000};
+                              .request_idle_ms = 30000,
+                              .workers = 1};
+    /* What is claimed of one worker holds for two, with frames that go astray. */
+    if (getenv("WW_RIG_WORKERS") != NULL) {
+        o->workers = (uint16_t)atoi(getenv("WW_RIG_WORKERS"));
+        o->misdirect_ppm = 100000;
+    }
 }
 
 static void net_addresses(struct net_config *n)
@@ -494,7 +512,19 @@ static void net_addresses(struct net_config *n)
     n->ports[0] = 443;
 }
 
-static void worker_make(struct rig *r)
+static void steering_make(struct rig *r)
+{
+    struct steering_config c = {.workers = r->options.workers, .mtu = 1500};
+
+    if (r->options.workers == 1)
+        return;
+    for (size_t i = 0; i < sizeof c.key; i++)
+        c.key[i] = (uint8_t)(i * 59 + r->options.seed);
+    r->lanes = arena_new(steering_memory_needed(&c), false);
+    r->steering = steering_new(&c, r->lanes);
+}
+
+static void worker_make(struct rig *r, uint16_t number)
 {
     struct worker_config c;
     static const uint8_t tls_seed[32] = {7};
@@ -507,18 +537,20 @@ static void worker_make(struct rig *r)
     c.net.conns_max = r->options.conns_max;
     c.net.recv_buffers_max = r->options.conns_max;
     c.net.send_buffers_max = r->options.conns_max;
-    memset(c.net.seed, (int)r->options.seed, sizeof c.net.seed);
+    memset(c.net.seed, (int)r->options.seed + number, sizeof c.net.seed);
+    c.net.steering = r->steering;
+    c.net.worker = c.queue = number;
     c.keys = r->keys;
     c.auth = r->auth;
-    c.audit = r->audit;
+    c.audit = r->audit[number];
     c.clock_ns = clock_ns;
     c.clock_arg = r;
     c.small_buffers = r->options.small_buffers;
     c.large_buffers = r->options.large_buffers;
     c.request_idle_ms = r->options.request_idle_ms;
     c.seed_for_tests = tls_seed;
-    r->worker = worker_new(&c, sim_now(r->sim));
-    assert_non_null(r->worker);
+    r->worker[number] = worker_new(&c, sim_now(r->sim));
+    assert_non_null(r->worker[number]);
 }
 
 /* WW_CAPTURES in the environment names a folder: what crosses the wire of each rig goes to a file there. */
@@ -559,20 +591,26 @@ static void dataplane_make(struct rig *r)
                              .versions_max = 4 * r->options.keys_max,
                              .verify_rng_seeded_for_tests = true};
 
-    r->audit = audit_ring_create(1024, 0, boot_id, &r->audit_fd);
     r->keys = keys_new(&kc);
     r->auth = ekm_auth_new();
-    assert_true(r->audit != NULL && r->keys != NULL && r->auth != NULL);
-    worker_make(r);
+    assert_true(r->keys != NULL && r->auth != NULL);
+    steering_make(r);
+    for (uint16_t i = 0; i < r->options.workers; i++) {
+        r->audit[i] = audit_ring_create(1024, i, boot_id, &r->audit_fd[i]);
+        assert_non_null(r->audit[i]);
+        worker_make(r, i);
+    }
     warm_make(r);
     struct ctl_config cc = {.socket_path = r->path,
                             .keys = r->keys,
                             .auth = r->auth,
-                            .worker_count = 1,
-                            .tls = {worker_tls(r->worker)},
-                            .audit_fd = {r->audit_fd},
+                            .worker_count = r->options.workers,
                             .counters = &r->ctl_counters,
                             .warm = r->warm};
+    for (uint16_t i = 0; i < r->options.workers; i++) {
+        cc.tls[i] = worker_tls(r->worker[i]);
+        cc.audit_fd[i] = r->audit_fd[i];
+    }
     memcpy(cc.boot_id, boot_id, sizeof boot_id);
     r->ctl = ctl_new(&cc);
     assert_non_null(r->ctl);
@@ -582,11 +620,16 @@ static void dataplane_free(struct rig *r)
 {
     ctl_free(r->ctl);
     warm_free(r->warm);
-    worker_free(r->worker);
+    for (uint16_t i = 0; i < r->options.workers; i++)
+        worker_free(r->worker[i]);
     ekm_auth_free(r->auth);
     keys_free(r->keys);
-    audit_ring_unmap(r->audit);
-    close(r->audit_fd);
+    for (uint16_t i = 0; i < r->options.workers; i++) {
+        audit_ring_unmap(r->audit[i]);
+        close(r->audit_fd[i]);
+    }
+    if (r->lanes != NULL)
+        arena_free(r->lanes);
 }
 
 struct warm *rig_warm(struct rig *r)
@@ -624,6 +667,9 @@ struct rig *rig_new(const struct rig_options *o)
     r->options = *o;
     sim_config_defaults(&sc);
     sc.seed = o->seed;
+    sc.queue_count = o->workers;
+    sc.steering = SIM_STEER_LAST;
+    sc.misdirect_ppm = o->misdirect_ppm;
     r->sim = sim_new(&sc);
     warm_virtual_s = UNIX_EPOCH_US / 1000000;
     capture_if_wanted(r->sim);
@@ -661,14 +707,18 @@ static void check_nothing_is_left(struct rig *r)
     sim_set_faults(r->sim, 1, &none);
     sim_set_filter(r->sim, NULL, NULL);
     rig_run(r, 70000000);
-    worker_gauges(r->worker, &g);
-    assert_int_equal(g.conns, 0);
-    assert_int_equal(g.small_buffers_used, 0);
-    assert_int_equal(g.large_buffers_used, 0);
-    assert_int_equal(g.net.established, 0);
-    assert_int_equal(g.net.recv_buffers_used, 0);
-    assert_int_equal(g.net.send_buffers_used, 0);
-    assert_int_equal(sim_frames_held(r->sim, 0), g.spare_frames);
+    uint32_t spare = 0;
+    for (uint16_t i = 0; i < r->options.workers; i++) {
+        worker_gauges(r->worker[i], &g);
+        assert_int_equal(g.conns, 0);
+        assert_int_equal(g.small_buffers_used, 0);
+        assert_int_equal(g.large_buffers_used, 0);
+        assert_int_equal(g.net.established, 0);
+        assert_int_equal(g.net.recv_buffers_used, 0);
+        assert_int_equal(g.net.send_buffers_used, 0);
+        spare += g.spare_frames;
+    }
+    assert_int_equal(sim_frames_held(r->sim, 0), spare);
 }
 
 void rig_free(struct rig *r)
@@ -698,7 +748,7 @@ struct sim *rig_sim(struct rig *r)
 
 struct worker *rig_worker(struct rig *r)
 {
-    return r->worker;
+    return r->worker[0];
 }
 
 uint64_t rig_now(const struct rig *r)
@@ -706,19 +756,35 @@ uint64_t rig_now(const struct rig *r)
     return sim_now(r->sim);
 }
 
+uint64_t rig_counted_by(const struct rig *r, uint16_t worker, enum reason why)
+{
+    return counter_read(&r->audit[worker]->counters, why);
+}
+
 uint64_t rig_counted(const struct rig *r, enum reason why)
 {
-    return counter_read(&r->audit->counters, why) + counter_read(&r->ctl_counters, why);
+    uint64_t all = counter_read(&r->ctl_counters, why);
+
+    for (uint16_t i = 0; i < r->options.workers; i++)
+        all += rig_counted_by(r, i, why);
+    return all;
 }
 
 uint64_t rig_gauge(const struct rig *r, enum gauge g)
 {
-    return gauge_read(&r->audit->counters, g);
+    uint64_t all = 0;
+
+    for (uint16_t i = 0; i < r->options.workers; i++)
+        all += gauge_read(&r->audit[i]->counters, g);
+    return all;
 }
 
 bool rig_audit(struct rig *r, struct audit_record *out)
 {
-    return audit_take(r->audit, out) == AUDIT_RING_OK;
+    for (uint16_t i = 0; i < r->options.workers; i++)
+        if (audit_take(r->audit[i], out) == AUDIT_RING_OK)
+            return true;
+    return false;
 }
 
 /* ---- clients ---- */

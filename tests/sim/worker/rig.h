@@ -21,6 +21,7 @@
 #include <openssl/ssl.h>
 
 #define RIG_CLIENTS_MAX 512
+#define RIG_WORKERS_MAX 4
 #define RIG_HOST        "ekm.wirewrap.test"
 #define RIG_ISSUER      "https://issuer.wirewrap.test"
 #define RIG_AUDIENCE    "https://ekm.wirewrap.test"
@@ -33,8 +34,10 @@ struct rig_options {
     uint64_t seed;
     uint32_t conns_max, small_buffers, large_buffers, keys_max;
     uint32_t request_idle_ms;
-    bool no_keys;         /* nothing is pushed: the dataplane is not loaded */
-    const char *warm_dir; /* NULL: no warm start.  It outlives the rig */
+    bool no_keys;           /* nothing is pushed: the dataplane is not loaded */
+    uint16_t workers;       /* on as many queues of a device that steers by what was sent last */
+    uint32_t misdirect_ppm; /* frames that arrive on a queue drawn by lot */
+    const char *warm_dir;   /* NULL: no warm start.  It outlives the rig */
 };
 
 struct rig;
@@ -64,12 +67,13 @@ struct rig *rig_new(const struct rig_options *o);
 void rig_free(struct rig *r);
 
 struct sim *rig_sim(struct rig *r);
-struct worker *rig_worker(struct rig *r);
+struct worker *rig_worker(struct rig *r); /* the first */
 uint64_t rig_now(const struct rig *r);
 uint64_t rig_counted(const struct rig *r, enum reason why);
+uint64_t rig_counted_by(const struct rig *r, uint16_t worker, enum reason why);
 /* As ctrl sees it. */
 uint64_t rig_gauge(const struct rig *r, enum gauge g);
-/* The next audit record; false when there is none. */
+/* The next audit record, of the first worker that has one; false when there is none. */
 bool rig_audit(struct rig *r, struct audit_record *out);
 
 /* Runs virtual time. */
