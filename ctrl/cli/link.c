@@ -9,12 +9,20 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define REPLY_TIMEOUT_S 60
+#define REPLY_TIMEOUT_S  60
+#define ROTATE_TIMEOUT_S 3600 /* every row is sealed anew meanwhile */
 
-static int connect_to(const char *path)
+static int patience_s(const json_t *request)
+{
+    const char *command = json_string_value(json_object_get(request, "command"));
+
+    return command != NULL && strcmp(command, "root rotate") == 0 ? ROTATE_TIMEOUT_S : REPLY_TIMEOUT_S;
+}
+
+static int connect_to(const char *path, int timeout_s)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    struct timeval timeout = {.tv_sec = REPLY_TIMEOUT_S};
+    struct timeval timeout = {.tv_sec = timeout_s};
 
     if (strlen(path) >= sizeof addr.sun_path) {
         errno = ENAMETOOLONG;
@@ -98,7 +106,7 @@ json_t *link_call(const char *socket_path, const json_t *request)
         return link_tls_call(&remote, request);
 
     size_t len;
-    int fd = connect_to(socket_path);
+    int fd = connect_to(socket_path, patience_s(request));
 
     if (fd < 0) {
         fprintf(stderr,
