@@ -15,7 +15,8 @@ import time
 
 DELAY_FIRST, DELAY_MAX = 0.1, 1.5  # before a restart; grows while a process dies young
 OLD_AGE = 5.0                      # a process this old has started well
-GRACE = 8.0                        # between SIGTERM and SIGKILL
+# Between SIGTERM and SIGKILL; a sanitizer looks for leaks before its process ends.
+GRACE = 25.0 if os.environ.get("WW_BUILD") == "debug" else 8.0
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 
