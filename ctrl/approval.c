@@ -95,7 +95,7 @@ static bool is_id(const char *text)
 bool approval_parse(const char *statement, struct approval *out)
 {
     static const char exactly[] = "\nexactly: ";
-    int64_t epoch;
+    int64_t epoch = 0;
 
     *out = (struct approval){0};
     /* The request comes last: nothing in it can pose as a line of the head. */
