@@ -228,16 +228,17 @@ static void count_busy(struct core *c, uint64_t ns)
 static void run_worker(struct core *c)
 {
     uint64_t busy_until = 0, drain_until = 0, began_ns = 0;
-    bool busy = false;
+    bool worked = false;
 
     while (drain_until == 0 || (!all_drained(c) && mono_us() < drain_until)) {
         uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
         struct worker_time now = time_at(now_ns);
 
-        if (busy)
+        if (worked)
             count_busy(c, now_ns - began_ns);
         began_ns = now_ns;
-        busy = worker_turn(c->worker, now);
+        bool busy = worker_turn(c->worker, now);
+        worked = worker_worked(c->worker);
         if (busy)
             busy_until = now.now_us + IDLE_SPIN_US;
         else if (c->d->idle == IDLE_SLEEP && now.now_us > busy_until)

@@ -245,7 +245,8 @@ static bool serve(struct worker *w)
            any;
 }
 
-static void send_pending(struct worker *w)
+/* True when the device took something. */
+static bool send_pending(struct worker *w)
 {
     uint16_t sent = 0;
 
@@ -264,6 +265,7 @@ static void send_pending(struct worker *w)
         count_by(w->counters, REASON_NIC_TX_RETRIED, w->tx_count);
         memmove(w->tx, w->tx + sent, w->tx_count * sizeof w->tx[0]);
     }
+    return sent != 0;
 }
 
 /* How many empty frames lie at spare_at, at most what the pending array has room for. */
@@ -283,7 +285,7 @@ static uint16_t spares_ready(struct worker *w)
 
 static bool transmit(struct worker *w)
 {
-    bool any = w->tx_count != 0;
+    bool any = false;
 
     while (net_has_output(w->net)) {
         uint16_t room = spares_ready(w);
@@ -295,13 +297,12 @@ static bool transmit(struct worker *w)
         memcpy(w->tx + w->tx_count, frames, filled * sizeof frames[0]);
         w->tx_count = (uint16_t)(w->tx_count + filled);
         w->spare_at = (uint16_t)(w->spare_at + filled);
-        any = true;
+        any |= filled != 0;
         if (filled < room)
             break;
-        send_pending(w);
+        any |= send_pending(w);
     }
-    send_pending(w);
-    return any;
+    return send_pending(w) || any;
 }
 
 /* From a turn's beginning to the next one's: what a connection may have to wait. */
@@ -471,6 +472,11 @@ void worker_free(struct worker *w)
     arena_free(w->secrets);
     arena_free(w->arena);
     free(w);
+}
+
+bool worker_worked(const struct worker *w)
+{
+    return w->turn_worked;
 }
 
 uint64_t worker_next_timer(const struct worker *w)

@@ -51,6 +51,8 @@ void worker_free(struct worker *w);
 /* One turn, every phase with a budget: receive, established requests, handshakes, timers, transmit, quiescent
  * state. True when there was work: an idle worker may sleep until worker_next_timer. */
 bool worker_turn(struct worker *w, struct worker_time t);
+/* The last turn handled something; one that only waits for room in the device's ring did not, though it may not sleep. */
+bool worker_worked(const struct worker *w);
 uint64_t worker_next_timer(const struct worker *w);
 /* Around a sleep: a sleeping worker delays no revocation. */
 void worker_sleeps(struct worker *w);

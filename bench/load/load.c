@@ -14,6 +14,8 @@
 #define WAIT_US_MAX    1000
 #define SPIN_US        40 /* shorter waits are polled away: a timer would come late */
 #define RAMP_LOST_MAX  2000
+#define RAMP_ANSWERS                                                                                         \
+    8 /* one-shot requests, one after the other, before many go at once: the server knows its neighbours then */
 #define RAMP_PAUSE_NS                                                                                        \
     20000000ULL /* after a connection was lost while they are made: the server may still be starting */
 #define SECOND_NS 1000000000ULL
@@ -37,7 +39,7 @@ struct load {
     uint64_t next_due_ns, background_due_ns;
     uint64_t interval_ns, background_interval_ns;
     uint32_t shaking, waiting;
-    bool answered; /* the server serves */
+    uint32_t answered; /* right replies ever */
     uint32_t ramp_lost;
     uint64_t ramp_from_ns; /* no new connection before */
     uint64_t bytes_in_begin, bytes_out_begin;
@@ -140,7 +142,7 @@ static void on_reply(struct session *s, bool right)
     if (!s->background) {
         run.waiting--;
         run.done_ever++;
-        run.answered |= right;
+        run.answered += right;
     }
     if (!right)
         count_error(s);
@@ -312,7 +314,7 @@ static void measure_end(void)
 static void phase_step(void)
 {
     if (run.phase == RAMP) {
-        if (run.config->one_shot ? !run.answered : run.idle.count < run.config->connections)
+        if (run.config->one_shot ? run.answered < RAMP_ANSWERS : run.idle.count < run.config->connections)
             return;
         run.phase = WARM;
         run.phase_end_ns = run.now_ns + (uint64_t)(run.config->warmup_s * 1e9);

@@ -2,6 +2,7 @@
 #include "bench/load/transport.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "dataplane/net/net.h"
 #include "drivers/nic/dpdk/dpdk.h"
 
@@ -12,7 +13,7 @@
 
 #define HELD_MAX        (2 * NIC_BURST_MAX)
 #define TIMERS_MAX      64
-#define CONNECT_MS      1000 /* after that an opening is given up: the peer may still be starting */
+#define CONNECT_MS      4000 /* after that an opening is given up: the peer may still be starting */
 #define TIME_WAIT_MS    50   /* half of it: this peer sends nothing late, and ports are wanted again */
 #define PREFIX_LEN      24
 #define ARENA_SLACK     65536
@@ -295,6 +296,7 @@ struct transport *stack_transport_new(const char *device, const struct transport
     struct net_config config;
 
     net_config_defaults(&config);
+    log_set_level(LOG_WARN); /* what the port agreed to is no news here */
     if (k == NULL || !port_open(k, device))
         return NULL;
     if (!addresses_read(k, c, &config)) {
