@@ -98,12 +98,16 @@ static void folder_remove(struct work *w)
     (void)rmdir(w->folder);
 }
 
-/* What a death left of an earlier one goes first. */
+/* What a death left of an earlier one goes first.  A drill by hand is not in the way of ww-ctrl's own. */
 static bool folder_make(struct work *w, struct refusal *why)
 {
-    const char *state = w->d->config.ctrl.state_dir;
+    const struct daemon_options *o = &w->d->options;
+    bool by_hand = given(o->identity_file) || given(o->shares_file);
 
-    snprintf(w->folder, sizeof w->folder, "%s/%s", state, w->r->drill ? "drill" : "restoring");
+    snprintf(w->folder, sizeof w->folder, "%s/%s", w->d->config.ctrl.state_dir,
+             !w->r->drill ? "restoring"
+             : by_hand    ? "drill-by-hand"
+                          : "drill");
     snprintf(w->files, sizeof w->files, "%s/files", w->folder);
     snprintf(w->store, sizeof w->store, "%s/store.db", w->folder);
     folder_remove(w);
