@@ -1,7 +1,7 @@
 /* Keep-alive (RFC 9293 3.8.4): a peer that has been silent for a while is asked whether it is still there, by a
  * segment one below what it acknowledged last; its ACK is the answer.  Several questions without one: reset.
  *
- * Nothing is done when a segment arrives but to note the time: the timer finds out when it fires.  While
+ * When a segment arrives only the time is noted, and that no question is open: the timer finds out when it fires.  While
  * anything is in flight or waits for a window, retransmission and window probes ask already, and give up. */
 #include "dataplane/net/tcp.h"
 
@@ -32,7 +32,6 @@ void keepalive_timeout(struct net_conn *c)
     uint64_t due_us = c->last_rx_us + config->keepalive_idle_ms * 1000ULL;
 
     if (conn_now(c) < due_us || others_ask(c)) {
-        c->keepalives = 0;
         conn_timer_set(c, TIMER_KEEPALIVE,
                        due_us > conn_now(c) ? due_us : conn_now(c) + config->keepalive_interval_ms * 1000ULL);
         return;

@@ -272,6 +272,7 @@ void conn_input(struct net_conn *c, const struct tcp_segment *s)
         return;
     }
     c->last_rx_us = conn_now(c);
+    c->keepalives = 0;
     ts_recent_update(c, s);
     ack_input(c, s);
     if (!our_fin_acked(c) || fin_acked(c, s))

@@ -169,6 +169,8 @@ static bool arguments(int argc, char **argv, struct echo *e, struct nic_dpdk_por
             c->msl_ms = (uint32_t)atoi(value);
         else if (strcmp(name, "--send-buffer") == 0)
             ok = send_buffer_set(c, value);
+        else if (strcmp(name, "--keepalive") == 0)
+            c->keepalive_idle_ms = c->keepalive_interval_ms = (uint32_t)atoi(value);
         else if (strcmp(name, "--chargen") == 0)
             *chargen = strtoull(value, NULL, 10);
         else if (strcmp(name, "--call") == 0)
@@ -308,11 +310,10 @@ int main(int argc, char **argv)
     net_config_defaults(&e->config);
     e->config.msl_ms = 100; /* what is left open at the end is a leak, not a TIME_WAIT */
     if (!arguments(argc, argv, e, &port, &chargen_bytes)) {
-        fprintf(
-            stderr,
-            "usage: ww-echo --device TEXT --addr PREFIX ... [--gateway ADDR ...] [--chargen "
-            "BYTES] [--mtu N] [--mac MAC] "
-            "[--msl MS] [--send-buffer BYTES] [--offload off] [--call ADDR --port N --calls N --bytes N]\n");
+        fprintf(stderr, "usage: ww-echo --device TEXT --addr PREFIX ... [--gateway ADDR ...] [--chargen "
+                        "BYTES] [--mtu N] [--mac MAC] "
+                        "[--msl MS] [--keepalive MS] [--send-buffer BYTES] [--offload off] [--call ADDR "
+                        "--port N --calls N --bytes N]\n");
         return 2;
     }
     sigaction(SIGTERM, &stop, NULL);

@@ -85,6 +85,25 @@ static void c14_answer_begins_a_new_minute_and_a_new_count(void **state)
     end_of(t);
 }
 
+static void c14_every_answer_counts_however_short_the_idle_time(void **state)
+{
+    struct script *t = script_new(state, &(struct script_options){.keepalive_ms = 3000});
+    uint32_t questions = 0;
+
+    script_handshake(t);
+    for (int i = 0; i < 200; i++) {
+        script_advance(t, SECOND);
+        if (script_pending(t) == 0)
+            continue;
+        assert_int_equal(expect_segment(t)->flags, WIRE_ACK);
+        if (++questions % 2 == 0)
+            peer_ack(t, 0);
+    }
+    assert_int_equal(counted(t, REASON_TCP_KEEPALIVE_DEAD), 0);
+    assert_true(questions > 10);
+    end_of(t);
+}
+
 static void c14_busy_connection_is_never_asked(void **state)
 {
     struct script *t = kept(state, (struct script_options){0});
@@ -226,6 +245,7 @@ int main(void)
         cmocka_unit_test(c14_silent_peer_is_asked_after_a_minute),
         cmocka_unit_test(c14_silent_peer_is_given_up_after_six_questions),
         cmocka_unit_test(c14_answer_begins_a_new_minute_and_a_new_count),
+        cmocka_unit_test(c14_every_answer_counts_however_short_the_idle_time),
         cmocka_unit_test(c14_busy_connection_is_never_asked),
         cmocka_unit_test(c14_question_follows_what_was_sent_and_received),
         cmocka_unit_test(c14_nothing_is_asked_while_data_is_unacknowledged),
