@@ -18,6 +18,7 @@ wire = rig.Wire()
 SEED = int(os.environ.get("RELAY_SEED", "1"))
 SIZE = LONG if wire.long else 2 * MEGA
 did = {}
+lost_from_us = 0
 
 
 def both_ways(address, **how):
@@ -28,6 +29,8 @@ def both_ways(address, **how):
             tap.check(streams.ended(s), "bytes after the last one")
         streams.discard(address, streams.pattern(SIZE), seconds=rig.BOUND * (20 if wire.long else 2))
         done = r.stop()
+    global lost_from_us
+    lost_from_us += done["from_us"].get("lost", 0)
     for direction, what in done.items():
         tap.equal(what["missed"], 0, f"{direction}: frames that the relay did not get")
         for name, count in what.items():
@@ -75,6 +78,15 @@ def nothing_is_left_open():
     print(f"# in all {did}; ours {said['counter']}")
     tap.equal(said["gauge"], {"conns": 0, "recv_buffers": 0, "send_buffers": 0}, f"{said['counter']}")
     tap.check(said["counter"].get("tcp_retransmits", 0) > 0, "nothing was sent again")
+
+
+@tap.case
+def d4_fewer_than_a_tenth_of_the_losses_cost_a_timeout():
+    if not wire.long:
+        raise tap.Skip("too few losses to tell")
+    timeouts = wire.said["counter"].get("tcp_timeouts", 0)
+    # half of what was lost on its way from us were acknowledgements
+    tap.check(timeouts * 10 < lost_from_us / 2, f"{timeouts} timeouts, {lost_from_us} lost on their way from us")
 
 
 @tap.case
