@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import struct
-import subprocess
 import sys
 import threading
 
@@ -41,8 +40,7 @@ class Flood(threading.Thread):
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self.socket.bind(("ww0", 0))
         self.ours = socket.inet_aton(h.address)
-        with open("/sys/class/net/ww0/address", encoding="ascii") as f:
-            self.head = SERVER_MAC + bytes.fromhex(f.read().strip().replace(":", "")) + b"\x08\x00"
+        self.head = SERVER_MAC + self.socket.getsockname()[4] + b"\x08\x00"
         high, low = struct.unpack("!HH", self.ours)
         self.ip_sum = 0x4500 + 40 + 0x4000 + 0x4006 + high + low
         self.tcp_sum = high + low + 6 + 20 + 443 + 0x5002 + 64240
@@ -72,13 +70,12 @@ class Flood(threading.Thread):
 
 
 def arrived():
-    c = h.counters()
-    return c["tcp_syn_received"] + c["tcp_cookie_sent"]
+    return h.counters()["tcp_syn_received"]
 
 
 def new_connections(flood, outcome):
-    """One wrap on each, as long as it lasts."""
-    while flood.is_alive():
+    """One wrap on each, as long as it lasts, and twenty at least: what it left behind outlives it."""
+    while flood.is_alive() or len(outcome) < 20:
         try:
             c = client.Connection(h, (h.address, h.address6)[len(outcome) % 2])
             outcome.append(c.wrap(b"x").status)
