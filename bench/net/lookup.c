@@ -69,8 +69,7 @@ static double looks(const struct tcp *t, const struct tcp_tuple *all, uint32_t c
     return (double)sum / count;
 }
 
-__attribute__((noinline, noclone)) void counted_lookups(struct tcp *t, const struct tcp_tuple *which,
-                                                        uint32_t count);
+COUNTED void counted_lookups(struct tcp *t, const struct tcp_tuple *which, uint32_t count);
 
 void counted_lookups(struct tcp *t, const struct tcp_tuple *which, uint32_t count)
 {

@@ -10,8 +10,6 @@
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
 static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2};
 
-#define COUNTED __attribute__((noinline, noclone))
-
 COUNTED void counted_input(struct net *n, const struct frame *f, uint16_t count, uint64_t now_us)
 {
     net_input(n, f, count, now_us);
