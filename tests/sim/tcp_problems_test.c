@@ -394,6 +394,26 @@ static void d14_every_other_byte_alone_costs_a_bounded_memory(void **state)
     script_free(t);
 }
 
+/* A connection in use remembers its next hop, but not for longer than the neighbour stays where it is. */
+static void l1_connection_follows_a_peer_that_moved(void **state)
+{
+    struct script *t = connected(state, (struct script_options){0});
+    const uint8_t *to = t->queue[(uint16_t)(t->tail - 1) % SCRIPT_QUEUE].bytes;
+
+    assert_int_equal(to[5], 2);
+    t->moved = 7;
+    for (uint32_t s = 0; s < 60; s++) {
+        script_drop_all(t);
+        peer_data(t, s * 100, 100);
+        app_read(t, 100);
+        script_advance(t, SECOND);
+        assert_true(script_pending(t) != 0);
+    }
+    to = t->queue[(uint16_t)(t->tail - 1) % SCRIPT_QUEUE].bytes;
+    assert_int_equal(to[5], 9);
+    script_free(t);
+}
+
 #define T(name) cmocka_unit_test(name)
 
 int main(void)
@@ -417,6 +437,7 @@ int main(void)
         T(c5_rst_is_believed_at_one_number_of_the_whole_window),
         T(c6_challenges_elsewhere_take_none_of_ones_own),
         T(c6_challenges_are_spaced_unevenly),
+        T(l1_connection_follows_a_peer_that_moved),
         T(d13_peer_may_take_its_window_back),
         T(d14_every_other_byte_alone_costs_a_bounded_memory),
     };

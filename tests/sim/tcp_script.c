@@ -87,7 +87,7 @@ static void take_frame(struct script *t, struct span bytes)
 {
     struct script_segment *q = &t->queue[t->tail % SCRIPT_QUEUE];
     struct wire_segment parsed;
-    uint8_t answer[128];
+    uint8_t answer[128], mac[6];
     uint16_t len;
 
     switch (wire_parse(bytes, &parsed)) {
@@ -103,7 +103,9 @@ static void take_frame(struct script *t, struct span bytes)
         break;
     case WIRE_ARP_REQUEST:
     case WIRE_NS:
-        len = wire_neighbour_answer(answer, peer_mac, bytes);
+        memcpy(mac, peer_mac, sizeof mac);
+        mac[5] = (uint8_t)(mac[5] + t->moved);
+        len = wire_neighbour_answer(answer, mac, bytes);
         if (!t->o.deaf)
             give_frame(t, answer, len);
         break;

@@ -78,6 +78,7 @@ struct script {
     uint64_t read, written; /* by the user of conn */
     uint16_t head, tail;    /* queue of segments sent by net */
     uint32_t others;        /* frames that were no TCP */
+    uint8_t moved;          /* added to the last byte of the MAC with which the peer answers */
     struct script_segment *queue;
 };
 
