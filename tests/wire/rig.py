@@ -87,7 +87,7 @@ class Program:
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:abort_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env)
         wait_for(lambda: ready in self.said() or self.process.poll() is not None, f"{self.name} is ready")
-        if self.process.poll() is not None:
+        if ready not in self.said():
             raise AssertionError(f"{self.name} ended at once with {self.process.returncode}: {self.said()}")
 
     @property

@@ -316,6 +316,8 @@ def expert(path, macs, explained=()):
     wrong = ("_ws.malformed || _ws.expert.severity == error || (tcp && tcp.checksum.status != 1) || (ip && ip.checksum.status != 1) || "
              "(tcp.analysis.flags" + "".join(f" && !{name}" for name in (*EXPLAINED, *explained)) + ")")
     checks = [o for name in ("tcp", "ip") for o in ("-o", f"{name}.check_checksum:TRUE")]
+    # what TCP carries here is anybody's bytes: by port number alone tshark would take some of them for SIP, others for something else
+    checks += ["-d", "tcp.port==1-65535,data"]
     done = subprocess.run(["tshark", "-n", "-r", path, *checks, "-Y", f"{ours} && ({wrong})", "-T", "fields", "-e", "frame.number", "-e",
                            "_ws.expert.message"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if done.returncode:
