@@ -147,7 +147,7 @@ bridge_if_needed() { [ "$nic" = tap ] || binary ww-bridge; }
 
 supervisor_start() {
     setsid --fork /usr/bin/python3 "$top/dev.d/supervise.py" "$state" </dev/null >>"$state/supervisor.log" 2>&1
-    wait_for 5 supervisor_alive || state_fail "the supervisor did not start"
+    wait_for 30 supervisor_alive || state_fail "the supervisor did not start"
 }
 
 # wait_for SECONDS COMMAND...
@@ -174,7 +174,7 @@ state_stop() {
     if supervisor_alive; then
         pid=$(supervisor_pid)
         kill "$pid"
-        wait_for 30 supervisor_gone || { kill -9 "$pid"; sleep 0.2; }
+        wait_for 200 supervisor_gone || { kill -9 "$pid"; sleep 0.2; }
     fi
     rm -f "$state/supervisor.pid" "$state/env" "$state/env.static" "$state"/*.sock
     netns_remove
@@ -214,7 +214,7 @@ WW_ADMIN=$state/admin.sock
 ENV
     mv "$state/env.static.new" "$state/env.static"
     kill -USR1 "$(supervisor_pid)"
-    wait_for 5 test -f "$state/env"
+    wait_for 30 test -f "$state/env"
 }
 
 # api PATH:VERB JSON [CURL_OPTION...]: one request as the demo caller; body to stdout, then the status on a line of its own.
@@ -234,10 +234,10 @@ state_up() {
     state_prepare
     netns_make
     supervisor_start
-    wait_for 60 ctl status || state_fail "ww-ctrl did not answer within 60 s"
+    wait_for 120 ctl status || state_fail "ww-ctrl did not answer within 120 s"
     quietly "$state/demo-key.log" demo_key_make || state_fail "the demo key could not be made"
     env_write || state_fail "no token could be minted"
-    wait_for 60 wrap_works || state_fail "no wrap succeeded within 60 s"
+    wait_for 120 wrap_works || state_fail "no wrap succeeded within 120 s"
 }
 
 verb_up() {

@@ -15,8 +15,8 @@ import time
 
 DELAY_FIRST, DELAY_MAX = 0.1, 1.5  # before a restart; grows while a process dies young
 OLD_AGE = 5.0                      # a process this old has started well
-# Between SIGTERM and SIGKILL; a sanitizer looks for leaks before its process ends.
-GRACE = 25.0 if os.environ.get("WW_BUILD") == "debug" else 8.0
+# Between SIGTERM and SIGKILL, for what hangs: locked memory takes its time to be wiped, a sanitizer looks for leaks, others have the cores.
+GRACE = 60.0
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 
