@@ -51,7 +51,7 @@ static struct tcp *table_of(uint32_t conns, struct tcp_tuple *all, bool choose)
     for (uint32_t i = 0; i < conns;) {
         struct tcp_tuple u = choose ? chosen(&at) : tuple_of(mix(i));
         all[i++] = u;
-        CHECK(conn_new(r.net->tcp, &u) != NULL);
+        CHECK(tcp_conn_new(r.net->tcp, &u) != NULL);
     }
     return r.net->tcp;
 }

@@ -92,42 +92,42 @@ enum tcp_state {
     TCP_STATE_COUNT
 };
 
-enum conn_flag {
-    CONN_TS = 1 << 0,             /* timestamps were agreed */
-    CONN_SACK = 1 << 1,           /* the peer permitted SACK */
-    CONN_USER = 1 << 2,           /* the user holds it: between ESTABLISHED and net_release */
-    CONN_ACK_NOW = 1 << 3,        /* an ACK must leave with the next output */
-    CONN_MTU_LOWERED = 1 << 4,    /* mss is less than was agreed */
-    CONN_MTU_SUSPECTED = 1 << 17, /* ... because of timeouts that may prove to have been none */
-    CONN_RESEND_FIRST = 1 << 5,   /* send the segment at snd_una again (fast retransmit, partial ACK) */
-    CONN_PROBE = 1 << 6,          /* send one byte beyond the window */
-    CONN_FORCE = 1 << 7,          /* send whatever the window takes, however small (SWS override) */
-    CONN_FIN_QUEUED = 1 << 8,     /* our FIN follows snd_end */
-    CONN_FIN_SEEN = 1 << 9,       /* the peer's FIN is known to lie at rcv_fin */
-    CONN_FIN_RECEIVED = 1 << 10,  /* ... and rcv_nxt has passed it */
-    CONN_RECOVERY = 1 << 11,      /* fast recovery until snd_una reaches recover */
-    CONN_RTO_RECOVERY = 1 << 12,  /* slow start after a timeout until snd_una reaches recover */
-    CONN_CWND_LIMITED = 1 << 13,  /* the last output stopped at cwnd: ACKs may grow it */
-    CONN_TIMING = 1 << 14,        /* rtt_seq is being timed */
-    CONN_WANT_ROOM = 1 << 15,     /* a net_send was short: WRITABLE is owed */
-    CONN_PERSIST = 1 << 16,       /* the window is shut: TIMER_PERSIST instead of TIMER_REXMIT */
-    CONN_PARTIAL_SEEN = 1 << 18,  /* RFC 6582 4: only the first partial ACK restarts the timer */
-    CONN_WSCALE = 1 << 19,        /* window scaling was agreed */
-    CONN_REORDER_TIMER = 1 << 21, /* TIMER_REXMIT is the end of a reordering window */
-    CONN_PROBE_TIMER = 1 << 22,   /* ... or the tail's probe; with neither, the RTO */
-    CONN_TLP = 1 << 23,           /* a tail probe awaits its answer, up to tlp_end */
-    CONN_TLP_REPEAT = 1 << 24,    /* ... and repeated a segment */
-    CONN_TLP_LONE = 1 << 30,      /* ... that was alone in flight */
-    CONN_TLP_NOW = 1 << 25,       /* it leaves with the next output */
-    CONN_REORDERED = 1 << 26,     /* the path was seen to reorder */
-    CONN_UNDO = 1 << 27,          /* the last loss may yet prove to have been none */
-    CONN_FRTO = 1 << 28, /* the first segment was repeated after a timeout, and nothing else (RFC 5682) */
-    CONN_FRTO_ASKED =
-        1 << 29,          /* ... and new ones ask whether the old ones arrive: no repetition until then */
-    CONN_DSACK = 1 << 20, /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
+enum tcp_conn_flag {
+    TCP_CONN_TS = 1 << 0,             /* timestamps were agreed */
+    TCP_CONN_SACK = 1 << 1,           /* the peer permitted SACK */
+    TCP_CONN_USER = 1 << 2,           /* the user holds it: between ESTABLISHED and net_release */
+    TCP_CONN_ACK_NOW = 1 << 3,        /* an ACK must leave with the next output */
+    TCP_CONN_MTU_LOWERED = 1 << 4,    /* mss is less than was agreed */
+    TCP_CONN_MTU_SUSPECTED = 1 << 17, /* ... because of timeouts that may prove to have been none */
+    TCP_CONN_RESEND_FIRST = 1 << 5,   /* send the segment at snd_una again (fast retransmit, partial ACK) */
+    TCP_CONN_PROBE = 1 << 6,          /* send one byte beyond the window */
+    TCP_CONN_FORCE = 1 << 7,          /* send whatever the window takes, however small (SWS override) */
+    TCP_CONN_FIN_QUEUED = 1 << 8,     /* our FIN follows snd_end */
+    TCP_CONN_FIN_SEEN = 1 << 9,       /* the peer's FIN is known to lie at rcv_fin */
+    TCP_CONN_FIN_RECEIVED = 1 << 10,  /* ... and rcv_nxt has passed it */
+    TCP_CONN_RECOVERY = 1 << 11,      /* fast recovery until snd_una reaches recover */
+    TCP_CONN_RTO_RECOVERY = 1 << 12,  /* slow start after a timeout until snd_una reaches recover */
+    TCP_CONN_CWND_LIMITED = 1 << 13,  /* the last output stopped at cwnd: ACKs may grow it */
+    TCP_CONN_TIMING = 1 << 14,        /* rtt_seq is being timed */
+    TCP_CONN_WANT_ROOM = 1 << 15,     /* a net_send was short: WRITABLE is owed */
+    TCP_CONN_PERSIST = 1 << 16,       /* the window is shut: TIMER_PERSIST instead of TIMER_REXMIT */
+    TCP_CONN_PARTIAL_SEEN = 1 << 18,  /* RFC 6582 4: only the first partial ACK restarts the timer */
+    TCP_CONN_WSCALE = 1 << 19,        /* window scaling was agreed */
+    TCP_CONN_REORDER_TIMER = 1 << 21, /* TIMER_REXMIT is the end of a reordering window */
+    TCP_CONN_PROBE_TIMER = 1 << 22,   /* ... or the tail's probe; with neither, the RTO */
+    TCP_CONN_TLP = 1 << 23,           /* a tail probe awaits its answer, up to tlp_end */
+    TCP_CONN_TLP_REPEAT = 1 << 24,    /* ... and repeated a segment */
+    TCP_CONN_TLP_LONE = 1 << 30,      /* ... that was alone in flight */
+    TCP_CONN_TLP_NOW = 1 << 25,       /* it leaves with the next output */
+    TCP_CONN_REORDERED = 1 << 26,     /* the path was seen to reorder */
+    TCP_CONN_UNDO = 1 << 27,          /* the last loss may yet prove to have been none */
+    TCP_CONN_FRTO = 1 << 28, /* the first segment was repeated after a timeout, and nothing else (RFC 5682) */
+    TCP_CONN_FRTO_ASKED =
+        1 << 29,              /* ... and new ones ask whether the old ones arrive: no repetition until then */
+    TCP_CONN_DSACK = 1 << 20, /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
 };
 
-enum conn_timer {
+enum tcp_conn_timer {
     TIMER_REXMIT,
     TIMER_PERSIST,
     TIMER_DELACK,
@@ -211,7 +211,7 @@ struct tcp_undo {
     bool mixed;       /* their number tells nothing */
 };
 
-/* Sizes as in mss.  Good while CONN_MTU_LOWERED. */
+/* Sizes as in mss.  Good while TCP_CONN_MTU_LOWERED. */
 struct tcp_pmtu {
     uint32_t raise_s;   /* when a larger one may be tried */
     uint32_t probe_end; /* of the segment that tries it */
@@ -243,7 +243,7 @@ struct net_conn {
     uint32_t snd_wnd_max;
     uint32_t cwnd, ssthresh;
     uint32_t ts_recent;
-    uint32_t flags; /* enum conn_flag */
+    uint32_t flags; /* enum tcp_conn_flag */
     uint16_t mss;   /* bytes of TCP options and data that fit one segment: min(peer's MSS, our MTU) */
     uint8_t state;  /* enum tcp_state */
     uint8_t dupacks;
@@ -500,51 +500,51 @@ static inline void link_remove(struct tcp_link *l)
     l->prev = NULL;
 }
 
-#define CONN_OF(l, member) ((struct net_conn *)(void *)((uint8_t *)(l)-offsetof(struct net_conn, member)))
+#define TCP_CONN_OF(l, member) ((struct net_conn *)(void *)((uint8_t *)(l)-offsetof(struct net_conn, member)))
 
-static inline bool conn_has(const struct net_conn *c, uint32_t flags)
+static inline bool tcp_conn_has(const struct net_conn *c, uint32_t flags)
 {
     return (c->flags & flags) != 0;
 }
 
-static inline uint64_t conn_now(const struct net_conn *c)
+static inline uint64_t tcp_conn_now(const struct net_conn *c)
 {
     return c->tcp->net->now_us;
 }
 
 /* Bytes queued and not acknowledged (a FIN is not a byte). */
-static inline uint32_t conn_queued(const struct net_conn *c)
+static inline uint32_t tcp_conn_queued(const struct net_conn *c)
 {
     return seq_lt(c->snd_una, c->snd_end) ? c->snd_end - c->snd_una : 0;
 }
 
 /* In-order bytes that the user has not consumed. */
-static inline uint32_t conn_unread(const struct net_conn *c)
+static inline uint32_t tcp_conn_unread(const struct net_conn *c)
 {
-    return c->rcv_nxt - c->rcv_read - (conn_has(c, CONN_FIN_RECEIVED) ? 1 : 0);
+    return c->rcv_nxt - c->rcv_read - (tcp_conn_has(c, TCP_CONN_FIN_RECEIVED) ? 1 : 0);
 }
 
 /* Only with a receive buffer. */
-static inline struct tcp_gaps *conn_gaps(const struct net_conn *c)
+static inline struct tcp_gaps *tcp_conn_gaps(const struct net_conn *c)
 {
     return (struct tcp_gaps *)(void *)(c->recv_ring + c->tcp->net->config.recv_buffer);
 }
 
-static inline uint32_t conn_recv_window(const struct net_conn *c)
+static inline uint32_t tcp_conn_recv_window(const struct net_conn *c)
 {
     return c->rcv_adv - c->rcv_nxt;
 }
 
 /* Our SYN is not acknowledged yet. */
-static inline bool conn_is_opening(const struct net_conn *c)
+static inline bool tcp_conn_is_opening(const struct net_conn *c)
 {
     return c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
 }
 
 /* Bytes of data beside the options that every segment carries. */
-static inline uint32_t conn_segment_max(const struct net_conn *c)
+static inline uint32_t tcp_conn_segment_max(const struct net_conn *c)
 {
-    return (uint32_t)c->mss - (conn_has(c, CONN_TS) ? TCP_TS_OPTION_LEN : 0);
+    return (uint32_t)c->mss - (tcp_conn_has(c, TCP_CONN_TS) ? TCP_TS_OPTION_LEN : 0);
 }
 
 /* --- tcp_options.c --- */
@@ -559,8 +559,8 @@ uint32_t options_write_timestamps(uint32_t tsval, uint32_t tsecr, uint8_t *p);
 uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room);
 /* What options_write will need now. */
 uint32_t options_len(const struct net_conn *c, uint32_t room);
-uint32_t conn_ts_now(const struct net_conn *c);
-uint32_t conn_ts_at(const struct net_conn *c, uint64_t at_us);
+uint32_t tcp_conn_ts_now(const struct net_conn *c);
+uint32_t tcp_conn_ts_at(const struct net_conn *c, uint64_t at_us);
 
 /* --- tcp_reassembly.c --- */
 /* Stores what of data fits the window and is new.  false: dropped (no buffer, too many gaps), and counted;
@@ -601,8 +601,8 @@ uint32_t tuple_isn(const struct tcp *t, const struct tcp_tuple *tuple);
 /* What the SYN s says: the peer's number, MSS and options. */
 void syn_entry_fill(struct syn_entry *e, const struct tcp_segment *s);
 /* What both ends have offered, and where both streams begin. */
-void conn_agree(struct net_conn *c, const struct syn_entry *e);
-void conn_sequences_begin(struct net_conn *c, const struct syn_entry *e);
+void tcp_conn_agree(struct net_conn *c, const struct syn_entry *e);
+void tcp_conn_sequences_begin(struct net_conn *c, const struct syn_entry *e);
 uint16_t syn_window(const struct net *n);
 
 /* --- tcp_connect.c --- */
@@ -627,7 +627,7 @@ void time_wait_free(struct tcp *t, struct wait_entry *e);
 /* Its wheel entry fired. */
 void time_wait_timer(struct tcp *t);
 /* Both FINs are through.  Sends the ACK that is owed and ends c, which may be dead afterwards. */
-void conn_enter_time_wait(struct net_conn *c);
+void tcp_conn_enter_time_wait(struct net_conn *c);
 
 /* --- tcp_pressure.c --- */
 void pressure_init(struct tcp *t);
@@ -659,16 +659,16 @@ struct net_conn *table_find_hashed(struct tcp *t, const struct tcp_tuple *tuple,
 uint32_t table_expect(const struct tcp *t, const struct tcp_tuple *tuple);
 void table_expect_record(const struct tcp *t, uint32_t hash);
 /* A zeroed record in the table, state CLOSED; NULL when every record is in use. */
-struct net_conn *MUST_USE conn_new(struct tcp *t, const struct tcp_tuple *tuple);
-void conn_set_state(struct net_conn *c, enum tcp_state state);
-void conn_event(struct net_conn *c, uint32_t event);
+struct net_conn *MUST_USE tcp_conn_new(struct tcp *t, const struct tcp_tuple *tuple);
+void tcp_conn_set_state(struct net_conn *c, enum tcp_state state);
+void tcp_conn_event(struct net_conn *c, uint32_t event);
 /* The connection is over for the wire: out of the table, its timers and send buffer gone.  The record is
  * freed at once, or, with a user, stays in CLOSED with a CLOSED event until net_release.  c may be dead
  * afterwards. */
-void conn_end(struct net_conn *c, enum net_cause cause);
+void tcp_conn_end(struct net_conn *c, enum net_cause cause);
 /* Frees the record; only in CLOSED and without a user. */
-void conn_free(struct net_conn *c);
-void conn_send_buffer_give(struct net_conn *c);
+void tcp_conn_free(struct net_conn *c);
+void tcp_conn_send_buffer_give(struct net_conn *c);
 /* Tells as many waiters as there are free send buffers. */
 void room_waiters_wake(struct tcp *t);
 
@@ -689,15 +689,15 @@ bool bare_send(struct net *n, const struct tcp_tuple *tuple, const struct tcp_ba
 bool MUST_USE challenge_token_take(struct tcp *t);
 /* RST seq, without ACK, to the peer of the tuple; through the reply queue, within the worker's rate. */
 void reset_send(struct net *n, const struct tcp_tuple *tuple, uint32_t seq, uint32_t ack, bool with_ack);
-void conn_reset_send(struct net_conn *c);
+void tcp_conn_reset_send(struct net_conn *c);
 /* An answer to a segment that should not have come (RFC 5961): spaced per connection and per worker (C6). */
-void conn_challenge(struct net_conn *c);
+void tcp_conn_challenge(struct net_conn *c);
 
 /* --- tcp_segment.c --- */
 /* c may be dead afterwards. */
-void conn_input(struct net_conn *c, const struct tcp_segment *s);
+void tcp_conn_input(struct net_conn *c, const struct tcp_segment *s);
 /* s: what completed the handshake; its window is taken by c->snd_wscale. */
-void conn_become_established(struct net_conn *c, const struct tcp_segment *s);
+void tcp_conn_become_established(struct net_conn *c, const struct tcp_segment *s);
 
 /* --- tcp_ack.c --- */
 /* s->ack is within what was sent.  Moves snd_una, the windows and the timers. */
@@ -757,7 +757,7 @@ bool MUST_USE board_split(struct net_conn *c, uint32_t start, uint32_t len);
 /* The segment that begins at start leaves again. */
 void board_repeat(struct net_conn *c, uint32_t start);
 /* RFC 6675 pipe: bytes that are believed to be on their way. */
-uint32_t conn_pipe(const struct net_conn *c);
+uint32_t tcp_conn_pipe(const struct net_conn *c);
 
 /* --- tcp_recovery.c --- */
 /* The cumulative and selective part of an acknowledgement, on a connection with a board; snd_una is still the
@@ -805,11 +805,11 @@ void pmtu_timeout(struct net_conn *c);
 /* ... and as large as before: the timeout was none. */
 void pmtu_acquit(struct net_conn *c);
 /* Bytes of a segment larger than the others that may leave now, of at most room; 0: none.  Only while
- * CONN_MTU_LOWERED. */
+ * TCP_CONN_MTU_LOWERED. */
 uint32_t pmtu_probe(struct net_conn *c, uint32_t room);
 /* The segment at start leaves again, or the first part of it. */
 void pmtu_repeated(struct net_conn *c, uint32_t start);
-/* snd_una has moved, while CONN_MTU_LOWERED. */
+/* snd_una has moved, while TCP_CONN_MTU_LOWERED. */
 void pmtu_acked(struct net_conn *c);
 
 /* --- tcp_rack.c --- */
@@ -828,27 +828,27 @@ void rack_timeout(struct net_conn *c);
 void tlp_answer(struct net_conn *c, const struct tcp_segment *s);
 
 /* --- tcp_output.c --- */
-void conn_output_want(struct net_conn *c);
-void conn_ack_now(struct net_conn *c);
+void tcp_conn_output_want(struct net_conn *c);
+void tcp_conn_ack_now(struct net_conn *c);
 /* Where the announced window could end if it were announced now (RFC 9293 3.8.6.2.2). */
-uint32_t conn_window_edge(const struct net_conn *c);
+uint32_t tcp_conn_window_edge(const struct net_conn *c);
 /* The largest segment that we take, options not counted (RFC 6691). */
 uint16_t tcp_mss_ours(const struct net_conn *c);
 uint16_t tcp_mss_of(const struct net *n, uint32_t family);
 /* The number of a segment without data, such that the peer finds it within its window. */
-uint32_t conn_seq_acceptable(const struct net_conn *c);
+uint32_t tcp_conn_seq_acceptable(const struct net_conn *c);
 
 /* --- tcp_timer.c --- */
-void conn_timer_set(struct net_conn *c, enum conn_timer which, uint64_t at_us);
-void conn_timer_stop(struct net_conn *c, enum conn_timer which);
-static inline bool conn_timer_runs(const struct net_conn *c, enum conn_timer which)
+void tcp_conn_timer_set(struct net_conn *c, enum tcp_conn_timer which, uint64_t at_us);
+void tcp_conn_timer_stop(struct net_conn *c, enum tcp_conn_timer which);
+static inline bool tcp_conn_timer_runs(const struct net_conn *c, enum tcp_conn_timer which)
 {
     return c->deadline[which] != TCP_NEVER;
 }
-void conn_rexmit_restart(struct net_conn *c);
-void conn_persist_start(struct net_conn *c);
-void conn_persist_stop(struct net_conn *c);
+void tcp_conn_rexmit_restart(struct net_conn *c);
+void tcp_conn_persist_start(struct net_conn *c);
+void tcp_conn_persist_stop(struct net_conn *c);
 /* An orphan in FIN_WAIT, CLOSING or LAST_ACK ends when it makes no progress for fin_wait_2_ms. */
-void conn_orphan_timer_restart(struct net_conn *c);
+void tcp_conn_orphan_timer_restart(struct net_conn *c);
 
 #endif

@@ -4,7 +4,7 @@
 /* RFC 6928; one segment when the SYN-ACK was lost more than once. */
 uint32_t cwnd_initial(const struct net_conn *c)
 {
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
 
     if (c->retries > 1)
         return mss;
@@ -31,47 +31,47 @@ void rtt_sample(struct net_conn *c, uint64_t rtt_us)
  * (RFC 7323 4.1). */
 static void rtt_measure(struct net_conn *c, const struct tcp_segment *s)
 {
-    if (conn_has(c, CONN_TIMING)) {
+    if (tcp_conn_has(c, TCP_CONN_TIMING)) {
         if (seq_lt(c->rtt_seq, s->ack)) {
-            rtt_sample(c, conn_now(c) - c->rtt_start_us);
-            c->flags &= ~(uint32_t)CONN_TIMING;
+            rtt_sample(c, tcp_conn_now(c) - c->rtt_start_us);
+            c->flags &= ~(uint32_t)TCP_CONN_TIMING;
         }
         return;
     }
-    if (!conn_has(c, CONN_TS) || !s->options.has_ts || s->options.tsecr == 0)
+    if (!tcp_conn_has(c, TCP_CONN_TS) || !s->options.has_ts || s->options.tsecr == 0)
         return;
-    uint32_t elapsed_ms = conn_ts_now(c) - s->options.tsecr;
+    uint32_t elapsed_ms = tcp_conn_ts_now(c) - s->options.tsecr;
     if (elapsed_ms <= TCP_RTO_MAX_US / 1000)
         rtt_sample(c, elapsed_ms * 1000ULL);
 }
 
 static void recovery_leave(struct net_conn *c)
 {
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
     uint32_t flight = c->snd_nxt - c->snd_una;
 
     c->cwnd = u32_min(c->ssthresh, u32_max(flight, mss) + mss);
-    c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_PARTIAL_SEEN | CONN_RESEND_FIRST);
+    c->flags &= ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_PARTIAL_SEEN | TCP_CONN_RESEND_FIRST);
 }
 
 /* RFC 6582 3.2 step 3, partial: the next hole is resent at once. */
 static void recovery_partial(struct net_conn *c, uint32_t acked)
 {
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
 
     c->cwnd -= u32_min(acked, c->cwnd);
     if (acked >= mss)
         c->cwnd += mss;
     c->cwnd = u32_max(c->cwnd, mss);
-    c->flags |= CONN_RESEND_FIRST;
+    c->flags |= TCP_CONN_RESEND_FIRST;
 }
 
 static void congestion_acked(struct net_conn *c, uint32_t acked)
 {
     c->dupacks = 0;
-    if (conn_has(c, CONN_RTO_RECOVERY) && seq_le(c->recover, c->snd_una))
-        c->flags &= ~(uint32_t)CONN_RTO_RECOVERY;
-    if (!conn_has(c, CONN_RECOVERY))
+    if (tcp_conn_has(c, TCP_CONN_RTO_RECOVERY) && seq_le(c->recover, c->snd_una))
+        c->flags &= ~(uint32_t)TCP_CONN_RTO_RECOVERY;
+    if (!tcp_conn_has(c, TCP_CONN_RECOVERY))
         cwnd_grow(c, acked);
     else if (seq_le(c->recover, c->snd_una))
         recovery_leave(c);
@@ -82,41 +82,41 @@ static void congestion_acked(struct net_conn *c, uint32_t acked)
 static void timers_acked(struct net_conn *c)
 {
     const struct net_config *config = &c->tcp->net->config;
-    bool partial = conn_has(c, CONN_RECOVERY) && c->board == NULL;
+    bool partial = tcp_conn_has(c, TCP_CONN_RECOVERY) && c->board == NULL;
 
     if (c->snd_una == c->snd_max) {
-        conn_timer_stop(c, TIMER_REXMIT);
-        c->flags &= ~(uint32_t)(CONN_REORDER_TIMER | CONN_PROBE_TIMER);
-    } else if (conn_has(c, CONN_REORDER_TIMER)) {
+        tcp_conn_timer_stop(c, TIMER_REXMIT);
+        c->flags &= ~(uint32_t)(TCP_CONN_REORDER_TIMER | TCP_CONN_PROBE_TIMER);
+    } else if (tcp_conn_has(c, TCP_CONN_REORDER_TIMER)) {
         /* it goes on: the RTO begins when it has ended */
-    } else if (conn_timer_runs(c, TIMER_REXMIT) && !(partial && conn_has(c, CONN_PARTIAL_SEEN)))
-        conn_rexmit_restart(c);
+    } else if (tcp_conn_timer_runs(c, TIMER_REXMIT) && !(partial && tcp_conn_has(c, TCP_CONN_PARTIAL_SEEN)))
+        tcp_conn_rexmit_restart(c);
     tlp_arm(c);
     if (partial)
-        c->flags |= CONN_PARTIAL_SEEN;
-    if (conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_FIN_WAIT_2)
-        conn_orphan_timer_restart(c);
+        c->flags |= TCP_CONN_PARTIAL_SEEN;
+    if (tcp_conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_FIN_WAIT_2)
+        tcp_conn_orphan_timer_restart(c);
     if (config->idle_close_ms != 0)
-        conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
+        tcp_conn_timer_set(c, TIMER_IDLE, tcp_conn_now(c) + config->idle_close_ms * 1000ULL);
 }
 
 static void send_ring_acked(struct net_conn *c)
 {
     uint32_t size = c->tcp->net->config.send_buffer;
 
-    if (conn_has(c, CONN_WANT_ROOM) && c->send_ring != NULL && conn_queued(c) <= size / 2) {
-        c->flags &= ~(uint32_t)CONN_WANT_ROOM;
-        conn_event(c, NET_EVENT_WRITABLE);
+    if (tcp_conn_has(c, TCP_CONN_WANT_ROOM) && c->send_ring != NULL && tcp_conn_queued(c) <= size / 2) {
+        c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
+        tcp_conn_event(c, NET_EVENT_WRITABLE);
     }
-    if (conn_queued(c) == 0)
-        conn_send_buffer_give(c);
+    if (tcp_conn_queued(c) == 0)
+        tcp_conn_send_buffer_give(c);
 }
 
 static void ack_new(struct net_conn *c, const struct tcp_segment *s)
 {
     uint32_t acked = s->ack - c->snd_una;
     bool selective = c->board != NULL;
-    bool recovering = conn_has(c, CONN_RECOVERY);
+    bool recovering = tcp_conn_has(c, TCP_CONN_RECOVERY);
     uint32_t delivered = selective ? recovery_take(c, s) : 0;
 
     rtt_measure(c, s);
@@ -124,8 +124,8 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
     c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
     c->retries = 0;
     c->probes = 0;
-    c->progress_us = conn_now(c);
-    if (conn_has(c, CONN_MTU_LOWERED))
+    c->progress_us = tcp_conn_now(c);
+    if (tcp_conn_has(c, TCP_CONN_MTU_LOWERED))
         pmtu_acked(c);
     undo_ack_new(c, s);
     if (selective)
@@ -133,22 +133,22 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
     else
         congestion_acked(c, acked);
     undo_ask(c);
-    if (recovering && !conn_has(c, CONN_RECOVERY))
+    if (recovering && !tcp_conn_has(c, TCP_CONN_RECOVERY))
         undo_recovered(c, s);
     timers_acked(c);
     send_ring_acked(c);
-    conn_output_want(c);
+    tcp_conn_output_want(c);
 }
 
 static void ack_duplicate(struct net_conn *c)
 {
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
 
     undo_ack_duplicate(c);
     if (c->dupacks < UINT8_MAX)
         c->dupacks++;
-    conn_output_want(c); /* limited transmit, or room for new data in recovery */
-    if (conn_has(c, CONN_RECOVERY)) {
+    tcp_conn_output_want(c); /* limited transmit, or room for new data in recovery */
+    if (tcp_conn_has(c, TCP_CONN_RECOVERY)) {
         c->cwnd = u32_min(c->cwnd + mss, TCP_CWND_MAX);
         return;
     }
@@ -160,9 +160,9 @@ static void ack_duplicate(struct net_conn *c)
     cwnd_loss(c, cwnd_used(c));
     c->cwnd = c->ssthresh + TCP_DUPACKS * mss;
     c->recover = c->snd_max;
-    c->flags |= CONN_RECOVERY | CONN_RESEND_FIRST;
-    c->flags &= ~(uint32_t)(CONN_TIMING | CONN_PARTIAL_SEEN);
-    conn_rexmit_restart(c);
+    c->flags |= TCP_CONN_RECOVERY | TCP_CONN_RESEND_FIRST;
+    c->flags &= ~(uint32_t)(TCP_CONN_TIMING | TCP_CONN_PARTIAL_SEEN);
+    tcp_conn_rexmit_restart(c);
 }
 
 /* RFC 5681 2: same ACK, same window, nothing else in it, something outstanding.  A window update is none
@@ -170,7 +170,7 @@ static void ack_duplicate(struct net_conn *c)
 static bool ack_is_duplicate(const struct net_conn *c, const struct tcp_segment *s, uint32_t wnd)
 {
     return s->ack == c->snd_una && s->data.len == 0 && (s->flags & TCP_FIN) == 0 && wnd == c->snd_wnd &&
-           c->snd_una != c->snd_max && !conn_has(c, CONN_PERSIST);
+           c->snd_una != c->snd_max && !tcp_conn_has(c, TCP_CONN_PERSIST);
 }
 
 static void ack_selective(struct net_conn *c, const struct tcp_segment *s)
@@ -207,12 +207,12 @@ static void send_window_update(struct net_conn *c, const struct tcp_segment *s, 
     if (!window_is_newer(c, s))
         return;
     if (wnd != c->snd_wnd)
-        conn_output_want(c);
+        tcp_conn_output_want(c);
     /* What the opened window takes but SWS avoidance holds back waits no longer than a first probe would. */
-    if (conn_has(c, CONN_PERSIST) && c->snd_wnd == 0 && wnd != 0) {
-        uint64_t soon = conn_now(c) + c->rto_us;
+    if (tcp_conn_has(c, TCP_CONN_PERSIST) && c->snd_wnd == 0 && wnd != 0) {
+        uint64_t soon = tcp_conn_now(c) + c->rto_us;
         if (soon < c->deadline[TIMER_PERSIST])
-            conn_timer_set(c, TIMER_PERSIST, soon);
+            tcp_conn_timer_set(c, TIMER_PERSIST, soon);
     }
     c->snd_wnd = wnd;
     c->snd_wnd_max = u32_max(c->snd_wnd_max, wnd);
@@ -224,11 +224,11 @@ void ack_input(struct net_conn *c, const struct tcp_segment *s)
 {
     uint32_t wnd = (uint32_t)s->wnd << c->snd_wscale;
 
-    if (conn_has(c, CONN_PERSIST)) {
-        c->last_rx_us = conn_now(c); /* the answer to a probe: as long as they come, we go on */
+    if (tcp_conn_has(c, TCP_CONN_PERSIST)) {
+        c->last_rx_us = tcp_conn_now(c); /* the answer to a probe: as long as they come, we go on */
         c->retries = 0;
     }
-    if (conn_has(c, CONN_TLP))
+    if (tcp_conn_has(c, TCP_CONN_TLP))
         tlp_answer(c, s);
     if (seq_lt(c->snd_una, s->ack))
         ack_new(c, s);

@@ -3,9 +3,9 @@
 
 #include "base/check.h"
 
-static void conn_clock(struct net_conn *c, uint64_t now_us)
+static void tcp_conn_clock(struct net_conn *c, uint64_t now_us)
 {
-    CHECK(conn_has(c, CONN_USER));
+    CHECK(tcp_conn_has(c, TCP_CONN_USER));
     if (now_us > c->tcp->net->now_us)
         c->tcp->net->now_us = now_us;
 }
@@ -19,7 +19,7 @@ struct net_conn *net_next_event(struct net *n, uint32_t *events)
         t->in_round = true;
         t->event_round++;
     }
-    c = link_empty(&t->events) ? NULL : CONN_OF(t->events.next, event_link);
+    c = link_empty(&t->events) ? NULL : TCP_CONN_OF(t->events.next, event_link);
     if (c == NULL || c->event_round == t->event_round) {
         t->in_round = false;
         return NULL;
@@ -44,7 +44,7 @@ struct span net_peek(const struct net_conn *c)
 {
     uint32_t size = c->tcp->net->config.recv_buffer;
     uint32_t at = c->rcv_read & (size - 1);
-    uint32_t unread = conn_unread(c);
+    uint32_t unread = tcp_conn_unread(c);
 
     if (unread == 0)
         return span_of(NULL, 0);
@@ -53,44 +53,45 @@ struct span net_peek(const struct net_conn *c)
 
 size_t net_readable(const struct net_conn *c)
 {
-    return conn_unread(c);
+    return tcp_conn_unread(c);
 }
 
 /* RFC 9293 3.8.6.2.2 says when the edge may move; a window that the peer can still use well is announced with
  * the next ACK that goes out anyway, or once it would grow by two segments (D11, B11). */
 static void window_update_consider(struct net_conn *c)
 {
-    uint32_t step = conn_window_edge(c) - c->rcv_adv;
+    uint32_t step = tcp_conn_window_edge(c) - c->rcv_adv;
     uint32_t segment = tcp_mss_ours(c);
     uint32_t half = c->tcp->net->config.recv_buffer / 2;
 
-    if (c->state == TCP_CLOSED || conn_has(c, CONN_FIN_RECEIVED) || step == 0)
+    if (c->state == TCP_CLOSED || tcp_conn_has(c, TCP_CONN_FIN_RECEIVED) || step == 0)
         return;
-    if (conn_recv_window(c) < segment || step >= u32_min(half, 2 * segment))
-        conn_ack_now(c);
+    if (tcp_conn_recv_window(c) < segment || step >= u32_min(half, 2 * segment))
+        tcp_conn_ack_now(c);
 }
 
 void net_consume(struct net_conn *c, size_t len, uint64_t now_us)
 {
-    conn_clock(c, now_us);
-    CHECK(len <= conn_unread(c));
+    tcp_conn_clock(c, now_us);
+    CHECK(len <= tcp_conn_unread(c));
     c->rcv_read += (uint32_t)len;
     recv_buffer_trim(c);
     window_update_consider(c);
 }
 
-static bool conn_may_send(const struct net_conn *c)
+static bool tcp_conn_may_send(const struct net_conn *c)
 {
-    return (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT) && !conn_has(c, CONN_FIN_QUEUED);
+    return (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT) &&
+           !tcp_conn_has(c, TCP_CONN_FIN_QUEUED);
 }
 
 size_t net_send_room(const struct net_conn *c)
 {
-    if (!conn_may_send(c))
+    if (!tcp_conn_may_send(c))
         return 0;
     if (c->send_ring == NULL && c->tcp->send_buffers.free_count == 0)
         return 0;
-    return c->tcp->net->config.send_buffer - conn_queued(c);
+    return c->tcp->net->config.send_buffer - tcp_conn_queued(c);
 }
 
 static void send_ring_put(struct net_conn *c, struct span data)
@@ -108,7 +109,7 @@ static void send_ring_put(struct net_conn *c, struct span data)
  * given back. */
 static void room_want(struct net_conn *c)
 {
-    c->flags |= CONN_WANT_ROOM;
+    c->flags |= TCP_CONN_WANT_ROOM;
     if (c->send_ring != NULL)
         return;
     count(c->tcp->net->counters, REASON_TCP_NO_SEND_BUFFER);
@@ -120,8 +121,8 @@ size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
 {
     size_t room;
 
-    conn_clock(c, now_us);
-    if (data.len == 0 || !conn_may_send(c))
+    tcp_conn_clock(c, now_us);
+    if (data.len == 0 || !tcp_conn_may_send(c))
         return 0;
     room = net_send_room(c);
     if (room < data.len) {
@@ -132,72 +133,72 @@ size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
         return 0;
     if (c->send_ring == NULL) {
         c->send_ring = slab_take(&c->tcp->send_buffers);
-        c->progress_us = conn_now(c);
+        c->progress_us = tcp_conn_now(c);
     }
     CHECK(c->send_ring != NULL);
     link_remove(&c->room_link);
     send_ring_put(c, data);
-    conn_output_want(c);
+    tcp_conn_output_want(c);
     return data.len;
 }
 
 void net_close(struct net_conn *c, uint64_t now_us)
 {
-    conn_clock(c, now_us);
-    if (conn_is_opening(c))
+    tcp_conn_clock(c, now_us);
+    if (tcp_conn_is_opening(c))
         net_abort(c, now_us); /* RFC 9293 3.10.4: there is nothing to finish */
-    if (!conn_may_send(c))
+    if (!tcp_conn_may_send(c))
         return;
-    if (conn_unread(c) != 0) {
+    if (tcp_conn_unread(c) != 0) {
         count(c->tcp->net->counters, REASON_TCP_CLOSED_UNREAD);
         net_abort(c, now_us);
         return;
     }
-    c->flags |= CONN_FIN_QUEUED;
-    c->flags &= ~(uint32_t)CONN_WANT_ROOM;
+    c->flags |= TCP_CONN_FIN_QUEUED;
+    c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
     link_remove(&c->room_link);
-    conn_set_state(c, c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1);
-    conn_output_want(c);
+    tcp_conn_set_state(c, c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1);
+    tcp_conn_output_want(c);
 }
 
 void net_abort(struct net_conn *c, uint64_t now_us)
 {
-    conn_clock(c, now_us);
+    tcp_conn_clock(c, now_us);
     if (c->state == TCP_CLOSED)
         return;
     count(c->tcp->net->counters, REASON_TCP_ABORTED);
     if (c->state != TCP_SYN_SENT)
-        conn_reset_send(c);
-    conn_end(c, NET_CAUSE_ABORTED);
+        tcp_conn_reset_send(c);
+    tcp_conn_end(c, NET_CAUSE_ABORTED);
 }
 
 /* RFC 9293 3.10.4, RFC 1122 4.2.2.13: what nobody will read any more is refused by a RST. */
 void net_release(struct net_conn *c, uint64_t now_us)
 {
-    conn_clock(c, now_us);
+    tcp_conn_clock(c, now_us);
     net_close(c, now_us);
-    if (c->state != TCP_CLOSED && conn_unread(c) != 0)
+    if (c->state != TCP_CLOSED && tcp_conn_unread(c) != 0)
         net_abort(c, now_us);
-    c->flags &= ~(uint32_t)CONN_USER;
+    c->flags &= ~(uint32_t)TCP_CONN_USER;
     c->user = NULL;
     link_remove(&c->event_link);
-    conn_timer_stop(c, TIMER_USER);
+    tcp_conn_timer_stop(c, TIMER_USER);
     if (c->state == TCP_CLOSED) {
-        conn_free(c);
+        tcp_conn_free(c);
         return;
     }
-    c->rcv_read = c->rcv_nxt - (conn_has(c, CONN_FIN_RECEIVED) ? 1 : 0);
+    c->rcv_read = c->rcv_nxt - (tcp_conn_has(c, TCP_CONN_FIN_RECEIVED) ? 1 : 0);
     recv_buffer_trim(c);
-    conn_orphan_timer_restart(c);
+    tcp_conn_orphan_timer_restart(c);
 }
 
 void net_set_deadline(struct net_conn *c, uint64_t at_us)
 {
-    CHECK(conn_has(c, CONN_USER));
+    CHECK(tcp_conn_has(c, TCP_CONN_USER));
     if (at_us == 0)
-        conn_timer_stop(c, TIMER_USER);
+        tcp_conn_timer_stop(c, TIMER_USER);
     else
-        conn_timer_set(c, TIMER_USER, at_us);
+        tcp_conn_timer_set(c, TIMER_USER, at_us);
 }
 
 enum net_cause net_close_cause(const struct net_conn *c)

@@ -5,7 +5,7 @@
  *                        |--- SYN -> SYN-RECEIVED (a full record: both opened at once) -- ACK -> ESTABLISHED
  *                        `--- RST with the right ACK, or no answer: CLOSED
  *
- * The SYN is the segment at snd_una: CONN_RESEND_FIRST makes it leave, TIMER_REXMIT repeats it. */
+ * The SYN is the segment at snd_una: TCP_CONN_RESEND_FIRST makes it leave, TIMER_REXMIT repeats it. */
 #include "dataplane/net/tcp.h"
 
 #include "base/check.h"
@@ -61,11 +61,11 @@ static void syn_begin(struct net_conn *c)
     c->ssthresh = UINT32_MAX;
     c->cwnd = cwnd_initial(c);
     c->rto_us = TCP_RTO_FIRST_US;
-    c->progress_us = conn_now(c);
-    c->flags = CONN_USER | CONN_RESEND_FIRST | CONN_TIMING;
-    conn_set_state(c, TCP_SYN_SENT);
-    conn_rexmit_restart(c);
-    conn_output_want(c);
+    c->progress_us = tcp_conn_now(c);
+    c->flags = TCP_CONN_USER | TCP_CONN_RESEND_FIRST | TCP_CONN_TIMING;
+    tcp_conn_set_state(c, TCP_SYN_SENT);
+    tcp_conn_rexmit_restart(c);
+    tcp_conn_output_want(c);
 }
 
 struct net_conn *net_connect(struct net *n, const struct net_addr *local, const struct net_addr *peer,
@@ -79,7 +79,7 @@ struct net_conn *net_connect(struct net *n, const struct net_addr *local, const 
         n->now_us = now_us;
     tuple_set(&tuple, peer, local, port, 0);
     if (port_choose(n->tcp, peer, local, &tuple))
-        c = conn_new(n->tcp, &tuple);
+        c = tcp_conn_new(n->tcp, &tuple);
     if (c == NULL) {
         count(n->counters, REASON_TCP_CONNECT_FULL);
         return NULL;
@@ -96,25 +96,26 @@ uint32_t connect_options(const struct net_conn *c, uint8_t *p)
 
     /* The SYN offers everything; the SYN-ACK of a simultaneous open what the peer's SYN had too. */
     if (c->state == TCP_SYN_RECEIVED)
-        e.flags = ((conn_has(c, CONN_TS) ? SYN_TS : 0u) | (conn_has(c, CONN_SACK) ? SYN_SACK : 0u) |
-                   (conn_has(c, CONN_WSCALE) ? SYN_WSCALE : 0u)) &
-                  15;
-    return options_write_syn(&e, tcp_mss_ours(c), conn_ts_now(c), c->tcp->rcv_wscale, p);
+        e.flags =
+            ((tcp_conn_has(c, TCP_CONN_TS) ? SYN_TS : 0u) | (tcp_conn_has(c, TCP_CONN_SACK) ? SYN_SACK : 0u) |
+             (tcp_conn_has(c, TCP_CONN_WSCALE) ? SYN_WSCALE : 0u)) &
+            15;
+    return options_write_syn(&e, tcp_mss_ours(c), tcp_conn_ts_now(c), c->tcp->rcv_wscale, p);
 }
 
 void connect_timeout(struct net_conn *c)
 {
     if (c->retries == TCP_SYN_RETRIES) {
         count(c->tcp->net->counters, REASON_TCP_CONNECT_FAILED);
-        conn_end(c, NET_CAUSE_TIMED_OUT);
+        tcp_conn_end(c, NET_CAUSE_TIMED_OUT);
         return;
     }
     c->retries++;
     c->rto_us = u32_min(2 * c->rto_us, TCP_RTO_MAX_US);
-    c->flags |= CONN_RESEND_FIRST;
-    c->flags &= ~(uint32_t)CONN_TIMING;
-    conn_rexmit_restart(c);
-    conn_output_want(c);
+    c->flags |= TCP_CONN_RESEND_FIRST;
+    c->flags &= ~(uint32_t)TCP_CONN_TIMING;
+    tcp_conn_rexmit_restart(c);
+    tcp_conn_output_want(c);
 }
 
 /* ---- what we hear ---- */
@@ -134,7 +135,7 @@ static void reset_input(struct net_conn *c, const struct tcp_segment *s)
         return;
     }
     count(c->tcp->net->counters, REASON_TCP_CONNECT_FAILED);
-    conn_end(c, NET_CAUSE_REFUSED);
+    tcp_conn_end(c, NET_CAUSE_REFUSED);
 }
 
 /* s: a SYN with the ACK of ours.  Its window is never scaled (RFC 7323 2.2), data beside it comes again. */
@@ -143,22 +144,22 @@ static void syn_ack_take(struct net_conn *c, const struct tcp_segment *s)
     uint8_t scale = c->snd_wscale;
 
     c->snd_wscale = 0;
-    conn_become_established(c, s);
+    tcp_conn_become_established(c, s);
     ack_input(c, s);
     c->snd_wscale = scale;
     count(c->tcp->net->counters, REASON_TCP_CONNECTED);
-    conn_ack_now(c);
+    tcp_conn_ack_now(c);
 }
 
 static void simultaneous_open(struct net_conn *c, const struct tcp_segment *s)
 {
     c->snd_wnd = s->wnd;
     c->snd_wnd_max = s->wnd;
-    c->flags |= CONN_RESEND_FIRST;
-    c->flags &= ~(uint32_t)CONN_TIMING;
-    conn_set_state(c, TCP_SYN_RECEIVED);
-    conn_rexmit_restart(c);
-    conn_output_want(c);
+    c->flags |= TCP_CONN_RESEND_FIRST;
+    c->flags &= ~(uint32_t)TCP_CONN_TIMING;
+    tcp_conn_set_state(c, TCP_SYN_RECEIVED);
+    tcp_conn_rexmit_restart(c);
+    tcp_conn_output_want(c);
 }
 
 void connect_input(struct net_conn *c, const struct tcp_segment *s)
@@ -173,8 +174,8 @@ void connect_input(struct net_conn *c, const struct tcp_segment *s)
         count(c->tcp->net->counters, REASON_TCP_REFUSED);
     } else {
         syn_entry_fill(&e, s);
-        conn_agree(c, &e);
-        conn_sequences_begin(c, &e);
+        tcp_conn_agree(c, &e);
+        tcp_conn_sequences_begin(c, &e);
         if ((s->flags & TCP_ACK) != 0)
             syn_ack_take(c, s);
         else
@@ -187,10 +188,10 @@ void connect_syn_input(struct net_conn *c, const struct tcp_segment *s)
 {
     if (s->seq != c->irs) {
         count(c->tcp->net->counters, REASON_TCP_UNEXPECTED_SYN);
-        conn_challenge(c);
+        tcp_conn_challenge(c);
     } else if ((s->flags & TCP_ACK) == 0) {
-        c->flags |= CONN_RESEND_FIRST;
-        conn_output_want(c);
+        c->flags |= TCP_CONN_RESEND_FIRST;
+        tcp_conn_output_want(c);
     } else if (s->ack != c->iss + 1) {
         wrong_ack(c, s);
     } else {
@@ -204,7 +205,7 @@ bool connect_ack_input(struct net_conn *c, const struct tcp_segment *s)
         wrong_ack(c, s);
         return false;
     }
-    conn_become_established(c, s);
+    tcp_conn_become_established(c, s);
     count(c->tcp->net->counters, REASON_TCP_CONNECTED);
     return true;
 }

@@ -41,14 +41,14 @@ static void stage_begin(struct net_conn *c)
 {
     struct tcp_cubic *k = &c->cubic;
 
-    k->epoch_us = conn_now(c);
-    k->seen_us = conn_now(c);
+    k->epoch_us = tcp_conn_now(c);
+    k->seen_us = tcp_conn_now(c);
     k->w_est = c->cwnd;
     k->cwnd_rest = 0;
     k->w_est_rest = 0;
     k->k_ms = 0;
     if (c->cwnd < k->w_max)
-        k->k_ms = k_ms(k->w_max, c->cwnd, conn_segment_max(c));
+        k->k_ms = k_ms(k->w_max, c->cwnd, tcp_conn_segment_max(c));
     else
         k->w_max = c->cwnd; /* 4.8, 4.10 */
 }
@@ -66,7 +66,7 @@ static uint32_t grown(uint32_t w, uint64_t per_window, uint32_t acked, uint32_t 
 static void reno_grow(struct net_conn *c, uint32_t acked)
 {
     struct tcp_cubic *k = &c->cubic;
-    uint64_t mss = conn_segment_max(c);
+    uint64_t mss = tcp_conn_segment_max(c);
 
     if (k->w_est < k->w_prior)
         mss = mss * ALPHA_NUM / ALPHA_DEN;
@@ -76,13 +76,13 @@ static void reno_grow(struct net_conn *c, uint32_t acked)
 static void avoidance_grow(struct net_conn *c, uint32_t acked)
 {
     struct tcp_cubic *k = &c->cubic;
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
     uint32_t t_ms, target;
 
     if (k->epoch_us == 0)
         stage_begin(c);
-    t_ms = (uint32_t)((conn_now(c) - k->epoch_us) / 1000);
-    k->seen_us = conn_now(c);
+    t_ms = (uint32_t)((tcp_conn_now(c) - k->epoch_us) / 1000);
+    k->seen_us = tcp_conn_now(c);
     reno_grow(c, acked);
     if (window_at(k, t_ms, mss) < k->w_est) {
         c->cwnd = u32_max(c->cwnd, k->w_est);
@@ -98,15 +98,15 @@ void cwnd_pause(struct net_conn *c)
     struct tcp_cubic *k = &c->cubic;
 
     if (k->epoch_us != 0)
-        k->epoch_us += conn_now(c) - k->seen_us;
-    k->seen_us = conn_now(c);
+        k->epoch_us += tcp_conn_now(c) - k->seen_us;
+    k->seen_us = tcp_conn_now(c);
 }
 
 void cwnd_grow(struct net_conn *c, uint32_t acked)
 {
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
 
-    if (!conn_has(c, CONN_CWND_LIMITED))
+    if (!tcp_conn_has(c, TCP_CONN_CWND_LIMITED))
         cwnd_pause(c);
     else if (c->cwnd >= TCP_CWND_MAX)
         return;
@@ -130,7 +130,7 @@ void cwnd_loss(struct net_conn *c, uint32_t w)
     k->w_prior = w;
     k->w_max = w < k->w_max ? FAST(w) : w;
     k->epoch_us = 0;
-    c->ssthresh = u32_max(BETA(w), 2 * conn_segment_max(c));
+    c->ssthresh = u32_max(BETA(w), 2 * tcp_conn_segment_max(c));
 }
 
 /* 4.8: what comes after slow start begins where slow start ends. */

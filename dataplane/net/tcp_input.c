@@ -114,9 +114,9 @@ void reset_send(struct net *n, const struct tcp_tuple *tuple, uint32_t seq, uint
     count(n->counters, REASON_TCP_RST_SENT);
 }
 
-void conn_reset_send(struct net_conn *c)
+void tcp_conn_reset_send(struct net_conn *c)
 {
-    reset_send(c->tcp->net, &c->tuple, conn_seq_acceptable(c), c->rcv_nxt, true);
+    reset_send(c->tcp->net, &c->tuple, tcp_conn_seq_acceptable(c), c->rcv_nxt, true);
 }
 
 bool challenge_token_take(struct tcp *t)
@@ -128,10 +128,10 @@ bool challenge_token_take(struct tcp *t)
     return true;
 }
 
-void conn_challenge(struct net_conn *c)
+void tcp_conn_challenge(struct net_conn *c)
 {
     struct tcp *t = c->tcp;
-    uint64_t now = conn_now(c);
+    uint64_t now = tcp_conn_now(c);
 
     if (c->challenge_tokens < TCP_CHALLENGE_BURST && now >= c->challenge_at_us) {
         uint64_t earned = 1 + (now - c->challenge_at_us) / TCP_CHALLENGE_US;
@@ -148,7 +148,7 @@ void conn_challenge(struct net_conn *c)
         c->challenge_at_us = now + TCP_CHALLENGE_US + net_random_below(t->net, TCP_CHALLENGE_US / 2);
     c->challenge_tokens--;
     count(t->net->counters, REASON_TCP_CHALLENGE_SENT);
-    conn_ack_now(c);
+    tcp_conn_ack_now(c);
 }
 
 /* RFC 9293 3.5.2 and 3.10.7.1: a RST is never answered, a segment with ACK by its own number. */
@@ -229,7 +229,7 @@ void tcp_input(struct net *n, const struct ip_packet *p)
         return;
     c = table_find(n->tcp, &s.tuple);
     if (c != NULL) {
-        conn_input(c, &s);
+        tcp_conn_input(c, &s);
         return;
     }
     half = syn_cache_find(n->tcp, &s.tuple);
@@ -255,7 +255,8 @@ void tcp_icmp_error(struct net *n, const struct icmp_tcp_error *e)
 
     tuple_set(&tuple, &e->remote, &e->local, e->remote_port, e->local_port);
     c = table_find(n->tcp, &tuple);
-    if (e->kind == ICMP_ERROR_TOO_BIG && c != NULL && !conn_is_opening(c) && pmtu_too_big(c, e->seq, e->mtu))
+    if (e->kind == ICMP_ERROR_TOO_BIG && c != NULL && !tcp_conn_is_opening(c) &&
+        pmtu_too_big(c, e->seq, e->mtu))
         count(n->counters, REASON_TCP_MTU_LOWERED);
     else
         count(n->counters, REASON_TCP_ICMP_IGNORED);

@@ -7,23 +7,23 @@
 
 static bool others_ask(const struct net_conn *c)
 {
-    return c->snd_una != c->snd_max || conn_has(c, CONN_PERSIST);
+    return c->snd_una != c->snd_max || tcp_conn_has(c, TCP_CONN_PERSIST);
 }
 
 void keepalive_begin(struct net_conn *c)
 {
     uint32_t idle_ms = c->tcp->net->config.keepalive_idle_ms;
 
-    c->last_rx_us = conn_now(c);
+    c->last_rx_us = tcp_conn_now(c);
     if (idle_ms != 0)
-        conn_timer_set(c, TIMER_KEEPALIVE, conn_now(c) + idle_ms * 1000ULL);
+        tcp_conn_timer_set(c, TIMER_KEEPALIVE, tcp_conn_now(c) + idle_ms * 1000ULL);
 }
 
 static void peer_is_dead(struct net_conn *c)
 {
     count(c->tcp->net->counters, REASON_TCP_KEEPALIVE_DEAD);
-    conn_reset_send(c);
-    conn_end(c, NET_CAUSE_TIMED_OUT);
+    tcp_conn_reset_send(c);
+    tcp_conn_end(c, NET_CAUSE_TIMED_OUT);
 }
 
 void keepalive_timeout(struct net_conn *c)
@@ -31,9 +31,10 @@ void keepalive_timeout(struct net_conn *c)
     const struct net_config *config = &c->tcp->net->config;
     uint64_t due_us = c->last_rx_us + config->keepalive_idle_ms * 1000ULL;
 
-    if (conn_now(c) < due_us || others_ask(c)) {
-        conn_timer_set(c, TIMER_KEEPALIVE,
-                       due_us > conn_now(c) ? due_us : conn_now(c) + config->keepalive_interval_ms * 1000ULL);
+    if (tcp_conn_now(c) < due_us || others_ask(c)) {
+        tcp_conn_timer_set(
+            c, TIMER_KEEPALIVE,
+            due_us > tcp_conn_now(c) ? due_us : tcp_conn_now(c) + config->keepalive_interval_ms * 1000ULL);
         return;
     }
     if (c->keepalives >= config->keepalive_probes) {
@@ -43,6 +44,6 @@ void keepalive_timeout(struct net_conn *c)
     c->keepalives++;
     count(c->tcp->net->counters, REASON_TCP_KEEPALIVES);
     c->keepalive_due = true;
-    conn_output_want(c);
-    conn_timer_set(c, TIMER_KEEPALIVE, conn_now(c) + config->keepalive_interval_ms * 1000ULL);
+    tcp_conn_output_want(c);
+    tcp_conn_timer_set(c, TIMER_KEEPALIVE, tcp_conn_now(c) + config->keepalive_interval_ms * 1000ULL);
 }

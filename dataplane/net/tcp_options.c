@@ -61,14 +61,14 @@ bool options_parse(struct span bytes, struct tcp_options *out)
 }
 
 /* RFC 7323 5.4: a clock of 1 ms, offset per connection so that it tells nothing about our uptime. */
-uint32_t conn_ts_at(const struct net_conn *c, uint64_t at_us)
+uint32_t tcp_conn_ts_at(const struct net_conn *c, uint64_t at_us)
 {
     return (uint32_t)(at_us / 1000) + c->ts_offset;
 }
 
-uint32_t conn_ts_now(const struct net_conn *c)
+uint32_t tcp_conn_ts_now(const struct net_conn *c)
 {
-    return conn_ts_at(c, conn_now(c));
+    return tcp_conn_ts_at(c, tcp_conn_now(c));
 }
 
 static uint32_t timestamps_put(uint32_t tsval, uint32_t tsecr, uint8_t *p)
@@ -117,11 +117,11 @@ uint32_t options_write_syn(const struct syn_entry *e, uint16_t mss, uint32_t tsv
 
 static uint32_t sack_count(const struct net_conn *c, uint32_t room)
 {
-    uint32_t ts = conn_has(c, CONN_TS) ? TCP_TS_OPTION_LEN : 0;
-    uint32_t blocks = c->range_count + (conn_has(c, CONN_DSACK) ? 1u : 0u);
+    uint32_t ts = tcp_conn_has(c, TCP_CONN_TS) ? TCP_TS_OPTION_LEN : 0;
+    uint32_t blocks = c->range_count + (tcp_conn_has(c, TCP_CONN_DSACK) ? 1u : 0u);
 
     room = u32_min(room, TCP_OPTIONS_MAX);
-    if (!conn_has(c, CONN_SACK) || room < ts + 4)
+    if (!tcp_conn_has(c, TCP_CONN_SACK) || room < ts + 4)
         return 0;
     return u32_min(blocks, (room - ts - 4) / 8);
 }
@@ -130,7 +130,7 @@ uint32_t options_len(const struct net_conn *c, uint32_t room)
 {
     uint32_t blocks = sack_count(c, room);
 
-    return (conn_has(c, CONN_TS) ? TCP_TS_OPTION_LEN : 0) + (blocks != 0 ? 4 + 8 * blocks : 0);
+    return (tcp_conn_has(c, TCP_CONN_TS) ? TCP_TS_OPTION_LEN : 0) + (blocks != 0 ? 4 + 8 * blocks : 0);
 }
 
 uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room)
@@ -139,8 +139,8 @@ uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room)
     uint32_t len = 0;
     uint32_t count = sack_count(c, room);
 
-    if (conn_has(c, CONN_TS))
-        len += options_write_timestamps(conn_ts_now(c), c->ts_recent, p);
+    if (tcp_conn_has(c, TCP_CONN_TS))
+        len += options_write_timestamps(tcp_conn_ts_now(c), c->ts_recent, p);
     if (count == 0)
         return len;
     count = recv_sack_blocks(c, blocks, count);

@@ -3,16 +3,16 @@
  * is cut by what holds now, not by what held when it first went out. */
 #include "dataplane/net/tcp.h"
 
-void conn_output_want(struct net_conn *c)
+void tcp_conn_output_want(struct net_conn *c)
 {
     if (!link_is_in(&c->output_link))
         link_append(&c->tcp->outputs, &c->output_link);
 }
 
-void conn_ack_now(struct net_conn *c)
+void tcp_conn_ack_now(struct net_conn *c)
 {
-    c->flags |= CONN_ACK_NOW;
-    conn_output_want(c);
+    c->flags |= TCP_CONN_ACK_NOW;
+    tcp_conn_output_want(c);
 }
 
 uint16_t tcp_mss_of(const struct net *n, uint32_t family)
@@ -27,7 +27,7 @@ uint16_t tcp_mss_ours(const struct net_conn *c)
     return tcp_mss_of(c->tcp->net, c->tuple.family);
 }
 
-uint32_t conn_window_edge(const struct net_conn *c)
+uint32_t tcp_conn_window_edge(const struct net_conn *c)
 {
     uint32_t buffer = c->tcp->net->config.recv_buffer / (c->tcp->pressure.level >= PRESSURE_NARROW ? 4 : 1);
     uint32_t reach = c->rcv_nxt + ((uint32_t)UINT16_MAX << c->rcv_wscale);
@@ -38,7 +38,7 @@ uint32_t conn_window_edge(const struct net_conn *c)
     return edge;
 }
 
-uint32_t conn_seq_acceptable(const struct net_conn *c)
+uint32_t tcp_conn_seq_acceptable(const struct net_conn *c)
 {
     return seq_min(c->snd_max, c->snd_una + c->snd_wnd);
 }
@@ -82,22 +82,22 @@ static uint8_t *frame_begin(const struct net_conn *c, struct frame *f, const uin
 /* Every segment acknowledges: nothing is owed any more. */
 static void ack_left(struct net_conn *c)
 {
-    c->flags &= ~(uint32_t)(CONN_ACK_NOW | CONN_DSACK);
+    c->flags &= ~(uint32_t)(TCP_CONN_ACK_NOW | TCP_CONN_DSACK);
     c->rcv_since_ack = 0;
     c->last_ack = c->rcv_nxt;
-    conn_timer_stop(c, TIMER_DELACK);
+    tcp_conn_timer_stop(c, TIMER_DELACK);
 }
 
 static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t seq,
                           uint32_t len, uint8_t flags)
 {
-    uint32_t options_min = c->mss - conn_segment_max(c);
+    uint32_t options_min = c->mss - tcp_conn_segment_max(c);
     uint32_t room = u32_max(c->mss, len + options_min) - len; /* a probe of the path is larger than mss */
     uint32_t options = options_len(c, room);
     uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + options + len);
 
-    c->rcv_adv = conn_window_edge(c);
-    header_write(c, h, seq, flags, options, conn_recv_window(c) >> c->rcv_wscale);
+    c->rcv_adv = tcp_conn_window_edge(c);
+    header_write(c, h, seq, flags, options, tcp_conn_recv_window(c) >> c->rcv_wscale);
     (void)options_write(c, h + TCP_HEADER_LEN, room);
     ring_read(c, seq, h + TCP_HEADER_LEN + options, len);
     ip_frame_finish_tcp(c->tcp->net, f);
@@ -109,22 +109,22 @@ static uint16_t opening_output(struct net_conn *c, const uint8_t mac[6], struct 
 {
     uint8_t options[TCP_OPTIONS_MAX];
 
-    if (conn_has(c, CONN_RESEND_FIRST)) {
+    if (tcp_conn_has(c, TCP_CONN_RESEND_FIRST)) {
         uint32_t len = connect_options(c, options);
         uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + len);
         header_write(c, h, c->iss, c->state == TCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK, len,
                      syn_window(c->tcp->net));
         memcpy(h + TCP_HEADER_LEN, options, len);
         ip_frame_finish_tcp(c->tcp->net, f);
-        c->flags &= ~(uint32_t)CONN_RESEND_FIRST;
-        c->last_send_us = conn_now(c);
-        c->rtt_start_us = conn_now(c);
+        c->flags &= ~(uint32_t)TCP_CONN_RESEND_FIRST;
+        c->last_send_us = tcp_conn_now(c);
+        c->rtt_start_us = tcp_conn_now(c);
         ack_left(c);
         return 1;
     }
-    if (!conn_has(c, CONN_ACK_NOW))
+    if (!tcp_conn_has(c, TCP_CONN_ACK_NOW))
         return 0;
-    segment_write(c, f, mac, conn_seq_acceptable(c), 0, TCP_ACK);
+    segment_write(c, f, mac, tcp_conn_seq_acceptable(c), 0, TCP_ACK);
     return 1;
 }
 
@@ -141,7 +141,7 @@ static uint32_t data_pending(const struct net_conn *c)
 
 static bool fin_pending(const struct net_conn *c)
 {
-    return conn_has(c, CONN_FIN_QUEUED) && seq_le(c->snd_nxt, c->snd_end);
+    return tcp_conn_has(c, TCP_CONN_FIN_QUEUED) && seq_le(c->snd_nxt, c->snd_end);
 }
 
 static uint32_t data_max(const struct net_conn *c)
@@ -152,11 +152,11 @@ static uint32_t data_max(const struct net_conn *c)
 static bool plan_resend(struct net_conn *c, struct plan *p)
 {
     uint32_t outstanding = c->snd_nxt - c->snd_una;
-    uint32_t data = u32_min(conn_queued(c), outstanding);
+    uint32_t data = u32_min(tcp_conn_queued(c), outstanding);
 
-    if (!conn_has(c, CONN_RESEND_FIRST))
+    if (!tcp_conn_has(c, TCP_CONN_RESEND_FIRST))
         return false;
-    c->flags &= ~(uint32_t)CONN_RESEND_FIRST;
+    c->flags &= ~(uint32_t)TCP_CONN_RESEND_FIRST;
     p->seq = c->snd_una;
     p->len = u32_min(data, data_max(c));
     p->fin = p->len == data && outstanding > data;
@@ -168,9 +168,9 @@ static uint32_t fitting_end(struct net_conn *c, uint32_t start, uint32_t end)
 {
     uint32_t data = end - start - seq_lt(c->snd_end, end);
 
-    if (data <= conn_segment_max(c) || !board_split(c, start, conn_segment_max(c)))
+    if (data <= tcp_conn_segment_max(c) || !board_split(c, start, tcp_conn_segment_max(c)))
         return end;
-    return start + conn_segment_max(c);
+    return start + tcp_conn_segment_max(c);
 }
 
 static void plan_again(struct net_conn *c, uint32_t start, uint32_t end, struct plan *p)
@@ -188,7 +188,7 @@ static bool plan_lost(struct net_conn *c, struct plan *p)
 {
     uint32_t start, end;
 
-    if (c->board == NULL || conn_has(c, CONN_FRTO_ASKED) || !board_first_lost(c, &start, &end))
+    if (c->board == NULL || tcp_conn_has(c, TCP_CONN_FRTO_ASKED) || !board_first_lost(c, &start, &end))
         return false;
     if (start != c->snd_una && seq_lt(c->snd_una + c->snd_wnd, end))
         return false;
@@ -204,8 +204,8 @@ static bool plan_rescue(struct net_conn *c, struct plan *p)
 {
     uint32_t start, end;
 
-    if (c->board == NULL || !conn_has(c, CONN_RECOVERY) || !c->board->rescue_due || c->board->rescued ||
-        c->board->lost != 0 || data_pending(c) != 0 || fin_pending(c))
+    if (c->board == NULL || !tcp_conn_has(c, TCP_CONN_RECOVERY) || !c->board->rescue_due ||
+        c->board->rescued || c->board->lost != 0 || data_pending(c) != 0 || fin_pending(c))
         return false;
     if (!board_last_missing(c, &start, &end) || recovery_room(c) < end - start)
         return false;
@@ -218,9 +218,9 @@ static bool plan_rescue(struct net_conn *c, struct plan *p)
  * says. */
 static bool plan_probe(struct net_conn *c, struct plan *p)
 {
-    if (!conn_has(c, CONN_PROBE))
+    if (!tcp_conn_has(c, TCP_CONN_PROBE))
         return false;
-    c->flags &= ~(uint32_t)CONN_PROBE;
+    c->flags &= ~(uint32_t)TCP_CONN_PROBE;
     if (c->snd_wnd != 0 || c->snd_nxt != c->snd_una)
         return false;
     p->seq = c->snd_una;
@@ -240,11 +240,12 @@ static uint32_t window_room(const struct net_conn *c)
 /* RFC 3042: the first two duplicates let one new segment out each. */
 static uint32_t cwnd_room(const struct net_conn *c)
 {
-    uint32_t flight = conn_pipe(c);
+    uint32_t flight = tcp_conn_pipe(c);
     uint32_t cwnd = c->cwnd;
 
-    if (c->board == NULL && !conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY) && c->dupacks < TCP_DUPACKS)
-        cwnd += c->dupacks * conn_segment_max(c);
+    if (c->board == NULL && !tcp_conn_has(c, TCP_CONN_RECOVERY | TCP_CONN_RTO_RECOVERY) &&
+        c->dupacks < TCP_DUPACKS)
+        cwnd += c->dupacks * tcp_conn_segment_max(c);
     return cwnd > flight ? cwnd - flight : 0;
 }
 
@@ -265,12 +266,12 @@ static bool plan_new(struct net_conn *c, struct plan *p)
 
     if (board_is_full(c))
         return false;
-    if (conn_has(c, CONN_MTU_LOWERED) &&
+    if (tcp_conn_has(c, TCP_CONN_MTU_LOWERED) &&
         plan_larger(c, u32_min(data_pending(c), u32_min(wnd, cwnd_room(c))), p))
         return true;
-    if (len < wanted && len < c->snd_wnd_max / 2 && !conn_has(c, CONN_FORCE))
+    if (len < wanted && len < c->snd_wnd_max / 2 && !tcp_conn_has(c, TCP_CONN_FORCE))
         return false;
-    c->flags &= ~(uint32_t)CONN_FORCE;
+    c->flags &= ~(uint32_t)TCP_CONN_FORCE;
     p->seq = c->snd_nxt;
     p->len = len;
     p->fin = fin_pending(c) && len == data_pending(c) && wnd > len;
@@ -283,24 +284,24 @@ static bool plan_tail(struct net_conn *c, struct plan *p)
     uint32_t len = u32_min(u32_min(data_pending(c), data_max(c)), window_room(c));
     uint32_t start, end;
 
-    if (!conn_has(c, CONN_TLP_NOW))
+    if (!tcp_conn_has(c, TCP_CONN_TLP_NOW))
         return false;
-    c->flags &= ~(uint32_t)CONN_TLP_NOW;
-    if (c->board == NULL || conn_has(c, CONN_RTO_RECOVERY))
+    c->flags &= ~(uint32_t)TCP_CONN_TLP_NOW;
+    if (c->board == NULL || tcp_conn_has(c, TCP_CONN_RTO_RECOVERY))
         return false;
     count(c->tcp->net->counters, REASON_TCP_TAIL_PROBES);
-    if (conn_has(c, CONN_RECOVERY)) {
+    if (tcp_conn_has(c, TCP_CONN_RECOVERY)) {
         board_head(c, &start, &end);
         plan_again(c, start, end, p);
         return true;
     }
-    c->flags |= CONN_TLP;
+    c->flags |= TCP_CONN_TLP;
     if (len != 0 && !board_is_full(c)) {
         p->seq = c->snd_nxt;
         p->len = len;
         p->fin = fin_pending(c) && len == data_pending(c) && window_room(c) > len;
     } else if (board_tail(c, &start, &end)) {
-        c->flags |= start == c->snd_una ? CONN_TLP_REPEAT | CONN_TLP_LONE : CONN_TLP_REPEAT;
+        c->flags |= start == c->snd_una ? TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_LONE : TCP_CONN_TLP_REPEAT;
         plan_again(c, start, end, p);
     }
     c->tlp_end = p->seq + p->len + p->fin;
@@ -317,7 +318,7 @@ static bool plan_next(struct net_conn *c, struct plan *p)
 static void flight_begin(struct net_conn *c)
 {
     cwnd_pause(c);
-    if (conn_now(c) - c->last_send_us > c->rto_us)
+    if (tcp_conn_now(c) - c->last_send_us > c->rto_us)
         cwnd_restart(c);
 }
 
@@ -327,7 +328,7 @@ static void plan_board(struct net_conn *c, const struct plan *p, uint32_t end)
         board_repeat(c, p->seq);
     else if (p->seq == c->snd_nxt)
         board_append(c, end);
-    if (c->board != NULL && conn_has(c, CONN_RECOVERY))
+    if (c->board != NULL && tcp_conn_has(c, TCP_CONN_RECOVERY))
         c->board->prr_out += end - p->seq;
 }
 
@@ -336,33 +337,33 @@ static void plan_account(struct net_conn *c, const struct plan *p)
     uint32_t end = p->seq + p->len + p->fin;
 
     if (seq_lt(p->seq, c->snd_max)) {
-        c->flags &= ~(uint32_t)CONN_TIMING;
+        c->flags &= ~(uint32_t)TCP_CONN_TIMING;
         count(c->tcp->net->counters, p->probe ? REASON_TCP_PROBES : REASON_TCP_RETRANSMITS);
         if (!p->probe)
             undo_repeated(c);
-        if (conn_has(c, CONN_MTU_LOWERED))
+        if (tcp_conn_has(c, TCP_CONN_MTU_LOWERED))
             pmtu_repeated(c, p->seq);
     } else {
         if (p->probe)
             count(c->tcp->net->counters, REASON_TCP_PROBES);
         if (c->snd_una == c->snd_max)
-            c->progress_us = conn_now(c);
-        if (!conn_has(c, CONN_TIMING) && !p->probe) {
-            c->flags |= CONN_TIMING;
+            c->progress_us = tcp_conn_now(c);
+        if (!tcp_conn_has(c, TCP_CONN_TIMING) && !p->probe) {
+            c->flags |= TCP_CONN_TIMING;
             c->rtt_seq = p->seq;
-            c->rtt_start_us = conn_now(c);
+            c->rtt_start_us = tcp_conn_now(c);
         }
     }
     c->snd_max = seq_max(c->snd_max, end);
-    c->last_send_us = conn_now(c);
+    c->last_send_us = tcp_conn_now(c);
     if (p->probe)
         return;
     plan_board(c, p, end);
     c->snd_nxt = seq_max(c->snd_nxt, end);
-    if (conn_has(c, CONN_PERSIST))
-        conn_persist_stop(c);
-    if (!conn_timer_runs(c, TIMER_REXMIT))
-        conn_rexmit_restart(c);
+    if (tcp_conn_has(c, TCP_CONN_PERSIST))
+        tcp_conn_persist_stop(c);
+    if (!tcp_conn_timer_runs(c, TIMER_REXMIT))
+        tcp_conn_rexmit_restart(c);
     tlp_arm(c);
 }
 
@@ -383,25 +384,25 @@ static void output_settle(struct net_conn *c)
     bool waiting = data_pending(c) != 0 || fin_pending(c);
     uint32_t flight = c->snd_nxt - c->snd_una;
 
-    if (conn_pipe(c) + conn_segment_max(c) > c->cwnd)
-        c->flags |= CONN_CWND_LIMITED;
+    if (tcp_conn_pipe(c) + tcp_conn_segment_max(c) > c->cwnd)
+        c->flags |= TCP_CONN_CWND_LIMITED;
     else
-        c->flags &= ~(uint32_t)CONN_CWND_LIMITED;
-    if (waiting && flight == 0 && !conn_has(c, CONN_PERSIST))
-        conn_persist_start(c);
-    else if (!waiting && conn_has(c, CONN_PERSIST))
-        conn_persist_stop(c);
+        c->flags &= ~(uint32_t)TCP_CONN_CWND_LIMITED;
+    if (waiting && flight == 0 && !tcp_conn_has(c, TCP_CONN_PERSIST))
+        tcp_conn_persist_start(c);
+    else if (!waiting && tcp_conn_has(c, TCP_CONN_PERSIST))
+        tcp_conn_persist_stop(c);
 }
 
 /* Fills at most cap (> 0) frames; *more: there may be more to send. */
-static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct frame *frames, uint16_t cap,
-                            bool *more)
+static uint16_t tcp_conn_output(struct net_conn *c, const uint8_t mac[6], struct frame *frames, uint16_t cap,
+                                bool *more)
 {
     uint16_t used = 0;
     struct plan p;
 
     *more = false;
-    if (conn_is_opening(c))
+    if (tcp_conn_is_opening(c))
         return opening_output(c, mac, frames);
     while (used < cap && plan_next(c, &p))
         plan_send(c, &p, &frames[used++], mac);
@@ -411,8 +412,8 @@ static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct fra
     }
     if (c->keepalive_due && used == 0 && c->snd_una == c->snd_max)
         segment_write(c, &frames[used++], mac, c->snd_una - 1, 0, TCP_ACK);
-    else if (conn_has(c, CONN_ACK_NOW))
-        segment_write(c, &frames[used++], mac, conn_seq_acceptable(c), 0, TCP_ACK);
+    else if (tcp_conn_has(c, TCP_CONN_ACK_NOW))
+        segment_write(c, &frames[used++], mac, tcp_conn_seq_acceptable(c), 0, TCP_ACK);
     c->keepalive_due = false;
     output_settle(c);
     return used;
@@ -422,18 +423,18 @@ static uint16_t conn_output(struct net_conn *c, const uint8_t mac[6], struct fra
 static void output_unroutable(struct net_conn *c)
 {
     count(c->tcp->net->counters, REASON_TCP_NO_HOP);
-    c->flags &= ~(uint32_t)CONN_ACK_NOW;
-    conn_timer_stop(c, TIMER_DELACK);
+    c->flags &= ~(uint32_t)TCP_CONN_ACK_NOW;
+    tcp_conn_timer_stop(c, TIMER_DELACK);
     if (c->snd_una == c->snd_max && data_pending(c) == 0 && !fin_pending(c))
         return;
-    if (conn_timer_runs(c, TIMER_REXMIT) || conn_has(c, CONN_PERSIST))
+    if (tcp_conn_timer_runs(c, TIMER_REXMIT) || tcp_conn_has(c, TCP_CONN_PERSIST))
         return;
     if (c->snd_una == c->snd_max && c->retries == 0)
-        c->progress_us = conn_now(c);
-    conn_rexmit_restart(c);
+        c->progress_us = tcp_conn_now(c);
+    tcp_conn_rexmit_restart(c);
 }
 
-static enum ip_hop conn_hop(struct net_conn *c, uint8_t mac[6])
+static enum ip_hop tcp_conn_hop(struct net_conn *c, uint8_t mac[6])
 {
     struct net_addr local = {.family = (uint8_t)c->tuple.family};
     struct net_addr remote = {.family = (uint8_t)c->tuple.family};
@@ -461,21 +462,21 @@ uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
     if (t->hop_generation != n->hop_generation)
         hop_waiters_ask_again(t);
     while (done < cap && !link_empty(&t->outputs)) {
-        struct net_conn *c = CONN_OF(t->outputs.next, output_link);
+        struct net_conn *c = TCP_CONN_OF(t->outputs.next, output_link);
         uint16_t room = (uint16_t)u32_min((uint32_t)(cap - done), TCP_OUTPUT_QUANTUM);
         uint8_t mac[6];
         bool more = false;
-        enum ip_hop hop = conn_hop(c, mac);
+        enum ip_hop hop = tcp_conn_hop(c, mac);
 
         link_remove(&c->output_link);
         if (hop == IP_HOP_READY)
-            done = (uint16_t)(done + conn_output(c, mac, frames + done, room, &more));
+            done = (uint16_t)(done + tcp_conn_output(c, mac, frames + done, room, &more));
         else if (hop == IP_HOP_RESOLVING)
             link_append(&t->hop_waiters, &c->output_link);
         else
             output_unroutable(c);
         if (more)
-            conn_output_want(c);
+            tcp_conn_output_want(c);
     }
     return done;
 }

@@ -29,7 +29,7 @@ static void raise_later(struct net_conn *c)
     m->next = m->agreed;
     if (m->failed - c->mss > CLOSE_ENOUGH)
         m->next = (uint16_t)((c->mss + m->failed) / 2);
-    m->raise_s = (uint32_t)(conn_now(c) / US_PER_SECOND) + RAISE_SECONDS;
+    m->raise_s = (uint32_t)(tcp_conn_now(c) / US_PER_SECOND) + RAISE_SECONDS;
 }
 
 /* What the path took before it may take again: that is asked first. */
@@ -37,15 +37,15 @@ static void lower(struct net_conn *c, uint32_t mss)
 {
     struct tcp_pmtu *m = &c->pmtu;
 
-    if (!conn_has(c, CONN_MTU_LOWERED))
+    if (!tcp_conn_has(c, TCP_CONN_MTU_LOWERED))
         m->agreed = c->mss;
     m->failed = c->mss;
     m->probe = 0;
     c->mss = (uint16_t)mss;
     raise_later(c);
     m->next = m->agreed;
-    c->flags |= CONN_MTU_LOWERED;
-    c->flags &= ~(uint32_t)(CONN_TIMING | CONN_MTU_SUSPECTED);
+    c->flags |= TCP_CONN_MTU_LOWERED;
+    c->flags &= ~(uint32_t)(TCP_CONN_TIMING | TCP_CONN_MTU_SUSPECTED);
 }
 
 /* Bytes of data and FIN in the segment at snd_una. */
@@ -54,7 +54,7 @@ static uint32_t first_len(const struct net_conn *c)
     uint32_t start, end;
 
     if (c->board == NULL)
-        return u32_min(c->snd_max - c->snd_una, conn_segment_max(c));
+        return u32_min(c->snd_max - c->snd_una, tcp_conn_segment_max(c));
     board_head(c, &start, &end);
     return end - start;
 }
@@ -71,7 +71,7 @@ bool pmtu_too_big(struct net_conn *c, uint32_t seq, uint32_t mtu)
     /* All that is in flight was as large: it goes out again in smaller pieces. */
     lower(c, mss);
     board_drop(c);
-    conn_output_want(c);
+    tcp_conn_output_want(c);
     return true;
 }
 
@@ -84,27 +84,28 @@ void pmtu_timeout(struct net_conn *c)
         return;
     count(c->tcp->net->counters, REASON_TCP_BLACK_HOLE);
     lower(c, mss);
-    c->flags |= CONN_MTU_SUSPECTED;
+    c->flags |= TCP_CONN_MTU_SUSPECTED;
 }
 
 void pmtu_acquit(struct net_conn *c)
 {
-    if (!conn_has(c, CONN_MTU_SUSPECTED))
+    if (!tcp_conn_has(c, TCP_CONN_MTU_SUSPECTED))
         return;
     c->mss = c->pmtu.failed;
-    c->flags &= ~(uint32_t)CONN_MTU_SUSPECTED;
+    c->flags &= ~(uint32_t)TCP_CONN_MTU_SUSPECTED;
     if (c->mss == c->pmtu.agreed)
-        c->flags &= ~(uint32_t)CONN_MTU_LOWERED;
+        c->flags &= ~(uint32_t)TCP_CONN_MTU_LOWERED;
 }
 
 uint32_t pmtu_probe(struct net_conn *c, uint32_t room)
 {
     struct tcp_pmtu *m = &c->pmtu;
-    uint32_t len = m->next - (c->mss - conn_segment_max(c));
+    uint32_t len = m->next - (c->mss - tcp_conn_segment_max(c));
 
-    if (m->probe != 0 || room < len || conn_now(c) / US_PER_SECOND < m->raise_s)
+    if (m->probe != 0 || room < len || tcp_conn_now(c) / US_PER_SECOND < m->raise_s)
         return 0;
-    if (c->snd_una != c->snd_max || c->retries != 0 || conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+    if (c->snd_una != c->snd_max || c->retries != 0 ||
+        tcp_conn_has(c, TCP_CONN_RECOVERY | TCP_CONN_RTO_RECOVERY))
         return 0;
     m->probe = m->next;
     m->probe_end = c->snd_nxt + len;
@@ -118,7 +119,7 @@ void pmtu_repeated(struct net_conn *c, uint32_t start)
 
     if (m->probe == 0 || !seq_lt(start, m->probe_end))
         return;
-    if (c->board != NULL && conn_has(c, CONN_RECOVERY) && c->board->lost <= m->probe)
+    if (c->board != NULL && tcp_conn_has(c, TCP_CONN_RECOVERY) && c->board->lost <= m->probe)
         undo_cuts(c);
     m->failed = m->probe;
     m->probe = 0;
@@ -134,10 +135,10 @@ void pmtu_acked(struct net_conn *c)
     count(c->tcp->net->counters, REASON_TCP_MTU_RAISED);
     c->mss = m->probe;
     m->probe = 0;
-    c->cwnd = u32_max(c->cwnd, conn_segment_max(c));
-    c->ssthresh = u32_max(c->ssthresh, 2 * conn_segment_max(c));
+    c->cwnd = u32_max(c->cwnd, tcp_conn_segment_max(c));
+    c->ssthresh = u32_max(c->ssthresh, 2 * tcp_conn_segment_max(c));
     if (c->mss == m->agreed)
-        c->flags &= ~(uint32_t)CONN_MTU_LOWERED;
+        c->flags &= ~(uint32_t)TCP_CONN_MTU_LOWERED;
     else
         raise_later(c);
 }

@@ -29,7 +29,7 @@ static enum pressure_level level_now(const struct tcp *t)
     return left >= 10 ? PRESSURE_NARROW : PRESSURE_SHED;
 }
 
-static struct net_conn *conn_at(const struct tcp *t, uint32_t index)
+static struct net_conn *tcp_conn_at(const struct tcp *t, uint32_t index)
 {
     return (struct net_conn *)(void *)(t->conns.base + (size_t)index * t->conns.object_size);
 }
@@ -55,22 +55,22 @@ static void gaps_drop(struct net_conn *c)
 
 static void slowest_abort(struct tcp *t)
 {
-    struct net_conn *c = conn_at(t, t->pressure.slowest);
+    struct net_conn *c = tcp_conn_at(t, t->pressure.slowest);
     uint64_t since = t->pressure.slowest_us;
 
     t->pressure.slowest_us = TCP_NEVER;
     if (since == TCP_NEVER || stalled_since(c) != since || t->net->now_us - since < STALL_US)
         return;
     count(t->net->counters, REASON_TCP_PRESSURE_ABORTED);
-    conn_reset_send(c);
-    conn_end(c, NET_CAUSE_ABORTED);
+    tcp_conn_reset_send(c);
+    tcp_conn_end(c, NET_CAUSE_ABORTED);
 }
 
 /* A freed record is CLOSED and stays so until it is taken again. */
 static void sweep(struct tcp *t)
 {
     for (int i = 0; i < SWEEP_STEP; i++) {
-        struct net_conn *c = conn_at(t, t->pressure.hand);
+        struct net_conn *c = tcp_conn_at(t, t->pressure.hand);
         gaps_drop(c);
         if (stalled_since(c) < t->pressure.slowest_us) {
             t->pressure.slowest_us = stalled_since(c);

@@ -18,7 +18,7 @@ static void overtaken(struct net_conn *c, uint32_t rtt)
 {
     uint32_t expected = c->board->rack_rtt_us;
 
-    c->flags |= CONN_REORDERED;
+    c->flags |= TCP_CONN_REORDERED;
     if (rtt <= expected || rtt - expected <= c->reo_us)
         return;
     c->reo_us = rtt - expected;
@@ -28,14 +28,14 @@ static void overtaken(struct net_conn *c, uint32_t rtt)
 void rack_arrived(struct net_conn *c, const struct tcp_sent *r)
 {
     struct tcp_board *b = c->board;
-    uint32_t rtt = u32_max((uint32_t)(conn_now(c) - r->at_us), RTT_FLOOR_US);
+    uint32_t rtt = u32_max((uint32_t)(tcp_conn_now(c) - r->at_us), RTT_FLOOR_US);
 
     if ((r->flags & SENT_REPEATED) == 0) {
         if (c->rtt_min_us == 0 || rtt < c->rtt_min_us)
             c->rtt_min_us = rtt;
         if (seq_lt(r->end, b->fack_before))
             overtaken(c, rtt);
-    } else if (rtt < c->rtt_min_us || (b->echoed && seq_lt(b->echo, conn_ts_at(c, r->at_us)))) {
+    } else if (rtt < c->rtt_min_us || (b->echoed && seq_lt(b->echo, tcp_conn_ts_at(c, r->at_us)))) {
         return; /* the answer to an earlier copy */
     }
     b->fack = seq_max(b->fack, r->end);
@@ -53,8 +53,8 @@ static uint64_t reo_window(const struct net_conn *c)
     uint64_t quarter = c->rtt_min_us / 4;
     uint64_t window = quarter * (1u + (c->reo_widen & 15u)) + c->reo_us;
 
-    if (!conn_has(c, CONN_REORDERED) &&
-        (conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY) || board_sacked_segments(c) >= TCP_DUPACKS))
+    if (!tcp_conn_has(c, TCP_CONN_REORDERED) && (tcp_conn_has(c, TCP_CONN_RECOVERY | TCP_CONN_RTO_RECOVERY) ||
+                                                 board_sacked_segments(c) >= TCP_DUPACKS))
         return 0;
     return c->srtt_us != 0 && window > c->srtt_us ? u32_max(c->srtt_us, (uint32_t)quarter) : window;
 }
@@ -67,11 +67,12 @@ void rack_detect(struct net_conn *c)
         return;
     wait = board_mark_late(c, reo_window(c));
     if (wait != 0) {
-        conn_rexmit_restart(c);
-        c->flags |= CONN_REORDER_TIMER;
-        conn_timer_set(c, TIMER_REXMIT, conn_now(c) + wait);
-    } else if (conn_has(c, CONN_REORDER_TIMER) || (conn_has(c, CONN_PROBE_TIMER) && c->board->sacked != 0)) {
-        conn_rexmit_restart(c);
+        tcp_conn_rexmit_restart(c);
+        c->flags |= TCP_CONN_REORDER_TIMER;
+        tcp_conn_timer_set(c, TIMER_REXMIT, tcp_conn_now(c) + wait);
+    } else if (tcp_conn_has(c, TCP_CONN_REORDER_TIMER) ||
+               (tcp_conn_has(c, TCP_CONN_PROBE_TIMER) && c->board->sacked != 0)) {
+        tcp_conn_rexmit_restart(c);
     }
 }
 
@@ -113,40 +114,40 @@ static uint64_t probe_wait(const struct net_conn *c)
 static bool probe_is_due(const struct net_conn *c)
 {
     if (c->board == NULL || c->retries != 0 || c->snd_wnd == 0 || c->probes == TCP_PROBES_MAX ||
-        conn_has(c, CONN_RTO_RECOVERY | CONN_REORDER_TIMER))
+        tcp_conn_has(c, TCP_CONN_RTO_RECOVERY | TCP_CONN_REORDER_TIMER))
         return false;
-    return conn_has(c, CONN_RECOVERY) ? c->board->lost == 0 : c->board->sacked == 0;
+    return tcp_conn_has(c, TCP_CONN_RECOVERY) ? c->board->lost == 0 : c->board->sacked == 0;
 }
 
 /* Data that is added to the flight must not put the timeout off for ever. */
 void tlp_arm(struct net_conn *c)
 {
-    uint64_t at_us, rto_at_us = conn_now(c) + c->rto_us;
+    uint64_t at_us, rto_at_us = tcp_conn_now(c) + c->rto_us;
 
     if (!probe_is_due(c))
         return;
-    at_us = conn_now(c) + probe_wait(c);
+    at_us = tcp_conn_now(c) + probe_wait(c);
     if (c->probes != 0 && at_us > rto_at_us)
         return;
-    if (c->probes == 0 && !conn_has(c, CONN_RECOVERY))
+    if (c->probes == 0 && !tcp_conn_has(c, TCP_CONN_RECOVERY))
         rto_at_us = c->progress_us + c->rto_us;
     if (at_us > rto_at_us)
-        at_us = rto_at_us > conn_now(c) ? rto_at_us : conn_now(c);
-    c->flags |= CONN_PROBE_TIMER;
-    conn_timer_set(c, TIMER_REXMIT, at_us);
+        at_us = rto_at_us > tcp_conn_now(c) ? rto_at_us : tcp_conn_now(c);
+    c->flags |= TCP_CONN_PROBE_TIMER;
+    tcp_conn_timer_set(c, TIMER_REXMIT, at_us);
 }
 
 void rack_timeout(struct net_conn *c)
 {
-    bool probe = conn_has(c, CONN_PROBE_TIMER);
+    bool probe = tcp_conn_has(c, TCP_CONN_PROBE_TIMER);
 
-    conn_rexmit_restart(c);
+    tcp_conn_rexmit_restart(c);
     if (c->board == NULL)
         return;
     if (probe) {
         c->probes++;
-        c->flags |= CONN_TLP_NOW;
-        conn_output_want(c);
+        c->flags |= TCP_CONN_TLP_NOW;
+        tcp_conn_output_want(c);
         return;
     }
     rack_detect(c);
@@ -156,9 +157,9 @@ void rack_timeout(struct net_conn *c)
 /* What the probe repaired was a loss all the same: ssthresh and cwnd fall as if it had been noticed. */
 static void tlp_loss(struct net_conn *c)
 {
-    if (conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+    if (tcp_conn_has(c, TCP_CONN_RECOVERY | TCP_CONN_RTO_RECOVERY))
         return;
-    c->flags &= ~(uint32_t)CONN_UNDO;
+    c->flags &= ~(uint32_t)TCP_CONN_UNDO;
     cwnd_loss(c, c->cwnd);
     c->cwnd = u32_min(c->cwnd, c->ssthresh);
 }
@@ -170,13 +171,13 @@ void tlp_answer(struct net_conn *c, const struct tcp_segment *s)
 
     if (seq_lt(s->ack, c->tlp_end))
         return;
-    if (conn_has(c, CONN_TLP_REPEAT) && !dsack) {
+    if (tcp_conn_has(c, TCP_CONN_TLP_REPEAT) && !dsack) {
         if (seq_lt(c->tlp_end, s->ack))
             tlp_loss(c);
         else if (!duplicate)
             return;
     }
-    if (dsack && conn_has(c, CONN_TLP_LONE))
+    if (dsack && tcp_conn_has(c, TCP_CONN_TLP_LONE))
         c->peer_delays = true;
-    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT | CONN_TLP_LONE);
+    c->flags &= ~(uint32_t)(TCP_CONN_TLP | TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_LONE);
 }

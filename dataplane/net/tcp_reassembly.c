@@ -19,7 +19,7 @@ static void ring_write(struct net_conn *c, uint32_t seq, struct span data)
 static void ring_fill(struct net_conn *c, uint32_t seq, struct span data)
 {
     for (uint32_t i = 0; i < c->range_count && data.len != 0; i++) {
-        const struct tcp_range *r = &conn_gaps(c)->ranges[i];
+        const struct tcp_range *r = &tcp_conn_gaps(c)->ranges[i];
         uint32_t end = seq + (uint32_t)data.len;
 
         if (seq_le(r->end, seq))
@@ -36,7 +36,7 @@ static void ring_fill(struct net_conn *c, uint32_t seq, struct span data)
 
 static void ranges_remove(struct net_conn *c, uint32_t first, uint32_t count)
 {
-    struct tcp_range *ranges = conn_gaps(c)->ranges;
+    struct tcp_range *ranges = tcp_conn_gaps(c)->ranges;
 
     memmove(&ranges[first], &ranges[first + count], (c->range_count - first - count) * sizeof ranges[0]);
     c->range_count = (uint8_t)(c->range_count - count);
@@ -46,7 +46,7 @@ static void ranges_remove(struct net_conn *c, uint32_t first, uint32_t count)
  * how many it touches. */
 static uint32_t ranges_touched(const struct net_conn *c, uint32_t start, uint32_t end, uint32_t *first)
 {
-    const struct tcp_range *ranges = conn_gaps(c)->ranges;
+    const struct tcp_range *ranges = tcp_conn_gaps(c)->ranges;
     uint32_t i = 0;
     uint32_t touched = 0;
 
@@ -61,7 +61,7 @@ static uint32_t ranges_touched(const struct net_conn *c, uint32_t start, uint32_
 /* false: a new range would be one too many. */
 static bool ranges_add(struct net_conn *c, uint32_t start, uint32_t end)
 {
-    struct tcp_gaps *gaps = conn_gaps(c);
+    struct tcp_gaps *gaps = tcp_conn_gaps(c);
     struct tcp_range *ranges = gaps->ranges;
     uint32_t first;
     uint32_t touched = ranges_touched(c, start, end, &first);
@@ -83,7 +83,7 @@ static bool ranges_add(struct net_conn *c, uint32_t start, uint32_t end)
 
 static void ranges_absorb(struct net_conn *c)
 {
-    const struct tcp_range *ranges = conn_gaps(c)->ranges;
+    const struct tcp_range *ranges = tcp_conn_gaps(c)->ranges;
     uint32_t reached = 0;
 
     while (reached < c->range_count && seq_le(ranges[reached].start, c->rcv_nxt)) {
@@ -102,13 +102,13 @@ static bool recv_buffer_take(struct net_conn *c)
         count(c->tcp->net->counters, REASON_TCP_NO_RECV_BUFFER);
         return false;
     }
-    conn_gaps(c)->stamp = 0;
+    tcp_conn_gaps(c)->stamp = 0;
     return true;
 }
 
 void recv_buffer_trim(struct net_conn *c)
 {
-    if (c->recv_ring == NULL || c->range_count != 0 || conn_unread(c) != 0)
+    if (c->recv_ring == NULL || c->range_count != 0 || tcp_conn_unread(c) != 0)
         return;
     slab_give(&c->tcp->recv_buffers, c->recv_ring);
     c->recv_ring = NULL;
@@ -117,19 +117,19 @@ void recv_buffer_trim(struct net_conn *c)
 /* Only what lies within the last buffer can have come: an older number is made up. */
 void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end)
 {
-    if (!conn_has(c, CONN_SACK) || !seq_lt(start, end) || !seq_lt(c->irs, start) ||
+    if (!tcp_conn_has(c, TCP_CONN_SACK) || !seq_lt(start, end) || !seq_lt(c->irs, start) ||
         (seq_lt(start, c->rcv_nxt) && c->rcv_nxt - start > c->tcp->net->config.recv_buffer))
         return;
     c->dsack_start = start;
     c->dsack_end = end;
-    c->flags |= CONN_DSACK;
+    c->flags |= TCP_CONN_DSACK;
 }
 
 /* The first part of [seq, end) that a range already holds. */
 static void ranges_note_duplicate(struct net_conn *c, uint32_t seq, uint32_t end)
 {
     for (uint32_t i = 0; i < c->range_count; i++) {
-        const struct tcp_range *r = &conn_gaps(c)->ranges[i];
+        const struct tcp_range *r = &tcp_conn_gaps(c)->ranges[i];
         if (seq_lt(seq, r->end) && seq_lt(r->start, end)) {
             recv_duplicate_note(c, seq_max(seq, r->start), seq_min(end, r->end));
             return;
@@ -154,7 +154,7 @@ static bool store_out_of_order(struct net_conn *c, uint32_t seq, struct span dat
 bool recv_store(struct net_conn *c, uint32_t seq, struct span data)
 {
     uint32_t end = seq + (uint32_t)data.len;
-    uint32_t limit = conn_has(c, CONN_FIN_SEEN) ? seq_min(c->rcv_adv, c->rcv_fin) : c->rcv_adv;
+    uint32_t limit = tcp_conn_has(c, TCP_CONN_FIN_SEEN) ? seq_min(c->rcv_adv, c->rcv_fin) : c->rcv_adv;
 
     if (seq_lt(seq, c->rcv_nxt)) {
         recv_duplicate_note(c, seq, c->rcv_nxt);
@@ -182,11 +182,11 @@ uint32_t recv_sack_blocks(const struct net_conn *c, struct tcp_range *out, uint3
     uint32_t first = 0;
     uint32_t count;
 
-    if (conn_has(c, CONN_DSACK) && cap != 0)
+    if (tcp_conn_has(c, TCP_CONN_DSACK) && cap != 0)
         out[first++] = (struct tcp_range){.start = c->dsack_start, .end = c->dsack_end};
     if (c->range_count == 0)
         return first;
-    const struct tcp_gaps *gaps = conn_gaps(c);
+    const struct tcp_gaps *gaps = tcp_conn_gaps(c);
     count = u32_min(cap, first + c->range_count);
     for (uint32_t n = first; n < count; n++) {
         uint32_t newest = 0;

@@ -41,7 +41,7 @@ static void dsack_take(struct net_conn *c, const struct tcp_range *b)
 
 void recovery_dsack(struct net_conn *c, const struct tcp_segment *s)
 {
-    if (conn_has(c, CONN_SACK) && block_is_dsack(s))
+    if (tcp_conn_has(c, TCP_CONN_SACK) && block_is_dsack(s))
         dsack_take(c, &s->options.sack[0]);
 }
 
@@ -68,7 +68,7 @@ uint32_t recovery_take(struct net_conn *c, const struct tcp_segment *s)
     uint32_t delivered = 0;
 
     c->board->fack_before = c->board->fack;
-    c->board->echoed = conn_has(c, CONN_TS) && s->options.has_ts && s->options.tsecr != 0;
+    c->board->echoed = tcp_conn_has(c, TCP_CONN_TS) && s->options.has_ts && s->options.tsecr != 0;
     c->board->echo = s->options.tsecr;
     if (s->options.sack_count != 0)
         delivered = blocks_take(c, s, c->snd_una);
@@ -82,7 +82,7 @@ uint32_t recovery_take(struct net_conn *c, const struct tcp_segment *s)
 static void prr_update(struct net_conn *c, uint32_t acked, uint32_t delivered)
 {
     struct tcp_board *b = c->board;
-    uint32_t pipe = conn_pipe(c);
+    uint32_t pipe = tcp_conn_pipe(c);
     uint64_t allowed;
 
     b->prr_delivered += delivered;
@@ -92,10 +92,10 @@ static void prr_update(struct net_conn *c, uint32_t acked, uint32_t delivered)
         allowed = allowed > b->prr_out ? allowed - b->prr_out : 0;
     } else {
         uint32_t owed = b->prr_delivered > b->prr_out ? b->prr_delivered - b->prr_out : 0;
-        allowed = u32_max(owed, delivered) + (acked != 0 ? conn_segment_max(c) : 0);
+        allowed = u32_max(owed, delivered) + (acked != 0 ? tcp_conn_segment_max(c) : 0);
         allowed = u32_min((uint32_t)allowed, c->ssthresh - pipe);
     }
-    c->cwnd = u32_max(pipe + (uint32_t)allowed, conn_segment_max(c));
+    c->cwnd = u32_max(pipe + (uint32_t)allowed, tcp_conn_segment_max(c));
 }
 
 static void recovery_enter(struct net_conn *c, uint32_t delivered)
@@ -106,8 +106,8 @@ static void recovery_enter(struct net_conn *c, uint32_t delivered)
     undo_begin(c);
     cwnd_loss(c, cwnd_used(c));
     c->recover = c->snd_nxt;
-    c->flags |= CONN_RECOVERY;
-    c->flags &= ~(uint32_t)CONN_TIMING;
+    c->flags |= TCP_CONN_RECOVERY;
+    c->flags &= ~(uint32_t)TCP_CONN_TIMING;
     b->prr_delivered = 0;
     b->prr_out = 0;
     b->recover_flight = c->snd_nxt - c->snd_una;
@@ -116,15 +116,15 @@ static void recovery_enter(struct net_conn *c, uint32_t delivered)
     b->rescued = false;
     prr_update(c, 0, delivered);
     /* RFC 6937 3: the first repetition leaves at once. */
-    c->cwnd = u32_max(c->cwnd, conn_pipe(c) + conn_segment_max(c));
-    conn_rexmit_restart(c);
+    c->cwnd = u32_max(c->cwnd, tcp_conn_pipe(c) + tcp_conn_segment_max(c));
+    tcp_conn_rexmit_restart(c);
 }
 
 /* What a long hole has let go in one ACK must not leave in one burst. */
 static void recovery_end(struct net_conn *c)
 {
-    c->cwnd = u32_min(c->ssthresh, conn_pipe(c) + TCP_BURST_SEGMENTS * conn_segment_max(c));
-    c->flags &= ~(uint32_t)CONN_RECOVERY;
+    c->cwnd = u32_min(c->ssthresh, tcp_conn_pipe(c) + TCP_BURST_SEGMENTS * tcp_conn_segment_max(c));
+    c->flags &= ~(uint32_t)TCP_CONN_RECOVERY;
     rack_recovery_ended(c);
 }
 
@@ -132,41 +132,41 @@ void recovery_consider(struct net_conn *c)
 {
     if (c->board->lost == 0)
         return;
-    if (!conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+    if (!tcp_conn_has(c, TCP_CONN_RECOVERY | TCP_CONN_RTO_RECOVERY))
         recovery_enter(c, 0);
-    else if (conn_has(c, CONN_RECOVERY))
+    else if (tcp_conn_has(c, TCP_CONN_RECOVERY))
         prr_update(c, 0, 0);
-    conn_output_want(c);
+    tcp_conn_output_want(c);
 }
 
 void recovery_follow(struct net_conn *c, uint32_t acked, uint32_t delivered)
 {
     bool reached = acked != 0 && seq_le(c->recover, c->snd_una);
 
-    if (reached && conn_has(c, CONN_RTO_RECOVERY))
-        c->flags &= ~(uint32_t)CONN_RTO_RECOVERY;
-    if (reached && conn_has(c, CONN_RECOVERY))
+    if (reached && tcp_conn_has(c, TCP_CONN_RTO_RECOVERY))
+        c->flags &= ~(uint32_t)TCP_CONN_RTO_RECOVERY;
+    if (reached && tcp_conn_has(c, TCP_CONN_RECOVERY))
         recovery_end(c);
-    else if (!conn_has(c, CONN_RECOVERY) && acked != 0)
+    else if (!tcp_conn_has(c, TCP_CONN_RECOVERY) && acked != 0)
         cwnd_grow(c, acked);
     if (c->board == NULL)
         return;
-    if (delivered != 0 && !conn_has(c, CONN_REORDERED))
+    if (delivered != 0 && !tcp_conn_has(c, TCP_CONN_REORDERED))
         (void)board_mark_lost(c);
     if (delivered != 0)
         rack_detect(c);
     /* What a timeout has called lost was answered by it: ssthresh falls once per flight (B17, B34). */
-    if (conn_has(c, CONN_RECOVERY))
+    if (tcp_conn_has(c, TCP_CONN_RECOVERY))
         prr_update(c, acked, delivered);
-    else if ((c->board->lost != 0 || c->board->lost_beyond) && !conn_has(c, CONN_RTO_RECOVERY))
+    else if ((c->board->lost != 0 || c->board->lost_beyond) && !tcp_conn_has(c, TCP_CONN_RTO_RECOVERY))
         recovery_enter(c, delivered);
     if (delivered != 0)
-        conn_output_want(c);
+        tcp_conn_output_want(c);
 }
 
 uint32_t recovery_room(const struct net_conn *c)
 {
-    uint32_t pipe = conn_pipe(c);
+    uint32_t pipe = tcp_conn_pipe(c);
 
     /* With nothing on its way one segment may always go: a full one with a FIN is larger than cwnd may be. */
     if (pipe == 0)

@@ -34,7 +34,7 @@ static void board_give(struct net_conn *c)
 
 static bool board_take(struct net_conn *c)
 {
-    if (!conn_has(c, CONN_SACK) || c->snd_nxt != c->snd_una)
+    if (!tcp_conn_has(c, TCP_CONN_SACK) || c->snd_nxt != c->snd_una)
         return false;
     c->board = slab_take(&c->tcp->boards);
     if (c->board == NULL) {
@@ -45,7 +45,7 @@ static bool board_take(struct net_conn *c)
     c->board->fack = c->snd_una;
     c->board->fack_before = c->snd_una;
     /* A recovery that began without a board has nothing left to repeat. */
-    c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_PARTIAL_SEEN | CONN_RESEND_FIRST);
+    c->flags &= ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_PARTIAL_SEEN | TCP_CONN_RESEND_FIRST);
     c->dupacks = 0;
     return true;
 }
@@ -60,14 +60,14 @@ void board_append(struct net_conn *c, uint32_t end)
     if (c->board == NULL && !board_take(c))
         return;
     CHECK(!board_is_full(c));
-    *sent_at(c, c->board->count++) = (struct tcp_sent){.at_us = conn_now(c), .end = end};
+    *sent_at(c, c->board->count++) = (struct tcp_sent){.at_us = tcp_conn_now(c), .end = end};
 }
 
 void board_drop(struct net_conn *c)
 {
     if (c->board != NULL) {
         board_give(c);
-        c->flags &= ~(uint32_t)CONN_RECOVERY;
+        c->flags &= ~(uint32_t)TCP_CONN_RECOVERY;
     }
     c->snd_nxt = c->snd_una;
 }
@@ -138,7 +138,7 @@ static void sent_lost(struct net_conn *c, uint32_t i)
 
     r->flags |= SENT_LOST;
     c->board->lost += r->end - start;
-    if (conn_has(c, CONN_RECOVERY) && seq_le(c->recover, start))
+    if (tcp_conn_has(c, TCP_CONN_RECOVERY) && seq_le(c->recover, start))
         c->board->lost_beyond = true;
 }
 
@@ -158,7 +158,7 @@ uint32_t board_mark_lost(struct net_conn *c)
             segments++;
             bytes += r->end - sent_start(c, i);
         } else if ((r->flags & (SENT_LOST | SENT_REPEATED)) == 0 &&
-                   (segments >= TCP_DUPACKS || bytes > (TCP_DUPACKS - 1) * conn_segment_max(c))) {
+                   (segments >= TCP_DUPACKS || bytes > (TCP_DUPACKS - 1) * tcp_conn_segment_max(c))) {
             sent_lost(c, i);
         }
     }
@@ -180,10 +180,10 @@ uint64_t board_mark_late(struct net_conn *c, uint64_t reo_wnd_us)
         if ((r->flags & (SENT_SACKED | SENT_LOST)) != 0 || !sent_before(r, b))
             continue;
         uint64_t late_us = r->at_us + b->rack_rtt_us + reo_wnd_us;
-        if (late_us <= conn_now(c))
+        if (late_us <= tcp_conn_now(c))
             sent_lost(c, i);
-        else if (late_us - conn_now(c) > wait)
-            wait = late_us - conn_now(c);
+        else if (late_us - tcp_conn_now(c) > wait)
+            wait = late_us - tcp_conn_now(c);
     }
     return wait;
 }
@@ -301,10 +301,10 @@ void board_repeat(struct net_conn *c, uint32_t start)
     struct tcp_sent *r = sent_at(c, i);
     board_forget(c->board, r->flags, r->end - start);
     r->flags = SENT_REPEATED;
-    r->at_us = conn_now(c);
+    r->at_us = tcp_conn_now(c);
 }
 
-uint32_t conn_pipe(const struct net_conn *c)
+uint32_t tcp_conn_pipe(const struct net_conn *c)
 {
     uint32_t flight = c->snd_nxt - c->snd_una;
 

@@ -12,9 +12,9 @@ static void reset_input(struct net_conn *c, const struct tcp_segment *s)
 {
     if (s->seq == c->rcv_nxt) {
         count_drop(c, REASON_TCP_RESET_BY_PEER);
-        conn_end(c, NET_CAUSE_RESET);
+        tcp_conn_end(c, NET_CAUSE_RESET);
     } else if (seq_lt(c->rcv_nxt, s->seq) && seq_lt(s->seq, c->rcv_adv)) {
-        conn_challenge(c);
+        tcp_conn_challenge(c);
     } else {
         count_drop(c, REASON_TCP_BAD_RST);
     }
@@ -23,7 +23,7 @@ static void reset_input(struct net_conn *c, const struct tcp_segment *s)
 /* RFC 7323 5.3; after 24 days of silence ts_recent has no say (5.5). */
 static bool paws_refuses(const struct net_conn *c, const struct tcp_segment *s)
 {
-    return seq_lt(s->options.tsval, c->ts_recent) && conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US;
+    return seq_lt(s->options.tsval, c->ts_recent) && tcp_conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US;
 }
 
 /* RFC 9293 3.10.7.4.  An empty segment just beyond the window's end is fine: a peer that has filled the window
@@ -47,27 +47,27 @@ static void sequence_refused(struct net_conn *c, const struct tcp_segment *s)
 {
     count_drop(c, REASON_TCP_OUT_OF_WINDOW);
     if (s->data.len != 0 || (s->flags & TCP_FIN) != 0)
-        conn_ack_now(c);
+        tcp_conn_ack_now(c);
     else
-        conn_challenge(c);
+        tcp_conn_challenge(c);
 }
 
 static void ts_recent_update(struct net_conn *c, const struct tcp_segment *s)
 {
-    if (!conn_has(c, CONN_TS) || !s->options.has_ts || !seq_le(s->seq, c->last_ack))
+    if (!tcp_conn_has(c, TCP_CONN_TS) || !s->options.has_ts || !seq_le(s->seq, c->last_ack))
         return;
-    if (seq_lt(s->options.tsval, c->ts_recent) && conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US)
+    if (seq_lt(s->options.tsval, c->ts_recent) && tcp_conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US)
         return;
     c->ts_recent = s->options.tsval;
-    c->ts_recent_us = conn_now(c);
+    c->ts_recent_us = tcp_conn_now(c);
 }
 
-void conn_become_established(struct net_conn *c, const struct tcp_segment *s)
+void tcp_conn_become_established(struct net_conn *c, const struct tcp_segment *s)
 {
     const struct net_config *config = &c->tcp->net->config;
 
-    conn_set_state(c, TCP_ESTABLISHED);
-    conn_timer_stop(c, TIMER_REXMIT);
+    tcp_conn_set_state(c, TCP_ESTABLISHED);
+    tcp_conn_timer_stop(c, TIMER_REXMIT);
     c->cwnd = cwnd_initial(c);
     if (c->retries != 0)
         c->rto_us = TCP_RTO_AFTER_SYN_US; /* unless its timestamp tells more */
@@ -75,11 +75,11 @@ void conn_become_established(struct net_conn *c, const struct tcp_segment *s)
     c->snd_wnd_max = c->snd_wnd;
     c->snd_wl1 = s->seq;
     c->snd_wl2 = s->ack;
-    c->flags |= CONN_USER;
-    conn_event(c, NET_EVENT_ESTABLISHED);
+    c->flags |= TCP_CONN_USER;
+    tcp_conn_event(c, NET_EVENT_ESTABLISHED);
     keepalive_begin(c);
     if (config->idle_close_ms != 0)
-        conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
+        tcp_conn_timer_set(c, TIMER_IDLE, tcp_conn_now(c) + config->idle_close_ms * 1000ULL);
 }
 
 /* RFC 5961 5.2: neither for what we never sent nor for what is older than any window we were given. */
@@ -90,7 +90,7 @@ static bool ack_acceptable(const struct net_conn *c, const struct tcp_segment *s
 
 static bool our_fin_acked(const struct net_conn *c)
 {
-    return conn_has(c, CONN_FIN_QUEUED) && c->snd_una == c->snd_end + 1;
+    return tcp_conn_has(c, TCP_CONN_FIN_QUEUED) && c->snd_una == c->snd_end + 1;
 }
 
 /* What the acknowledgement of our FIN means.  false: c is dead. */
@@ -98,18 +98,18 @@ static bool fin_acked(struct net_conn *c, const struct tcp_segment *s)
 {
     switch (c->state) {
     case TCP_FIN_WAIT_1:
-        conn_set_state(c, TCP_FIN_WAIT_2);
-        if (!conn_has(c, CONN_USER))
-            conn_orphan_timer_restart(c);
+        tcp_conn_set_state(c, TCP_FIN_WAIT_2);
+        if (!tcp_conn_has(c, TCP_CONN_USER))
+            tcp_conn_orphan_timer_restart(c);
         return true;
     case TCP_CLOSING:
         /* What came once more wants its acknowledgement once more. */
         if (segment_len(s) != 0)
-            c->flags |= CONN_ACK_NOW;
-        conn_enter_time_wait(c);
+            c->flags |= TCP_CONN_ACK_NOW;
+        tcp_conn_enter_time_wait(c);
         return false;
     case TCP_LAST_ACK:
-        conn_end(c, NET_CAUSE_FINISHED);
+        tcp_conn_end(c, NET_CAUSE_FINISHED);
         return false;
     default:
         return true;
@@ -118,7 +118,7 @@ static bool fin_acked(struct net_conn *c, const struct tcp_segment *s)
 
 static bool state_takes_data(const struct net_conn *c)
 {
-    return !conn_has(c, CONN_FIN_RECEIVED) &&
+    return !tcp_conn_has(c, TCP_CONN_FIN_RECEIVED) &&
            (c->state == TCP_ESTABLISHED || c->state == TCP_FIN_WAIT_1 || c->state == TCP_FIN_WAIT_2);
 }
 
@@ -129,9 +129,9 @@ static void ack_schedule(struct net_conn *c, uint32_t arrived, bool at_once)
     c->rcv_since_ack += arrived;
     c->rcv_mss = u32_max(c->rcv_mss, arrived);
     if (at_once || c->rcv_since_ack >= 2 * c->rcv_mss)
-        conn_ack_now(c);
-    else if (!conn_timer_runs(c, TIMER_DELACK))
-        conn_timer_set(c, TIMER_DELACK, conn_now(c) + TCP_DELACK_US);
+        tcp_conn_ack_now(c);
+    else if (!tcp_conn_timer_runs(c, TIMER_DELACK))
+        tcp_conn_timer_set(c, TIMER_DELACK, tcp_conn_now(c) + TCP_DELACK_US);
 }
 
 /* false: the data was dropped, so a FIN behind it must not be seen either. */
@@ -146,43 +146,44 @@ static bool data_input(struct net_conn *c, const struct tcp_segment *s)
     if (!recv_store(c, s->seq, s->data))
         return false;
     if (c->rcv_nxt == before) {
-        conn_ack_now(c);
+        tcp_conn_ack_now(c);
         return true;
     }
     ack_schedule(c, (uint32_t)s->data.len, had_gaps || !whole);
-    conn_event(c, NET_EVENT_READABLE);
+    tcp_conn_event(c, NET_EVENT_READABLE);
     if (config->idle_close_ms != 0)
-        conn_timer_set(c, TIMER_IDLE, conn_now(c) + config->idle_close_ms * 1000ULL);
+        tcp_conn_timer_set(c, TIMER_IDLE, tcp_conn_now(c) + config->idle_close_ms * 1000ULL);
     return true;
 }
 
 /* Where the stream ends; the first FIN counts, unless bytes beyond it are already here. */
 static void fin_note(struct net_conn *c, uint32_t fin)
 {
-    if (conn_has(c, CONN_FIN_SEEN) || seq_lt(fin, c->rcv_nxt) || seq_lt(c->rcv_adv, fin))
+    if (tcp_conn_has(c, TCP_CONN_FIN_SEEN) || seq_lt(fin, c->rcv_nxt) || seq_lt(c->rcv_adv, fin))
         return;
-    if (c->range_count != 0 && seq_lt(fin, conn_gaps(c)->ranges[c->range_count - 1].end))
+    if (c->range_count != 0 && seq_lt(fin, tcp_conn_gaps(c)->ranges[c->range_count - 1].end))
         return;
-    c->flags |= CONN_FIN_SEEN;
+    c->flags |= TCP_CONN_FIN_SEEN;
     c->rcv_fin = fin;
-    conn_ack_now(c);
+    tcp_conn_ack_now(c);
 }
 
 static void fin_receive(struct net_conn *c)
 {
-    if (!conn_has(c, CONN_FIN_SEEN) || conn_has(c, CONN_FIN_RECEIVED) || c->rcv_nxt != c->rcv_fin)
+    if (!tcp_conn_has(c, TCP_CONN_FIN_SEEN) || tcp_conn_has(c, TCP_CONN_FIN_RECEIVED) ||
+        c->rcv_nxt != c->rcv_fin)
         return;
     c->rcv_nxt++;
     c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt);
-    c->flags |= CONN_FIN_RECEIVED;
-    conn_ack_now(c);
-    conn_event(c, NET_EVENT_PEER_FIN);
+    c->flags |= TCP_CONN_FIN_RECEIVED;
+    tcp_conn_ack_now(c);
+    tcp_conn_event(c, NET_EVENT_PEER_FIN);
     if (c->state == TCP_ESTABLISHED)
-        conn_set_state(c, TCP_CLOSE_WAIT);
+        tcp_conn_set_state(c, TCP_CLOSE_WAIT);
     else if (c->state == TCP_FIN_WAIT_1)
-        conn_set_state(c, TCP_CLOSING);
+        tcp_conn_set_state(c, TCP_CLOSING);
     else if (c->state == TCP_FIN_WAIT_2)
-        conn_enter_time_wait(c);
+        tcp_conn_enter_time_wait(c);
 }
 
 /* RFC 1122 4.2.2.13: data for a connection that nobody reads any more. */
@@ -190,7 +191,7 @@ static bool orphan_refuses(const struct net_conn *c, const struct tcp_segment *s
 {
     uint32_t end = s->seq + (uint32_t)s->data.len;
 
-    return !conn_has(c, CONN_USER) && s->data.len != 0 && seq_lt(c->rcv_nxt, end);
+    return !tcp_conn_has(c, TCP_CONN_USER) && s->data.len != 0 && seq_lt(c->rcv_nxt, end);
 }
 
 static void text_input(struct net_conn *c, const struct tcp_segment *s)
@@ -198,13 +199,13 @@ static void text_input(struct net_conn *c, const struct tcp_segment *s)
     if (!state_takes_data(c)) {
         /* A FIN or data once more: our ACK of it was lost. */
         if (segment_len(s) != 0)
-            conn_ack_now(c);
+            tcp_conn_ack_now(c);
         return;
     }
     if (orphan_refuses(c, s)) {
         count_drop(c, REASON_TCP_DATA_AFTER_CLOSE);
-        conn_reset_send(c);
-        conn_end(c, NET_CAUSE_ABORTED);
+        tcp_conn_reset_send(c);
+        tcp_conn_end(c, NET_CAUSE_ABORTED);
         return;
     }
     if (s->data.len != 0 && !data_input(c, s))
@@ -218,7 +219,7 @@ static void text_input(struct net_conn *c, const struct tcp_segment *s)
 static void syn_input(struct net_conn *c)
 {
     count_drop(c, REASON_TCP_UNEXPECTED_SYN);
-    conn_challenge(c);
+    tcp_conn_challenge(c);
 }
 
 /* Everything that may stop a segment before its ACK counts.  false: it went no further. */
@@ -232,11 +233,11 @@ static bool segment_admit(struct net_conn *c, const struct tcp_segment *s)
         syn_input(c);
         return false;
     }
-    if (conn_has(c, CONN_TS) && !s->options.has_ts) {
+    if (tcp_conn_has(c, TCP_CONN_TS) && !s->options.has_ts) {
         count_drop(c, REASON_TCP_NO_TIMESTAMP);
         return false;
     }
-    if (conn_has(c, CONN_TS) && paws_refuses(c, s)) {
+    if (tcp_conn_has(c, TCP_CONN_TS) && paws_refuses(c, s)) {
         count_drop(c, REASON_TCP_PAWS);
         sequence_refused(c, s);
         return false;
@@ -254,7 +255,7 @@ static bool segment_admit(struct net_conn *c, const struct tcp_segment *s)
     return true;
 }
 
-void conn_input(struct net_conn *c, const struct tcp_segment *s)
+void tcp_conn_input(struct net_conn *c, const struct tcp_segment *s)
 {
     if (c->state == TCP_SYN_SENT) {
         connect_input(c, s);
@@ -268,10 +269,10 @@ void conn_input(struct net_conn *c, const struct tcp_segment *s)
         return;
     if (!ack_acceptable(c, s)) {
         count_drop(c, REASON_TCP_BAD_ACK);
-        conn_challenge(c);
+        tcp_conn_challenge(c);
         return;
     }
-    c->last_rx_us = conn_now(c);
+    c->last_rx_us = tcp_conn_now(c);
     c->keepalives = 0;
     ts_recent_update(c, s);
     ack_input(c, s);

@@ -231,19 +231,20 @@ void listen_input(struct net *n, const struct tcp_segment *s, const uint32_t *is
 
 /* ---- the last ACK ---- */
 
-void conn_agree(struct net_conn *c, const struct syn_entry *e)
+void tcp_conn_agree(struct net_conn *c, const struct syn_entry *e)
 {
-    c->flags |= ((e->flags & SYN_TS) != 0 ? CONN_TS : 0u) | ((e->flags & SYN_SACK) != 0 ? CONN_SACK : 0u) |
-                ((e->flags & SYN_WSCALE) != 0 ? CONN_WSCALE : 0u);
+    c->flags |= ((e->flags & SYN_TS) != 0 ? TCP_CONN_TS : 0u) |
+                ((e->flags & SYN_SACK) != 0 ? TCP_CONN_SACK : 0u) |
+                ((e->flags & SYN_WSCALE) != 0 ? TCP_CONN_WSCALE : 0u);
     c->snd_wscale = e->wscale;
     c->rcv_wscale = (e->flags & SYN_WSCALE) != 0 ? c->tcp->rcv_wscale : 0; /* B14: only if offered */
     c->ts_recent = e->ts_recent;
-    c->ts_recent_us = conn_now(c);
+    c->ts_recent_us = tcp_conn_now(c);
     c->ts_offset = tuple_ts_offset(c->tcp, &c->tuple);
     c->mss = (uint16_t)u32_min(e->mss, tcp_mss_of(c->tcp->net, c->tuple.family));
 }
 
-void conn_sequences_begin(struct net_conn *c, const struct syn_entry *e)
+void tcp_conn_sequences_begin(struct net_conn *c, const struct syn_entry *e)
 {
     c->irs = e->irs;
     c->rcv_nxt = e->irs + 1;
@@ -260,30 +261,30 @@ void conn_sequences_begin(struct net_conn *c, const struct syn_entry *e)
 
 /* The record that the handshake has earned, with s as the first segment on it.  sent_us: when the SYN-ACK
  * left, if only one did; TCP_NEVER otherwise. */
-static bool conn_begin(struct net *n, const struct syn_entry *e, const struct tcp_segment *s,
-                       uint64_t sent_us)
+static bool tcp_conn_begin(struct net *n, const struct syn_entry *e, const struct tcp_segment *s,
+                           uint64_t sent_us)
 {
-    struct net_conn *c = conn_new(n->tcp, &e->tuple);
+    struct net_conn *c = tcp_conn_new(n->tcp, &e->tuple);
 
     if (c == NULL) {
         count(n->counters, REASON_TCP_ACCEPT_OVERFLOW);
         return false;
     }
-    conn_agree(c, e);
-    conn_sequences_begin(c, e);
+    tcp_conn_agree(c, e);
+    tcp_conn_sequences_begin(c, e);
     c->ssthresh = UINT32_MAX;
     c->rto_us = TCP_RTO_FIRST_US;
     c->retries = e->tries;
     c->last_send_us = n->now_us;
     c->progress_us = n->now_us;
     if (sent_us != TCP_NEVER) {
-        c->flags |= CONN_TIMING;
+        c->flags |= TCP_CONN_TIMING;
         c->rtt_seq = e->iss;
         c->rtt_start_us = sent_us;
     }
-    conn_become_established(c, s);
+    tcp_conn_become_established(c, s);
     count(n->counters, REASON_TCP_ACCEPTED);
-    conn_input(c, s);
+    tcp_conn_input(c, s);
     return true;
 }
 
@@ -299,7 +300,7 @@ static void last_ack_input(struct net *n, struct syn_entry *e, const struct tcp_
         return;
     }
     /* C10: without a record for it the ACK was never heard; the SYN-ACK's repetition brings another. */
-    if (conn_begin(n, &copy, s, once ? sent_us : TCP_NEVER))
+    if (tcp_conn_begin(n, &copy, s, once ? sent_us : TCP_NEVER))
         entry_free(n->tcp, e);
 }
 
@@ -379,7 +380,7 @@ bool cookie_input(struct net *n, const struct tcp_segment *s)
     if ((s->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK || !cookie_accept(n->tcp, s, &e))
         return false;
     first.options.tsecr = 0; /* its last bits are no time */
-    (void)conn_begin(n, &e, &first, TCP_NEVER);
+    (void)tcp_conn_begin(n, &e, &first, TCP_NEVER);
     return true;
 }
 

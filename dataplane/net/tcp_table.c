@@ -1,7 +1,7 @@
 /* The table of connections: open addressing over a keyed hash of the tuple, so that nobody outside can choose
  * its buckets; twice as many slots as records, linear probing, deletion by shifting back (no tombstones).
  *
- * A record lives in the slab from conn_new to conn_free.  While a user holds it (CONN_USER) it is never
+ * A record lives in the slab from tcp_conn_new to tcp_conn_free.  While a user holds it (TCP_CONN_USER) it is never
  * freed, so the pointer that the user has cannot come to mean another connection. */
 #include "dataplane/net/tcp.h"
 
@@ -176,7 +176,7 @@ static void table_remove(struct tcp *t, const struct net_conn *c)
     t->slots[hole].conn = 0;
 }
 
-struct net_conn *conn_new(struct tcp *t, const struct tcp_tuple *tuple)
+struct net_conn *tcp_conn_new(struct tcp *t, const struct tcp_tuple *tuple)
 {
     struct net_conn *c = slab_take(&t->conns);
 
@@ -193,7 +193,7 @@ struct net_conn *conn_new(struct tcp *t, const struct tcp_tuple *tuple)
     return c;
 }
 
-void conn_set_state(struct net_conn *c, enum tcp_state state)
+void tcp_conn_set_state(struct net_conn *c, enum tcp_state state)
 {
     struct tcp *t = c->tcp;
 
@@ -205,11 +205,11 @@ void conn_set_state(struct net_conn *c, enum tcp_state state)
     c->state = (uint8_t)state;
 }
 
-void conn_event(struct net_conn *c, uint32_t event)
+void tcp_conn_event(struct net_conn *c, uint32_t event)
 {
     struct tcp *t = c->tcp;
 
-    if (!conn_has(c, CONN_USER))
+    if (!tcp_conn_has(c, TCP_CONN_USER))
         return;
     c->events |= (uint8_t)event;
     if (link_is_in(&c->event_link))
@@ -221,14 +221,14 @@ void conn_event(struct net_conn *c, uint32_t event)
 void room_waiters_wake(struct tcp *t)
 {
     for (size_t left = t->send_buffers.free_count; left > 0 && !link_empty(&t->room_waiters); left--) {
-        struct net_conn *c = CONN_OF(t->room_waiters.next, room_link);
+        struct net_conn *c = TCP_CONN_OF(t->room_waiters.next, room_link);
         link_remove(&c->room_link);
-        c->flags &= ~(uint32_t)CONN_WANT_ROOM;
-        conn_event(c, NET_EVENT_WRITABLE);
+        c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
+        tcp_conn_event(c, NET_EVENT_WRITABLE);
     }
 }
 
-void conn_send_buffer_give(struct net_conn *c)
+void tcp_conn_send_buffer_give(struct net_conn *c)
 {
     if (c->send_ring == NULL)
         return;
@@ -244,38 +244,38 @@ static void recv_buffer_drop(struct net_conn *c)
     c->recv_ring = NULL;
 }
 
-void conn_end(struct net_conn *c, enum net_cause cause)
+void tcp_conn_end(struct net_conn *c, enum net_cause cause)
 {
     CHECK(c->state != TCP_CLOSED);
     table_remove(c->tcp, c);
-    conn_set_state(c, TCP_CLOSED);
+    tcp_conn_set_state(c, TCP_CLOSED);
     link_remove(&c->output_link);
     link_remove(&c->room_link);
     for (int i = 0; i < TIMER_COUNT; i++)
         if (i != TIMER_USER)
-            conn_timer_stop(c, (enum conn_timer)i);
+            tcp_conn_timer_stop(c, (enum tcp_conn_timer)i);
     board_drop(c);
-    conn_send_buffer_give(c);
+    tcp_conn_send_buffer_give(c);
     if (c->cause == NET_CAUSE_NONE)
         c->cause = (uint8_t)cause;
-    if (!conn_has(c, CONN_USER)) {
-        conn_free(c);
+    if (!tcp_conn_has(c, TCP_CONN_USER)) {
+        tcp_conn_free(c);
         return;
     }
     /* In-order bytes stay readable; what lies beyond a gap will never be complete. */
     c->range_count = 0;
     recv_buffer_trim(c);
-    conn_event(c, NET_EVENT_CLOSED);
+    tcp_conn_event(c, NET_EVENT_CLOSED);
 }
 
-void conn_free(struct net_conn *c)
+void tcp_conn_free(struct net_conn *c)
 {
     struct tcp *t = c->tcp;
 
-    CHECK(c->state == TCP_CLOSED && !conn_has(c, CONN_USER));
+    CHECK(c->state == TCP_CLOSED && !tcp_conn_has(c, TCP_CONN_USER));
     link_remove(&c->event_link);
     wheel_disarm(&t->wheel, &c->timer);
-    conn_send_buffer_give(c);
+    tcp_conn_send_buffer_give(c);
     recv_buffer_drop(c);
     slab_give(&t->conns, c);
 }

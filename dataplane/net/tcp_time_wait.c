@@ -145,20 +145,20 @@ static struct wait_entry *entry_new(struct tcp *t, const struct net_conn *c)
     e->snd_nxt = c->snd_max;
     e->rcv_nxt = c->rcv_nxt;
     e->ts_recent = c->ts_recent;
-    e->ts = conn_has(c, CONN_TS);
-    e->wnd = (uint16_t)u32_min(conn_recv_window(c) >> c->rcv_wscale, UINT16_MAX);
+    e->ts = tcp_conn_has(c, TCP_CONN_TS);
+    e->wnd = (uint16_t)u32_min(tcp_conn_recv_window(c) >> c->rcv_wscale, UINT16_MAX);
     return e;
 }
 
-void conn_enter_time_wait(struct net_conn *c)
+void tcp_conn_enter_time_wait(struct net_conn *c)
 {
     struct tcp *t = c->tcp;
     struct wait_entry *e = entry_new(t, c);
 
     entry_begin(t, e);
-    if (conn_has(c, CONN_ACK_NOW) || conn_timer_runs(c, TIMER_DELACK))
+    if (tcp_conn_has(c, TCP_CONN_ACK_NOW) || tcp_conn_timer_runs(c, TIMER_DELACK))
         ack_send(t, e);
-    conn_end(c, NET_CAUSE_FINISHED);
+    tcp_conn_end(c, NET_CAUSE_FINISHED);
 }
 
 /* ---- what we hear ---- */

@@ -12,7 +12,7 @@ static uint64_t tick_of(uint64_t at_us)
     return at_us / US_PER_TICK + (at_us % US_PER_TICK != 0);
 }
 
-void conn_timer_set(struct net_conn *c, enum conn_timer which, uint64_t at_us)
+void tcp_conn_timer_set(struct net_conn *c, enum tcp_conn_timer which, uint64_t at_us)
 {
     uint64_t tick = tick_of(at_us);
 
@@ -21,35 +21,35 @@ void conn_timer_set(struct net_conn *c, enum conn_timer which, uint64_t at_us)
         wheel_arm(&c->tcp->wheel, &c->timer, tick);
 }
 
-void conn_timer_stop(struct net_conn *c, enum conn_timer which)
+void tcp_conn_timer_stop(struct net_conn *c, enum tcp_conn_timer which)
 {
     c->deadline[which] = TCP_NEVER;
 }
 
-void conn_rexmit_restart(struct net_conn *c)
+void tcp_conn_rexmit_restart(struct net_conn *c)
 {
-    c->flags &= ~(uint32_t)(CONN_REORDER_TIMER | CONN_PROBE_TIMER);
-    conn_timer_set(c, TIMER_REXMIT, conn_now(c) + c->rto_us);
+    c->flags &= ~(uint32_t)(TCP_CONN_REORDER_TIMER | TCP_CONN_PROBE_TIMER);
+    tcp_conn_timer_set(c, TIMER_REXMIT, tcp_conn_now(c) + c->rto_us);
 }
 
-void conn_persist_start(struct net_conn *c)
+void tcp_conn_persist_start(struct net_conn *c)
 {
-    c->flags |= CONN_PERSIST;
+    c->flags |= TCP_CONN_PERSIST;
     c->persist_us = c->rto_us;
-    c->last_rx_us = conn_now(c);
-    conn_timer_stop(c, TIMER_REXMIT);
-    conn_timer_set(c, TIMER_PERSIST, conn_now(c) + c->persist_us);
+    c->last_rx_us = tcp_conn_now(c);
+    tcp_conn_timer_stop(c, TIMER_REXMIT);
+    tcp_conn_timer_set(c, TIMER_PERSIST, tcp_conn_now(c) + c->persist_us);
 }
 
-void conn_persist_stop(struct net_conn *c)
+void tcp_conn_persist_stop(struct net_conn *c)
 {
-    c->flags &= ~(uint32_t)(CONN_PERSIST | CONN_PROBE);
-    conn_timer_stop(c, TIMER_PERSIST);
+    c->flags &= ~(uint32_t)(TCP_CONN_PERSIST | TCP_CONN_PROBE);
+    tcp_conn_timer_stop(c, TIMER_PERSIST);
 }
 
-void conn_orphan_timer_restart(struct net_conn *c)
+void tcp_conn_orphan_timer_restart(struct net_conn *c)
 {
-    conn_timer_set(c, TIMER_CLOSE, conn_now(c) + c->tcp->net->config.fin_wait_2_ms * 1000ULL);
+    tcp_conn_timer_set(c, TIMER_CLOSE, tcp_conn_now(c) + c->tcp->net->config.fin_wait_2_ms * 1000ULL);
 }
 
 static void rto_back_off(struct net_conn *c)
@@ -61,21 +61,21 @@ static void rto_back_off(struct net_conn *c)
 
 static bool hope_is_lost(const struct net_conn *c, uint64_t silent_since_us)
 {
-    return conn_now(c) - silent_since_us >= TCP_GIVE_UP_US && c->retries >= TCP_GIVE_UP_RETRIES;
+    return tcp_conn_now(c) - silent_since_us >= TCP_GIVE_UP_US && c->retries >= TCP_GIVE_UP_RETRIES;
 }
 
 static void give_up(struct net_conn *c)
 {
     count(c->tcp->net->counters, REASON_TCP_GIVEN_UP);
-    conn_reset_send(c);
-    conn_end(c, NET_CAUSE_TIMED_OUT);
+    tcp_conn_reset_send(c);
+    tcp_conn_end(c, NET_CAUSE_TIMED_OUT);
 }
 
 /* RFC 6298 5.4 to 5.7, RFC 5681 3.1: everything in flight counts as lost, sending begins again at snd_una with
  * one segment.  ssthresh is cut once per flight: not again until recover is reached (B17). */
 static void retransmission_timeout(struct net_conn *c)
 {
-    if (conn_is_opening(c)) {
+    if (tcp_conn_is_opening(c)) {
         connect_timeout(c);
         return;
     }
@@ -85,17 +85,18 @@ static void retransmission_timeout(struct net_conn *c)
     }
     count(c->tcp->net->counters, REASON_TCP_TIMEOUTS);
     undo_timeout(c);
-    if (!conn_has(c, CONN_RTO_RECOVERY))
+    if (!tcp_conn_has(c, TCP_CONN_RTO_RECOVERY))
         cwnd_timeout(c);
     if (c->snd_wnd != 0)
         pmtu_timeout(c);
-    if (!conn_has(c, CONN_RTO_RECOVERY) || c->board != NULL)
+    if (!tcp_conn_has(c, TCP_CONN_RTO_RECOVERY) || c->board != NULL)
         c->recover = c->snd_max;
-    c->flags |= CONN_RTO_RECOVERY;
-    c->flags &= ~(uint32_t)(CONN_RECOVERY | CONN_TIMING | CONN_RESEND_FIRST | CONN_CWND_LIMITED);
-    c->flags &= ~(uint32_t)(CONN_TLP | CONN_TLP_REPEAT | CONN_TLP_LONE | CONN_TLP_NOW);
+    c->flags |= TCP_CONN_RTO_RECOVERY;
+    c->flags &=
+        ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_TIMING | TCP_CONN_RESEND_FIRST | TCP_CONN_CWND_LIMITED);
+    c->flags &= ~(uint32_t)(TCP_CONN_TLP | TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_LONE | TCP_CONN_TLP_NOW);
     c->probes = 0;
-    c->cwnd = conn_segment_max(c);
+    c->cwnd = tcp_conn_segment_max(c);
     c->dupacks = 0;
     if (c->board != NULL)
         c->board->lost_beyond = false;
@@ -107,13 +108,13 @@ static void retransmission_timeout(struct net_conn *c)
     if (c->snd_wnd == 0) {
         /* The peer shut its window behind what was in flight: probe it, do not flood it. */
         uint32_t rto = c->rto_us;
-        conn_persist_start(c);
+        tcp_conn_persist_start(c);
         c->persist_us = rto;
-        c->flags |= CONN_PROBE;
+        c->flags |= TCP_CONN_PROBE;
     } else {
-        c->flags |= CONN_FORCE;
+        c->flags |= TCP_CONN_FORCE;
     }
-    conn_output_want(c);
+    tcp_conn_output_want(c);
 }
 
 /* RFC 9293 3.8.6.1: as long as the peer answers, probing goes on for ever. */
@@ -126,9 +127,9 @@ static void persist_timeout(struct net_conn *c)
     if (c->retries < UINT8_MAX)
         c->retries++;
     c->persist_us = u32_min(2 * c->persist_us, TCP_RTO_MAX_US);
-    conn_timer_set(c, TIMER_PERSIST, conn_now(c) + c->persist_us);
-    c->flags |= c->snd_wnd == 0 ? CONN_PROBE : CONN_FORCE;
-    conn_output_want(c);
+    tcp_conn_timer_set(c, TIMER_PERSIST, tcp_conn_now(c) + c->persist_us);
+    c->flags |= c->snd_wnd == 0 ? TCP_CONN_PROBE : TCP_CONN_FORCE;
+    tcp_conn_output_want(c);
 }
 
 static void close_timeout(struct net_conn *c)
@@ -136,22 +137,22 @@ static void close_timeout(struct net_conn *c)
     struct counters *counters = c->tcp->net->counters;
 
     count(counters, REASON_TCP_ORPHAN_TIMEOUT);
-    conn_reset_send(c);
-    conn_end(c, NET_CAUSE_TIMED_OUT);
+    tcp_conn_reset_send(c);
+    tcp_conn_end(c, NET_CAUSE_TIMED_OUT);
 }
 
 static void idle_timeout(struct net_conn *c)
 {
     count(c->tcp->net->counters, REASON_TCP_IDLE_CLOSED);
-    conn_reset_send(c);
-    conn_end(c, NET_CAUSE_TIMED_OUT);
+    tcp_conn_reset_send(c);
+    tcp_conn_end(c, NET_CAUSE_TIMED_OUT);
 }
 
-static void timer_act(struct net_conn *c, enum conn_timer which)
+static void timer_act(struct net_conn *c, enum tcp_conn_timer which)
 {
     switch (which) {
     case TIMER_REXMIT:
-        if (conn_has(c, CONN_REORDER_TIMER | CONN_PROBE_TIMER))
+        if (tcp_conn_has(c, TCP_CONN_REORDER_TIMER | TCP_CONN_PROBE_TIMER))
             rack_timeout(c);
         else
             retransmission_timeout(c);
@@ -160,7 +161,7 @@ static void timer_act(struct net_conn *c, enum conn_timer which)
         persist_timeout(c);
         break;
     case TIMER_DELACK:
-        conn_ack_now(c);
+        tcp_conn_ack_now(c);
         break;
     case TIMER_CLOSE:
         close_timeout(c);
@@ -172,20 +173,20 @@ static void timer_act(struct net_conn *c, enum conn_timer which)
         keepalive_timeout(c);
         break;
     case TIMER_USER:
-        conn_event(c, NET_EVENT_DEADLINE);
+        tcp_conn_event(c, NET_EVENT_DEADLINE);
         break;
     case TIMER_COUNT:
         CHECK(false);
     }
 }
 
-static enum conn_timer deadline_first(const struct net_conn *c)
+static enum tcp_conn_timer deadline_first(const struct net_conn *c)
 {
-    enum conn_timer first = TIMER_REXMIT;
+    enum tcp_conn_timer first = TIMER_REXMIT;
 
     for (int i = 1; i < TIMER_COUNT; i++)
         if (c->deadline[i] < c->deadline[first])
-            first = (enum conn_timer)i;
+            first = (enum tcp_conn_timer)i;
     return first;
 }
 
@@ -205,8 +206,8 @@ void tcp_timers(struct net *n, uint32_t budget)
             time_wait_timer(t);
             continue;
         }
-        struct net_conn *c = CONN_OF(e, timer);
-        enum conn_timer first = deadline_first(c);
+        struct net_conn *c = TCP_CONN_OF(e, timer);
+        enum tcp_conn_timer first = deadline_first(c);
         uint64_t at_us = c->deadline[first];
 
         if (at_us == TCP_NEVER)

@@ -17,29 +17,29 @@ void undo_begin(struct net_conn *c)
                            .w_prior = c->cubic.w_prior,
                            .una = c->snd_una};
     /* Repetitions of an earlier recovery may be reported yet: they would be mistaken for this one's. */
-    u->mixed = conn_has(c, CONN_RECOVERY);
-    c->flags |= CONN_UNDO;
-    c->flags &= ~(uint32_t)(CONN_FRTO | CONN_FRTO_ASKED | CONN_MTU_SUSPECTED);
+    u->mixed = tcp_conn_has(c, TCP_CONN_RECOVERY);
+    c->flags |= TCP_CONN_UNDO;
+    c->flags &= ~(uint32_t)(TCP_CONN_FRTO | TCP_CONN_FRTO_ASKED | TCP_CONN_MTU_SUSPECTED);
 }
 
 void undo_timeout(struct net_conn *c)
 {
-    if (!conn_has(c, CONN_RTO_RECOVERY))
+    if (!tcp_conn_has(c, TCP_CONN_RTO_RECOVERY))
         undo_begin(c);
     /* Again after progress: more than the first segment has been repeated by now. */
-    if (!conn_has(c, CONN_RTO_RECOVERY) || c->retries != 0)
-        c->flags |= CONN_FRTO;
-    c->flags &= ~(uint32_t)CONN_FRTO_ASKED;
+    if (!tcp_conn_has(c, TCP_CONN_RTO_RECOVERY) || c->retries != 0)
+        c->flags |= TCP_CONN_FRTO;
+    c->flags &= ~(uint32_t)TCP_CONN_FRTO_ASKED;
 }
 
 void undo_repeated(struct net_conn *c)
 {
     struct tcp_undo *u = &c->undo;
 
-    if (!conn_has(c, CONN_UNDO) || !conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+    if (!tcp_conn_has(c, TCP_CONN_UNDO) || !tcp_conn_has(c, TCP_CONN_RECOVERY | TCP_CONN_RTO_RECOVERY))
         return;
     if (u->repeats == 0 && !u->reported)
-        u->ts = conn_ts_now(c);
+        u->ts = tcp_conn_ts_now(c);
     if (u->repeats == UINT16_MAX)
         u->mixed = true;
     else
@@ -50,7 +50,8 @@ void undo_dsack(struct net_conn *c, uint32_t start, uint32_t end)
 {
     struct tcp_undo *u = &c->undo;
 
-    if (!conn_has(c, CONN_UNDO) || u->repeats == 0 || seq_lt(start, u->una) || seq_lt(c->recover, end))
+    if (!tcp_conn_has(c, TCP_CONN_UNDO) || u->repeats == 0 || seq_lt(start, u->una) ||
+        seq_lt(c->recover, end))
         return;
     u->repeats--;
     u->reported = true;
@@ -60,10 +61,10 @@ void undo_dsack(struct net_conn *c, uint32_t start, uint32_t end)
 static void window_restore(struct net_conn *c)
 {
     const struct tcp_undo *u = &c->undo;
-    uint32_t burst = TCP_BURST_SEGMENTS * conn_segment_max(c);
+    uint32_t burst = TCP_BURST_SEGMENTS * tcp_conn_segment_max(c);
 
     c->ssthresh = u32_max(u->ssthresh, u->cwnd);
-    c->cwnd = u32_max(c->cwnd, u32_min(u->cwnd, conn_pipe(c) + burst));
+    c->cwnd = u32_max(c->cwnd, u32_min(u->cwnd, tcp_conn_pipe(c) + burst));
     c->cubic.w_max = u->w_max;
     c->cubic.w_prior = u->w_prior;
     c->cubic.epoch_us = 0;
@@ -73,28 +74,28 @@ static void window_restore(struct net_conn *c)
 static void undo(struct net_conn *c)
 {
     count(c->tcp->net->counters, REASON_TCP_SPURIOUS);
-    c->flags &= ~(uint32_t)(CONN_UNDO | CONN_FRTO | CONN_FRTO_ASKED | CONN_RTO_RECOVERY);
+    c->flags &= ~(uint32_t)(TCP_CONN_UNDO | TCP_CONN_FRTO | TCP_CONN_FRTO_ASKED | TCP_CONN_RTO_RECOVERY);
     if (c->board == NULL)
         c->snd_nxt = c->snd_max;
     else
         board_unmark_lost(c);
     window_restore(c);
     pmtu_acquit(c);
-    conn_output_want(c);
+    tcp_conn_output_want(c);
 }
 
 void undo_cuts(struct net_conn *c)
 {
-    if (conn_has(c, CONN_UNDO))
+    if (tcp_conn_has(c, TCP_CONN_UNDO))
         window_restore(c);
-    c->flags &= ~(uint32_t)CONN_UNDO;
+    c->flags &= ~(uint32_t)TCP_CONN_UNDO;
 }
 
 /* RFC 3522 3.2 step 5: the ACK was sent for a copy that left before the repetition did. */
 static bool echo_is_older(const struct net_conn *c, const struct tcp_segment *s)
 {
-    return conn_has(c, CONN_TS) && s->options.has_ts && s->options.tsecr != 0 && c->undo.repeats != 0 &&
-           seq_lt(s->options.tsecr, c->undo.ts);
+    return tcp_conn_has(c, TCP_CONN_TS) && s->options.has_ts && s->options.tsecr != 0 &&
+           c->undo.repeats != 0 && seq_lt(s->options.tsecr, c->undo.ts);
 }
 
 static bool more_to_ask_with(const struct net_conn *c)
@@ -107,51 +108,51 @@ static bool more_to_ask_with(const struct net_conn *c)
 /* RFC 5682 2.1 step 2b.  Without a board what is in flight stands for its own pipe. */
 void undo_ask(struct net_conn *c)
 {
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
 
-    if (!conn_has(c, CONN_FRTO))
+    if (!tcp_conn_has(c, TCP_CONN_FRTO))
         return;
-    c->flags &= ~(uint32_t)CONN_FRTO;
+    c->flags &= ~(uint32_t)TCP_CONN_FRTO;
     if (seq_le(c->recover, c->snd_una) || !more_to_ask_with(c))
         return;
-    c->flags |= CONN_FRTO_ASKED;
+    c->flags |= TCP_CONN_FRTO_ASKED;
     c->recover = c->snd_max;
     c->snd_nxt = c->snd_max;
-    c->cwnd = conn_pipe(c) + FRTO_SEGMENTS * mss;
+    c->cwnd = tcp_conn_pipe(c) + FRTO_SEGMENTS * mss;
 }
 
 static void frto_failed(struct net_conn *c)
 {
-    uint32_t mss = conn_segment_max(c);
+    uint32_t mss = tcp_conn_segment_max(c);
 
-    if (conn_has(c, CONN_FRTO_ASKED)) {
+    if (tcp_conn_has(c, TCP_CONN_FRTO_ASKED)) {
         c->cwnd = u32_min(c->cwnd, FRTO_FAILED * mss);
         if (c->board == NULL)
             c->snd_nxt = c->snd_una;
-        conn_output_want(c);
+        tcp_conn_output_want(c);
     }
-    c->flags &= ~(uint32_t)(CONN_FRTO | CONN_FRTO_ASKED);
+    c->flags &= ~(uint32_t)(TCP_CONN_FRTO | TCP_CONN_FRTO_ASKED);
 }
 
 void undo_ack_new(struct net_conn *c, const struct tcp_segment *s)
 {
-    if (conn_has(c, CONN_UNDO) && conn_has(c, CONN_RTO_RECOVERY) &&
-        (conn_has(c, CONN_FRTO_ASKED) || echo_is_older(c, s)))
+    if (tcp_conn_has(c, TCP_CONN_UNDO) && tcp_conn_has(c, TCP_CONN_RTO_RECOVERY) &&
+        (tcp_conn_has(c, TCP_CONN_FRTO_ASKED) || echo_is_older(c, s)))
         undo(c);
 }
 
 void undo_ack_duplicate(struct net_conn *c)
 {
-    if (conn_has(c, CONN_FRTO | CONN_FRTO_ASKED))
+    if (tcp_conn_has(c, TCP_CONN_FRTO | TCP_CONN_FRTO_ASKED))
         frto_failed(c);
 }
 
 void undo_recovered(struct net_conn *c, const struct tcp_segment *s)
 {
-    if (!conn_has(c, CONN_UNDO) || !echo_is_older(c, s))
+    if (!tcp_conn_has(c, TCP_CONN_UNDO) || !echo_is_older(c, s))
         return;
     undo(c);
-    c->flags |= CONN_REORDERED;
+    c->flags |= TCP_CONN_REORDERED;
     rack_widen(c);
 }
 
@@ -159,7 +160,7 @@ void undo_settle(struct net_conn *c)
 {
     const struct tcp_undo *u = &c->undo;
 
-    if (conn_has(c, CONN_UNDO) && u->reported && u->repeats == 0 && !u->mixed &&
-        !conn_has(c, CONN_RECOVERY | CONN_RTO_RECOVERY))
+    if (tcp_conn_has(c, TCP_CONN_UNDO) && u->reported && u->repeats == 0 && !u->mixed &&
+        !tcp_conn_has(c, TCP_CONN_RECOVERY | TCP_CONN_RTO_RECOVERY))
         undo(c);
 }

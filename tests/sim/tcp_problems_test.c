@@ -100,11 +100,11 @@ static void d20_after_recovery_a_round_trip_adds_one_segment(void **state)
     w.sack_count = 1;
     w.sack[0] = (struct wire_sack){t->iss + 1 + MSS, t->iss + 1 + 4 * MSS};
     peer_sends(t, w);
-    assert_true(conn_has(t->conn, CONN_RECOVERY));
+    assert_true(tcp_conn_has(t->conn, TCP_CONN_RECOVERY));
     script_advance(t, 20 * MS);
     at = offset_of(t, t->conn->snd_nxt);
     peer_ack(t, at);
-    assert_false(conn_has(t->conn, CONN_RECOVERY));
+    assert_false(tcp_conn_has(t->conn, TCP_CONN_RECOVERY));
     cwnd = t->conn->cwnd;
     assert_in_range(cwnd, 5 * MSS, 8 * MSS);
     for (uint32_t acked = 0; acked < cwnd / MSS * MSS; acked += MSS) {

@@ -102,7 +102,7 @@ static struct cost filled_by(chooser next)
     table_begin(&t);
     for (uint32_t i = 0; i < CONNS; i++) {
         all[i] = next(i);
-        assert_non_null(conn_new(t.tcp, &all[i]));
+        assert_non_null(tcp_conn_new(t.tcp, &all[i]));
     }
     for (uint32_t i = 0; i < CONNS; i++) {
         uint32_t n = looks(t.tcp, &all[i]);
@@ -141,11 +141,11 @@ static void c17_what_is_removed_is_found_no_more_and_the_rest_is(void **state)
     table_begin(&t);
     for (uint32_t i = 0; i < CONNS; i++) {
         struct tcp_tuple u = at_random(i);
-        conn_set_state(conn_new(t.tcp, &u), TCP_ESTABLISHED);
+        tcp_conn_set_state(tcp_conn_new(t.tcp, &u), TCP_ESTABLISHED);
     }
     for (uint32_t i = 0; i < CONNS; i += 2) {
         struct tcp_tuple u = at_random(i);
-        conn_end(table_find(t.tcp, &u), NET_CAUSE_ABORTED);
+        tcp_conn_end(table_find(t.tcp, &u), NET_CAUSE_ABORTED);
     }
     for (uint32_t i = 0; i < CONNS; i++) {
         struct tcp_tuple u = at_random(i);
