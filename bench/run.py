@@ -96,7 +96,11 @@ def stop_all(running):
 def run_all(options):
     started = time.monotonic()
     wanted = options.rows.split(",") if options.rows else None
-    rows = [r for r in rows_closed(options.quick) if wanted is None or r["name"] in wanted]
+    rows = rows_closed(options.quick)
+    unknown = [name for name in wanted or [] if name not in [r["name"] for r in rows]]
+    if unknown:
+        sys.exit(f"bench: no row is called {', '.join(unknown)} here; there are {' '.join(r['name'] for r in rows)}")
+    rows = [r for r in rows if wanted is None or r["name"] in wanted]
     connections = max([1] + [int(r["arguments"][1]) for r in rows])
     with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
         running = start_all(folder, connections)
