@@ -144,7 +144,8 @@
     X(TCP_COOKIE_SENT, "tcp_cookie_sent", "SYN-ACKs with a cookie, nothing being remembered")                \
     X(TCP_COOKIE_ACCEPTED, "tcp_cookie_accepted", "handshakes completed by a cookie")                        \
     X(TCP_COOKIE_REJECTED, "tcp_cookie_rejected", "ACKs that were no cookie of ours while some were out")    \
-    X(TCP_TIME_WAIT_DROPPED, "tcp_time_wait_dropped", "connections in TIME-WAIT that made room for newer ones") \
+    X(TCP_TIME_WAIT_DROPPED, "tcp_time_wait_dropped",                                                        \
+      "connections in TIME-WAIT that made room for newer ones")                                              \
     X(TCP_NO_RECV_BUFFER, "tcp_no_recv_buffer", "data segments dropped: every receive buffer is in use")     \
     X(TCP_NO_SEND_BUFFER, "tcp_no_send_buffer", "sends put off: every send buffer is in use")                \
     X(TCP_RUNT, "tcp_runt", "shorter than a TCP header")                                                     \
@@ -185,7 +186,7 @@
     X(TCP_IDLE_CLOSED, "tcp_idle_closed", "connections reset after idle_close_ms without data")              \
     X(TCP_KEEPALIVES, "tcp_keepalives", "questions whether a silent peer is there")                          \
     X(TCP_KEEPALIVE_DEAD, "tcp_keepalive_dead", "connections reset: no such question was answered")          \
-    X(TCP_PRESSURE_GAPS, "tcp_pressure_gaps", "data beyond gaps dropped: buffers were short")               \
+    X(TCP_PRESSURE_GAPS, "tcp_pressure_gaps", "data beyond gaps dropped: buffers were short")                \
     X(TCP_PRESSURE_ABORTED, "tcp_pressure_aborted", "slowest connections reset: buffers were short")         \
     X(TCP_NO_HOP, "tcp_no_hop", "segments not sent: no route or no neighbour")                               \
     X(TCP_ICMP_IGNORED, "tcp_icmp_ignored", "ICMP errors that changed nothing")                              \

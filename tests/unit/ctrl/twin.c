@@ -79,6 +79,6 @@ struct lifecycle_input twin_chance(uint64_t r, struct lifecycle_time now)
                                                   LIFECYCLE_DISABLE, LIFECYCLE_DESTROY, LIFECYCLE_RESTORE};
     static const uint32_t afters[] = {0, 86400, 7 * 86400, 120 * 86400, 86399};
 
-    return (struct lifecycle_input){events[(r >> 8) % 6], (uint32_t)(r >> 16) % 4, afters[(r >> 24) % 5],
-                                    false, false, now};
+    return (struct lifecycle_input){
+        events[(r >> 8) % 6], (uint32_t)(r >> 16) % 4, afters[(r >> 24) % 5], false, false, now};
 }

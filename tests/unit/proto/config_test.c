@@ -323,7 +323,7 @@ static bool text_is(const char *a, const char *b)
     X(connections_max_is_read, NIC NET "  connections_max: 1048576\n" SEAL TLS AUTH,                         \
       config.net.connections_max == 1048576)                                                                 \
     X(keep_alive_is_read,                                                                                    \
-      NIC NET "  keepalive_idle: 2m\n  keepalive_interval: 5s\n  keepalive_probes: 3\n" SEAL TLS AUTH,      \
+      NIC NET "  keepalive_idle: 2m\n  keepalive_interval: 5s\n  keepalive_probes: 3\n" SEAL TLS AUTH,       \
       config.net.keepalive_idle_s == 120 && config.net.keepalive_interval_s == 5 &&                          \
           config.net.keepalive_probes == 3)                                                                  \
     X(idle_close_and_msl_are_read, NIC NET "  idle_close: 0s\n  msl: 1s\n" SEAL TLS AUTH,                    \

@@ -341,7 +341,6 @@ static void every_reason_name_is_its_number(void **state)
 static void reason_above_the_last_has_no_name(void **state)
 {
     (void)state;
-
 }
 
 int main(void)
