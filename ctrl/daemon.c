@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "ctrl/file.h"
-#include "ctrl/rescue.h"
+#include "ctrl/restore.h"
 #include "ctrl/sink.h"
 
 #include <libgen.h>
@@ -338,16 +338,13 @@ static void on_durable(void *ctx)
 }
 
 /* Only its public half is kept. */
-static bool drill_recipient(struct daemon *d, struct age_recipient *out, struct refusal *why)
+static bool drill_recipient(const struct daemon *d, struct age_recipient *out, struct refusal *why)
 {
-    struct daemon_options none = {.config_file = d->options.config_file}, was = d->options;
     uint8_t *identity = secret_pages_alloc(AGE_KEY_LEN);
 
     if (identity == NULL)
         return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for an identity");
-    d->options = none; /* the drill's, not that of who is there */
-    bool ok = rescue_identity(d, identity, why);
-    d->options = was;
+    bool ok = restore_identity_read(d->config.backup.drill_identity_file, identity, why);
     if (ok)
         *out = age_recipient_of(d->rng, identity);
     secret_pages_free(identity, AGE_KEY_LEN);

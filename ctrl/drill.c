@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "ctrl/file.h"
-#include "ctrl/rescue.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -345,14 +344,23 @@ const char *drills_challenge(struct drills *d)
     return d->challenge;
 }
 
+void drill_proof(const uint8_t key[MBED_KEY_LEN], const char *challenge, char out[DRILL_PROOF_LEN])
+{
+    uint8_t bytes[(DRILL_PROOF_LEN - 1) / 2];
+
+    mbed_hkdf(key, span_str(challenge), bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
 bool drills_prove(struct drills *d, const char *proof, int64_t unix_s, struct refusal *why)
 {
-    char want[RESCUE_PROOF_LEN];
+    char want[DRILL_PROOF_LEN];
 
     if (d->challenge[0] == '\0')
         return refuse(why, "no_challenge", "begin with wwctl drill offline-root",
                       "no challenge was given since ww-ctrl started");
-    rescue_proof(custody_proof_key(d->setup.custody), d->challenge, want);
+    drill_proof(custody_proof_key(d->setup.custody), d->challenge, want);
     if (strlen(proof) != sizeof want - 1 || !secret_equal(proof, want, sizeof want - 1))
         return refuse(why, "wrong_proof",
                       "give the \"proof\" that ww-ctrl --drill printed for this challenge",

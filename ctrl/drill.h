@@ -15,6 +15,7 @@
 
 #define DRILL_TEXT_CAP      512
 #define DRILL_CHALLENGE_LEN 17
+#define DRILL_PROOF_LEN     17
 #define DRILL_OFFLINE_DAYS  100 /* after which it is asked for */
 
 struct drills;
@@ -50,6 +51,8 @@ void drills_result(const struct drills *d, size_t i, struct drill_result *out);
 
 /* A new challenge; valid until ww-ctrl ends or another is made. */
 const char *drills_challenge(struct drills *d);
+/* What answers a challenge: 16 letters from a key that only the root key gives (custody_proof_key). */
+void drill_proof(const uint8_t key[MBED_KEY_LEN], const char *challenge, char out[DRILL_PROOF_LEN]);
 /* true: it was answered by somebody who holds the root key, and is noted. */
 bool MUST_USE drills_prove(struct drills *d, const char *proof, int64_t unix_s, struct refusal *why);
 int64_t drills_offline_unix_s(const struct drills *d); /* 0 = never */

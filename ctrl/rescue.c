@@ -24,24 +24,13 @@ struct work {
     char folder[PATH_MAX]; /* of this work alone; removed at its end */
     char files[PATH_MAX + 16];
     char store[PATH_MAX + 16];
-    char proof[RESCUE_PROOF_LEN];
+    char proof[DRILL_PROOF_LEN];
     size_t fetched;
 };
 
 static bool given(const char *text)
 {
     return text != NULL && text[0] != '\0';
-}
-
-/* ---- proofs ---- */
-
-void rescue_proof(const uint8_t key[MBED_KEY_LEN], const char *challenge, char out[RESCUE_PROOF_LEN])
-{
-    uint8_t bytes[(RESCUE_PROOF_LEN - 1) / 2];
-
-    mbed_hkdf(key, span_str(challenge), bytes, sizeof bytes);
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
 /* ---- identities ---- */
@@ -60,7 +49,8 @@ static bool shares_combine(const char *file, uint8_t out[AGE_KEY_LEN], struct re
                                            "%s, share %zu: %s", file, at + 1, shamir_status_text(s)));
 }
 
-bool rescue_identity(const struct daemon *d, uint8_t out[AGE_KEY_LEN], struct refusal *why)
+/* The drill's, or that of who is there (locked pages of the caller's). */
+static bool identity_read(const struct daemon *d, uint8_t out[AGE_KEY_LEN], struct refusal *why)
 {
     if (given(d->options.identity_file))
         return restore_identity_read(d->options.identity_file, out, why);
@@ -217,12 +207,13 @@ static bool open_root(void *ctx, struct store *s, uint8_t *srk, struct refusal *
 
 static void prove(struct work *w, const uint8_t *srk)
 {
+    if (!given(w->r->challenge))
+        return;
     uint8_t *key = secret_pages_alloc(MBED_KEY_LEN);
-
-    if (key == NULL || !given(w->r->challenge))
+    if (key == NULL)
         return;
     store_derive(srk, CUSTODY_PROOF_LABEL, CTRL_SHARD, key);
-    rescue_proof(key, w->r->challenge, w->proof);
+    drill_proof(key, w->r->challenge, w->proof);
     secret_pages_free(key, MBED_KEY_LEN);
 }
 
@@ -298,7 +289,7 @@ static bool build(struct work *w, struct restore_report *report, struct refusal 
     const struct config_sink *s = sink_named(w->d, w->r->source);
     bool ok = identity != NULL || refuse(why, "no_memory", "raise LimitMEMLOCK", "no locked memory");
 
-    ok = ok && rescue_identity(w->d, *identity, why);
+    ok = ok && identity_read(w->d, *identity, why);
     if (ok)
         ok = s != NULL ? build_from_sink(w, s, identity, report, why)
                        : build_from(w, w->r->source, identity, report, why);

@@ -22,11 +22,4 @@ struct rescue {
 /* d: configured (daemon_configure), not open.  The exit status. */
 int rescue_run(struct daemon *d, const struct rescue *r);
 
-/* What shows that somebody opened the root key: 16 letters from a key that only it gives (custody_proof_key). */
-#define RESCUE_PROOF_LEN 17
-void rescue_proof(const uint8_t key[MBED_KEY_LEN], const char *challenge, char out[RESCUE_PROOF_LEN]);
-
-/* The identity of the drill, or (identity_file, shares_file) of whoever is there; locked pages of the caller's. */
-bool MUST_USE rescue_identity(const struct daemon *d, uint8_t out[AGE_KEY_LEN], struct refusal *why);
-
 #endif
