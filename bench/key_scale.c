@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/secret_priv.h"
-#include "ctrl/custody.h"
+#include "ctrl/keys/custody.h"
 #include "dataplane/keys/keys.h"
 
 #include <ftw.h>

@@ -7,8 +7,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "ctrl/backup_job.h"
-#include "ctrl/restore.h"
+#include "ctrl/backup/backup_job.h"
+#include "ctrl/backup/restore.h"
 
 #include <ftw.h>
 #include <stdio.h>

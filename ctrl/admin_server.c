@@ -3,8 +3,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "ctrl/admin.h"
-#include "ctrl/admin_tls.h"
+#include "ctrl/admin/admin.h"
+#include "ctrl/admin/admin_tls.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>

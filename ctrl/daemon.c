@@ -3,9 +3,9 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "ctrl/file.h"
-#include "ctrl/restore.h"
-#include "ctrl/sink.h"
+#include "ctrl/lib/file.h"
+#include "ctrl/backup/restore.h"
+#include "ctrl/backup/sink.h"
 
 #include <libgen.h>
 #include <limits.h>

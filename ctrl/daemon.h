@@ -2,17 +2,17 @@
 #ifndef CTRL_DAEMON_H
 #define CTRL_DAEMON_H
 
-#include "ctrl/admin_log.h"
-#include "ctrl/approval.h"
-#include "ctrl/audit.h"
-#include "ctrl/backup.h"
-#include "ctrl/custody.h"
-#include "ctrl/dev_issuer.h"
-#include "ctrl/drill.h"
+#include "ctrl/operators/admin_log.h"
+#include "ctrl/operators/approval.h"
+#include "ctrl/audit/audit.h"
+#include "ctrl/backup/backup.h"
+#include "ctrl/keys/custody.h"
+#include "ctrl/trust/dev_issuer.h"
+#include "ctrl/backup/drill.h"
 #include "ctrl/push.h"
-#include "ctrl/root_slots.h"
-#include "ctrl/tripwire.h"
-#include "ctrl/trust.h"
+#include "ctrl/root/root_slots.h"
+#include "ctrl/audit/tripwire.h"
+#include "ctrl/trust/trust.h"
 #include "proto/config.h"
 
 #include <limits.h>

@@ -8,8 +8,8 @@
 #ifndef CTRL_PUSH_H
 #define CTRL_PUSH_H
 
-#include "ctrl/custody.h"
-#include "ctrl/trust.h"
+#include "ctrl/keys/custody.h"
+#include "ctrl/trust/trust.h"
 
 #define PUSH_HELLO_MS 5000  /* from accept to HELLO */
 #define PUSH_PING_MS  2000  /* between PINGs */

@@ -1,6 +1,6 @@
 /* wwctl NOUN VERB [ARGUMENT...] */
 #include "ctrl/cli/wwctl.h"
-#include "ctrl/nearest.h"
+#include "ctrl/lib/nearest.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,6 +1,6 @@
 /* The text of an approval request: what is read back out of it lies within it, and the request is an object. */
 #include "base/check.h"
-#include "ctrl/approval.h"
+#include "ctrl/operators/approval.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* What a backup file says inside its age layer: whoever knows a recipient can have written it. */
-#include "ctrl/backup_file.h"
+#include "ctrl/backup/backup_file.h"
 
 #include "base/check.h"
 

@@ -1,6 +1,6 @@
 /* A JWK set.  What is taken is within the limits of the ctl message that carries it, and no two keys share a name. */
 #include "base/check.h"
-#include "ctrl/jwks.h"
+#include "ctrl/trust/jwks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

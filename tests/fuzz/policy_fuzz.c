@@ -1,7 +1,7 @@
 /* A policy file.  What is taken keeps within its limits and comes back from its store row as it was; what is refused
  * says where. */
 #include "base/check.h"
-#include "ctrl/policy.h"
+#include "ctrl/keys/policy.h"
 
 #include <stdlib.h>
 

@@ -21,6 +21,7 @@ PLANTS = {
     rules.only_the_worker_knows_all_rooms: ("dataplane/planted.c", "".join(
         f'#include "dataplane/{r}/{r}.h"\n' for r in rules.ROOMS)),
     rules.a_room_is_entered_by_its_door: ("dataplane/ekm/planted.c", '#include "dataplane/keys/table.h"\n'),
+    rules.a_ctrl_room_includes_only_rooms_further_down: ("ctrl/store/planted.c", '#include "ctrl/keys/record.h"\n'),
     rules.ctrl_never_includes_the_dataplane: ("ctrl/planted.c", '#include "dataplane/keys/keys.h"\n'),
     rules.dpdk_headers_stay_in_the_nic_drivers_and_main: ("dataplane/worker.c", "#include <rte_mbuf.h>\n"),
     rules.openssl_headers_stay_in_crypto_and_tls: ("ctrl/planted.c", "#include <openssl/evp.h>\n"),

@@ -23,6 +23,11 @@ MAY_INCLUDE = [
 # The order in which a request meets the rooms of the dataplane; http is proto/http.
 ROOMS = ["net", "tls", "ekm", "keys"]
 
+# The rooms of ctrl from the top; the files of ctrl/ itself ("") put those below them together, and admin acts on the whole.
+# cli is a program of its own; so is what puts sockets on the loop, which knows all.
+CTRL_ROOMS = ["admin", "", "operators", "backup", "audit", "root", "keys", "trust", "store", "fetch", "lib"]
+CTRL_PROCESS = ("ctrl/main.c", "ctrl/server.c", "ctrl/admin_server.c", "ctrl/ctl_server.c")
+
 # Which folders and files may name the headers of a library.
 LIBRARY_HEADERS = {
     "DPDK": (re.compile(r"^(rte_|bus_\w+_driver|ethdev_)"),
@@ -88,6 +93,23 @@ def a_dataplane_room_includes_only_rooms_further_down(root, _):
                 continue
             if other is None or ROOMS.index(other) < ROOMS.index(own):
                 bad.append(f"{path} includes {i}")
+    return bad
+
+
+def ctrl_room(path):
+    parts = path.split("/")
+    return parts[1] if len(parts) > 2 else ""
+
+
+def a_ctrl_room_includes_only_rooms_further_down(root, _):
+    bad = []
+    for path in c_files(root):
+        if not path.startswith("ctrl/") or path in CTRL_PROCESS:
+            continue
+        own = ctrl_room(path)
+        further_down = {own, "lib"} if own == "cli" else set(CTRL_ROOMS[CTRL_ROOMS.index(own):])
+        bad += [f"{path} includes {i}" for i in includes(root, path)
+                if i.startswith("ctrl/") and ctrl_room(i) not in further_down]
     return bad
 
 

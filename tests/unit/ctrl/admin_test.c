@@ -2,8 +2,8 @@
 #include "tests/unit/ctrl/rig.h"
 
 #include "base/log.h"
-#include "ctrl/admin.h"
-#include "ctrl/file.h"
+#include "ctrl/admin/admin.h"
+#include "ctrl/lib/file.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>

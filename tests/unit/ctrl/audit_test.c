@@ -1,4 +1,4 @@
-#include "ctrl/audit.h"
+#include "ctrl/audit/audit.h"
 #include "tests/unit/ctrl/rig.h"
 
 #include <fcntl.h>

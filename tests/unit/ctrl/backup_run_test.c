@@ -1,6 +1,6 @@
 /* Backups under way: real ww-fetch children, directories as sinks, time handed in. */
-#include "ctrl/backup.h"
-#include "ctrl/restore.h"
+#include "ctrl/backup/backup.h"
+#include "ctrl/backup/restore.h"
 
 #include "base/secret.h"
 #include "drivers/seal/seal.h"

@@ -1,6 +1,6 @@
 /* Backup files and what is made of them again: format, chain, damage, gaps. */
-#include "ctrl/backup_job.h"
-#include "ctrl/restore.h"
+#include "ctrl/backup/backup_job.h"
+#include "ctrl/backup/restore.h"
 
 #include "base/secret.h"
 #include "drivers/seal/seal.h"

@@ -1,6 +1,6 @@
-#include "ctrl/certificate.h"
-#include "ctrl/file.h"
-#include "ctrl/trust.h"
+#include "ctrl/trust/certificate.h"
+#include "ctrl/lib/file.h"
+#include "ctrl/trust/trust.h"
 #include "tests/unit/ctrl/rig.h"
 
 #include <stdio.h>

@@ -4,9 +4,9 @@
  * They are never made anew: a format that changes gets a folder of its own beside the old one.  `WW_GOLDEN=DIR` makes one. */
 #include "tests/unit/ctrl/rig.h"
 
-#include "ctrl/audit.h"
-#include "ctrl/file.h"
-#include "ctrl/policy.h"
+#include "ctrl/audit/audit.h"
+#include "ctrl/lib/file.h"
+#include "ctrl/keys/policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "ctrl/jwks.h"
+#include "ctrl/trust/jwks.h"
 #include "tests/unit/test.h"
 
 #include <stdio.h>

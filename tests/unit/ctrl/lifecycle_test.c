@@ -1,4 +1,4 @@
-#include "ctrl/lifecycle.h"
+#include "ctrl/keys/lifecycle.h"
 #include "tests/unit/ctrl/rig.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "ctrl/policy.h"
+#include "ctrl/keys/policy.h"
 #include "tests/unit/test.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef TESTS_UNIT_CTRL_RIG_H
 #define TESTS_UNIT_CTRL_RIG_H
 
-#include "ctrl/custody.h"
+#include "ctrl/keys/custody.h"
 #include "tests/unit/test.h"
 
 struct rig {

@@ -1,5 +1,5 @@
 /* What an operator does with the root's slots, and what is found when somebody else did it. */
-#include "ctrl/root_slots.h"
+#include "ctrl/root/root_slots.h"
 
 #include "base/secret.h"
 #include "tests/unit/ctrl/rig.h"

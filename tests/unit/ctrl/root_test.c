@@ -1,5 +1,5 @@
 /* The root key through slots of every kind, and what is said where none opens. */
-#include "ctrl/root.h"
+#include "ctrl/root/root.h"
 
 #include "base/secret.h"
 #include "tests/unit/ctrl/rig.h"

@@ -1,5 +1,5 @@
 /* A lane and its ww-fetch on a directory; a child that stalls, dies or is not there. */
-#include "ctrl/sink.h"
+#include "ctrl/backup/sink.h"
 
 #include "drivers/crypto/mbedtls/mbed.h"
 #include "tests/unit/ctrl/rig.h"

@@ -1,4 +1,4 @@
-#include "ctrl/store.h"
+#include "ctrl/store/store.h"
 #include "tests/unit/ctrl/rig.h"
 
 #include "drivers/seal/seal.h"

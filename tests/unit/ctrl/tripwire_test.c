@@ -1,4 +1,4 @@
-#include "ctrl/tripwire.h"
+#include "ctrl/audit/tripwire.h"
 #include "tests/unit/ctrl/rig.h"
 
 #include <stdio.h>
