@@ -401,7 +401,8 @@ def a_store_without_its_slot_is_not_given_a_new_root():
 @tap.case
 def an_altered_row_keeps_ctrl_from_starting_and_is_named():
     d.stop()
-    with_store(["UPDATE sealed_row SET record = CAST(substr(record, 1, length(record) - 1) || x'00' AS BLOB) WHERE kind = 2"])
+    with_store(["UPDATE sealed_row SET record = CAST(substr(record, 1, length(record) - 1) || "
+                "iif(substr(record, -1) = x'00', x'01', x'00') AS BLOB) WHERE kind = 2"])
     contains(d.fails_to_start("--dev"), "store_row_changed", "the row version", "restore a backup")
 
 

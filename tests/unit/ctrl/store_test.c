@@ -238,8 +238,8 @@ static void an_altered_row_is_found(void **state)
     struct rig *g = *state;
 
     fill(g);
-    sql(g, "UPDATE sealed_row SET record = CAST(substr(record, 1, length(record) - 1) || x'00' AS BLOB) "
-           "WHERE id >= x'02'");
+    sql(g, "UPDATE sealed_row SET record = CAST(substr(record, 1, length(record) - 1) || "
+           "iif(substr(record, -1) = x'00', x'01', x'00') AS BLOB) WHERE id >= x'02'");
     open_fails_with(g, "store_row_changed");
 }
 
