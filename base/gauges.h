@@ -18,10 +18,11 @@
     X(NEIGHBOURS, "neighbours")             /* next hops known or asked for */                               \
     X(FRAG_DATAGRAMS, "frag_datagrams")     /* in fragments, not yet whole */                                \
     X(CONNS, "conns")                       /* of the worker, TLS and HTTP above them */                     \
-    X(TLS_CONNS, "tls_conns")               /* SSL objects */                                                \
-    X(SMALL_BUFFERS, "small_buffers")       /* for requests, taken from their slab */                        \
-    X(LARGE_BUFFERS, "large_buffers")       /* ... */                                                        \
-    X(TX_WAITING, "tx_waiting")             /* frames that the device has not taken yet */                   \
+    X(TLS_JOBS, "tls_jobs") /* handshakes that wait for the crypto engine, their connections gone or not */  \
+    X(TLS_CONNS, "tls_conns")         /* SSL objects */                                                      \
+    X(SMALL_BUFFERS, "small_buffers") /* for requests, taken from their slab */                              \
+    X(LARGE_BUFFERS, "large_buffers") /* ... */                                                              \
+    X(TX_WAITING, "tx_waiting")       /* frames that the device has not taken yet */                         \
     X(NIC_RX_FREE,                                                                                           \
       "nic_rx_free") /* receive buffers of its queue that are neither in the device nor in a hand */         \
     X(NIC_RX_TOTAL, "nic_rx_total")                                                                          \

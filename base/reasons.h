@@ -205,6 +205,10 @@
     X(TLS_PROTOCOL_ERROR, "tls_protocol_error", "any other breach of the TLS protocol")                      \
     X(TLS_HANDSHAKE_TOO_LONG, "tls_handshake_too_long", "more than 32 KB before the handshake was complete") \
     X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "more KeyUpdates than application data calls for")       \
+    X(TLS_JOB_PAUSED, "tls_job_paused", "handshakes that waited for the crypto engine")                      \
+    X(TLS_JOB_LIMIT, "tls_job_limit", "handshakes that waited because too many others did")                  \
+    X(TLS_JOB_ABANDONED, "tls_job_abandoned",                                                                \
+      "connections that ended while the crypto engine worked for them")                                      \
     X(TLS_NO_MEMORY, "tls_no_memory", "OpenSSL could not allocate for a connection")                         \
     /* --- http --- */                                                                                       \
     X(HTTP_REQUESTS, "http_requests", "requests whose head was parsed")                                      \

@@ -24,7 +24,7 @@ enum conn_phase {
     CONN_DEAD,   /* to be freed at the end of this step */
 };
 
-enum conn_queue { CONN_QUEUE_NONE, CONN_QUEUE_HANDSHAKE, CONN_QUEUE_READY };
+enum conn_queue { CONN_QUEUE_NONE, CONN_QUEUE_HANDSHAKE, CONN_QUEUE_WAITING, CONN_QUEUE_READY };
 
 struct conn {
     struct conn *next, *prev; /* in the queue it waits in */
@@ -73,7 +73,8 @@ struct conn_env {
 struct conn *MUST_USE conn_open(struct conn_env *env, struct net_conn *net);
 
 /* Goes as far as its bytes allow, at most one request and at most one private-key operation.  True when it
- * could go on at once (a pipelined request is there): the caller queues it again. */
+ * could go on without more input (a pipelined request is there, or its handshake waits for the crypto engine): the caller queues it
+ * again. */
 bool MUST_USE conn_step(struct conn *c);
 /* TCP said that the deadline has come. */
 void conn_deadline(struct conn *c);

@@ -579,6 +579,7 @@ static bool configure_worker(struct core *c)
     w->auth = d->auth;
     w->audit = c->audit;
     w->ticket_secret = d->ticket_secret;
+    w->engine = d->config.crypto.engine;
     w->clock_ns = mono_ns;
 #ifdef WW_TEST_HOOKS
     const char *ppm = getenv("WW_MISDIRECT_PPM");
@@ -596,6 +597,18 @@ static bool make_ticket_secret(struct dataplane *d)
     }
     random_fill(d->ticket_secret, TLS_TICKET_SECRET_LEN);
     return true;
+}
+
+/* Refused before anything else is taken: a host without its device should learn nothing but that. */
+static bool check_engine(const struct dataplane *d)
+{
+    const char *name = d->config.crypto.engine;
+    char why[1024];
+
+    if (name[0] == '\0' || tls_engine_check(name, why, sizeof why))
+        return true;
+    fprintf(stderr, "ww-dataplane: %s\n", why);
+    return false;
 }
 
 static bool start(struct dataplane *d)
@@ -658,7 +671,7 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
-    if (!start(&d))
+    if (!check_engine(&d) || !start(&d))
         return EXIT_REFUSED;
     open_warm(&d);
     keep_house(&d);

@@ -11,7 +11,8 @@
 /* Budgets of one turn: no phase can starve another. */
 #define REQUESTS_PER_TURN        32
 #define HANDSHAKES_PER_TURN      4
-#define HANDSHAKES_PER_TURN_BUSY 1 /* while established requests wait */
+#define HANDSHAKES_PER_TURN_BUSY 1  /* while established requests wait */
+#define WAITING_PER_TURN         16 /* handshakes that are asked whether the crypto engine is done */
 #define TIMERS_PER_TURN          64
 #define TX_PENDING_MAX           (2 * NIC_BURST_MAX)
 #define GAUGES_EVERY_US          10000
@@ -29,7 +30,7 @@ struct worker {
     struct ekm_worker *ekm;
     struct tls_worker *tls;
     struct conn_env env;
-    struct conn_list handshakes, ready;
+    struct conn_list handshakes, waiting, ready;
     struct conn *all;
     uint32_t conn_count;
     struct frame tx[TX_PENDING_MAX]; /* what the device has not taken yet, in order (bug B37) */
@@ -62,6 +63,8 @@ void worker_config_defaults(struct worker_config *c)
 
 static struct conn_list *list_of(struct worker *w, uint8_t queue)
 {
+    if (queue == CONN_QUEUE_WAITING)
+        return &w->waiting;
     return queue == CONN_QUEUE_HANDSHAKE ? &w->handshakes : &w->ready;
 }
 
@@ -69,7 +72,10 @@ static void enqueue(struct worker *w, struct conn *c)
 {
     if (c->queue != CONN_QUEUE_NONE)
         return;
-    c->queue = c->phase == CONN_HANDSHAKE ? CONN_QUEUE_HANDSHAKE : CONN_QUEUE_READY;
+    if (c->phase != CONN_HANDSHAKE)
+        c->queue = CONN_QUEUE_READY;
+    else
+        c->queue = tls_waits(c->tls) ? CONN_QUEUE_WAITING : CONN_QUEUE_HANDSHAKE;
     struct conn_list *l = list_of(w, c->queue);
     c->next = NULL;
     c->prev = l->tail;
@@ -237,9 +243,20 @@ static bool step(struct worker *w, struct conn_list *l, uint32_t budget)
     return any;
 }
 
+/* Nothing tells when the crypto engine is done, and asking costs little.  It is no work until one of them goes on. */
+static bool ask_engine(struct worker *w)
+{
+    uint32_t before = tls_jobs_waiting(w->tls);
+
+    return step(w, &w->waiting, WAITING_PER_TURN) && tls_jobs_waiting(w->tls) != before;
+}
+
 static bool serve(struct worker *w)
 {
     bool any = step(w, &w->ready, REQUESTS_PER_TURN);
+
+    if (w->waiting.head != NULL)
+        any |= ask_engine(w);
 
     return step(w, &w->handshakes, w->ready.head != NULL ? HANDSHAKES_PER_TURN_BUSY : HANDSHAKES_PER_TURN) ||
            any;
@@ -351,6 +368,7 @@ static void show_gauges(struct worker *w)
     gauge_set(c, GAUGE_NEIGHBOURS, g.net.neighbours);
     gauge_set(c, GAUGE_FRAG_DATAGRAMS, g.net.frag_datagrams);
     gauge_set(c, GAUGE_CONNS, g.conns);
+    gauge_set(c, GAUGE_TLS_JOBS, tls_jobs_waiting(w->tls));
     gauge_set(c, GAUGE_TLS_CONNS, tls_conn_count(w->tls));
     gauge_set(c, GAUGE_SMALL_BUFFERS, g.small_buffers_used);
     gauge_set(c, GAUGE_LARGE_BUFFERS, g.large_buffers_used);
@@ -403,6 +421,8 @@ static bool build(struct worker *w, const struct worker_config *c, uint64_t now_
     w->tls = tls_worker_new(w->counters, c->ticket_secret, c->seed_for_tests);
     w->keys = keys_worker_new(c->keys, w->counters);
     if (w->arena == NULL || w->secrets == NULL || w->tls == NULL || w->keys == NULL)
+        return false;
+    if (c->engine != NULL && c->engine[0] != '\0' && !tls_engine_use(w->tls, c->engine))
         return false;
     w->ekm = ekm_worker_new(c->auth, w->keys, w->counters);
     if (w->ekm == NULL)

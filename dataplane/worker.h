@@ -37,6 +37,7 @@ struct worker_config {
     uint32_t large_rate_min;  /* bytes per second that a large body must keep up after its first second */
     uint32_t linger_ms; /* after a refusal: how long input is discarded so that the peer reads our answer */
     const uint8_t *ticket_secret;  /* of tls_worker_new; outlives worker_new */
+    const char *engine;            /* of tls_engine_use; NULL or empty: none */
     const uint8_t *seed_for_tests; /* NULL in production */
     uint32_t misdirect_ppm; /* test builds: frames that are treated as if another worker had received them */
 };

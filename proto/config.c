@@ -176,6 +176,17 @@ static const char *wrong_idle(const char *s)
                : "must be spin, pause or sleep";
 }
 
+/* A plain name is looked for in OpenSSL's folders; nothing in it may lead out of them. */
+static const char *wrong_engine(const char *s)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = strspn(s, allowed);
+
+    return s[0] == 0 || s[0] == '/' || (len == strlen(s) && s[0] != '.')
+               ? NULL
+               : "must be a name like qatprovider, or the absolute path of a shared object";
+}
+
 static const char *wrong_recipient(const char *s)
 {
     return strncmp(s, "age1", 4) == 0 && strlen(s) == 62 ? NULL : "must be an age recipient, age1...";
@@ -684,6 +695,14 @@ static const struct setting settings_of_auth[] = {
      .wrong = wrong_empty},
 };
 
+static const struct setting settings_of_crypto[] = {
+    {.name = "engine",
+     .kind = KIND_TEXT,
+     .offset = OFFSET(crypto.engine),
+     .cap = SIZE(crypto.engine),
+     .wrong = wrong_engine},
+};
+
 static const struct section section_of_nic = SECTION(settings_of_nic, NULL);
 static const struct section section_of_net = SECTION(settings_of_net, NULL);
 static const struct section section_of_dataplane = SECTION(settings_of_dataplane, wrong_dataplane);
@@ -692,6 +711,7 @@ static const struct section section_of_admin = SECTION(settings_of_admin, wrong_
 static const struct section section_of_seal = SECTION(settings_of_seal, NULL);
 static const struct section section_of_backup = SECTION(settings_of_backup, wrong_backup);
 static const struct section section_of_tls = SECTION(settings_of_tls, NULL);
+static const struct section section_of_crypto = SECTION(settings_of_crypto, NULL);
 static const struct section section_of_auth = SECTION(settings_of_auth, wrong_auth);
 
 static const struct setting settings_of_all[] = {
@@ -703,6 +723,7 @@ static const struct setting settings_of_all[] = {
     {.name = "seal", .kind = KIND_SECTION, .section = &section_of_seal},
     {.name = "backup", .kind = KIND_SECTION, .section = &section_of_backup},
     {.name = "tls", .kind = KIND_SECTION, .section = &section_of_tls},
+    {.name = "crypto", .kind = KIND_SECTION, .section = &section_of_crypto},
     {.name = "auth", .kind = KIND_SECTION, .section = &section_of_auth},
 };
 static const struct section whole_file = SECTION(settings_of_all, wrong_all);

@@ -127,6 +127,9 @@ struct config {
         char key_file[CONFIG_TEXT_CAP];
     } tls;
     struct {
+        char engine[CONFIG_TEXT_CAP]; /* a name or an absolute path; empty = OpenSSL's own */
+    } crypto;
+    struct {
         uint16_t issuer_count;
         struct config_issuer issuers[ISSUERS_MAX];
         uint16_t audience_count;

@@ -18,9 +18,11 @@ static bool over_budget(const struct tls_conn *c)
 static int bio_read_ex(BIO *bio, char *out, size_t cap, size_t *len)
 {
     struct tls_conn *c = BIO_get_data(bio);
-    struct span in = c->io->peek(c->io_arg);
 
     BIO_clear_retry_flags(bio);
+    if (c->io == NULL) /* abandoned: the end of input ends it */
+        return 0;
+    struct span in = c->io->peek(c->io_arg);
     if (in.len == 0 || over_budget(c)) {
         BIO_set_retry_read(bio);
         return 0;
@@ -38,7 +40,7 @@ static int bio_write_ex(BIO *bio, const char *data, size_t len, size_t *taken)
     struct tls_conn *c = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
-    *taken = c->io->send(c->io_arg, span_of(data, len));
+    *taken = c->io == NULL ? len : c->io->send(c->io_arg, span_of(data, len));
     if (*taken == 0) {
         BIO_set_retry_write(bio);
         return 0;
@@ -109,6 +111,8 @@ static bool ssl_attach(struct tls_conn *c, SSL_CTX *ctx)
     SSL_set_msg_callback(c->ssl, count_key_updates);
     SSL_set_msg_callback_arg(c->ssl, c);
     SSL_set_accept_state(c->ssl);
+    if (c->worker->engine != NULL)
+        SSL_set_mode(c->ssl, SSL_MODE_ASYNC);
     return true;
 }
 
@@ -138,15 +142,25 @@ struct tls_conn *tls_accept(struct tls_worker *w, const struct tls_io *io, void 
     return c;
 }
 
-void tls_free(struct tls_conn *c)
+void tls_conn_destroy(struct tls_conn *c)
 {
-    if (c == NULL)
-        return;
     errors_clear();
     c->worker->conns--;
     SSL_free(c->ssl);
     OPENSSL_free(c);
     errors_clear();
+}
+
+void tls_free(struct tls_conn *c)
+{
+    if (c == NULL)
+        return;
+    if (c->waits && SSL_waiting_for_async(c->ssl) == 1) {
+        tls_job_abandon(c);
+        return;
+    }
+    tls_job_done(c);
+    tls_conn_destroy(c);
 }
 
 uint32_t tls_conn_count(const struct tls_worker *w)
@@ -183,6 +197,11 @@ static enum tls_status settle(struct tls_conn *c, int ret)
     case SSL_ERROR_WANT_WRITE:
         errors_clear();
         return TLS_WANT_WRITE;
+    case SSL_ERROR_WANT_ASYNC:
+    case SSL_ERROR_WANT_ASYNC_JOB:
+        tls_job_note(c, what);
+        errors_clear();
+        return TLS_WAIT;
     case SSL_ERROR_ZERO_RETURN:
         errors_clear();
         return TLS_CLOSED;
@@ -201,9 +220,13 @@ enum tls_status tls_handshake(struct tls_conn *c)
         return TLS_OK;
     errors_clear();
     s = settle(c, SSL_accept(c->ssl));
+    if (s != TLS_WAIT)
+        tls_job_done(c);
     c->starved = s == TLS_WANT_READ;
     if (s == TLS_OK) {
         c->established = true;
+        /* A read or write that was suspended would go on into the buffer that it began with, wherever that is by then. */
+        SSL_clear_mode(c->ssl, SSL_MODE_ASYNC);
         count(c->worker->counters, REASON_TLS_HANDSHAKE_OK);
         if (SSL_session_reused(c->ssl))
             count(c->worker->counters, REASON_TLS_HANDSHAKE_RESUMED);
@@ -253,6 +276,11 @@ void tls_shutdown(struct tls_conn *c)
     errors_clear();
     (void)SSL_shutdown(c->ssl);
     errors_clear();
+}
+
+bool tls_waits(const struct tls_conn *c)
+{
+    return c->waits;
 }
 
 bool tls_pending(const struct tls_conn *c)

@@ -84,6 +84,8 @@ void tls_tickets_free(struct tls_worker *w)
 
 void tls_turn(struct tls_worker *w, uint64_t now_us)
 {
+    if (w->abandoned != NULL)
+        tls_jobs_turn(w);
     if (now_us < w->tickets->ends_at_us)
         return;
     ERR_clear_error();

@@ -28,6 +28,7 @@ enum tls_status {
     TLS_WANT_READ,  /* more received bytes are needed */
     TLS_WANT_WRITE, /* the send side is full */
     TLS_CLOSED,     /* the peer sent close_notify */
+    TLS_WAIT,   /* the crypto engine works on a private-key operation of the handshake: call again later */
     TLS_FAILED, /* the connection is dead; an alert was queued where one is due; the first cause was counted
                  */
 };
@@ -46,8 +47,17 @@ struct tls_worker *MUST_USE tls_worker_new(struct counters *counters, const uint
                                            const uint8_t *seed_for_tests);
 void tls_worker_free(struct tls_worker *w);
 
-/* Once per turn: takes the next ticket keys when their time has come (every six hours).  now_us: the clock that
- * all workers share. */
+/* crypto.engine: an OpenSSL provider, or else an engine, that handshakes of w use for private-key operations from now on; they may
+ * return TLS_WAIT then.  Before the first tls_publish, on the thread that w's connections will be stepped on.  name: as
+ * proto/config takes it.  false with a line in the log.  tls_engine_check says beforehand whether it would be so: false with what was
+ * looked for, where, and what to do in why. */
+bool MUST_USE tls_engine_use(struct tls_worker *w, const char *name);
+bool MUST_USE tls_engine_check(const char *name, char *why, size_t cap);
+/* How many handshakes wait for it, those included whose connection is freed already. */
+uint32_t tls_jobs_waiting(const struct tls_worker *w);
+
+/* Once per turn: takes the next ticket keys when their time has come (every six hours), and looks after what the crypto engine still
+ * does for connections that are gone.  now_us: the clock that all workers share. */
 void tls_turn(struct tls_worker *w, uint64_t now_us);
 
 /* Housekeeping thread: builds and publishes the identity that new connections of w will use.  false when
@@ -65,7 +75,8 @@ bool tls_ready(const struct tls_worker *w); /* an identity has been published */
 void tls_thread_end(struct tls_worker *w);
 
 /* A server connection over io; NULL when no identity is there or memory is short.  io must outlive it; arg is
- * handed to each of its functions.  tls_free sends nothing.  All connections of w are freed before w is. */
+ * handed to each of its functions.  tls_free sends nothing, and neither io nor arg is used after it.  All connections of w are freed
+ * before w is. */
 struct tls_conn *MUST_USE tls_accept(struct tls_worker *w, const struct tls_io *io, void *arg);
 void tls_free(struct tls_conn *c);
 /* How many there are. */
@@ -74,6 +85,8 @@ uint32_t tls_conn_count(const struct tls_worker *w);
 /* Steps the handshake as far as the bytes allow. TLS_OK once it is complete.  Cost: at most one private-key
  * operation. */
 enum tls_status MUST_USE tls_handshake(struct tls_conn *c);
+/* The last step ended in TLS_WAIT. */
+bool tls_waits(const struct tls_conn *c);
 /* Decrypts up to cap bytes to buf.  TLS_OK with *len > 0, or why not. */
 enum tls_status MUST_USE tls_read(struct tls_conn *c, uint8_t *buf, size_t cap, size_t *len);
 /* Seals up to 4096 bytes of data as one record and sends it; *len: how much was taken, the rest is offered by

@@ -20,6 +20,11 @@
  * 16 KB. */
 #define TLS_RECORD_PLAINTEXT_MAX 4096
 
+/* Handshakes of a worker that wait for the crypto engine at once; each has a stack of 32 KB.  What comes on top of them waits, too. */
+#define TLS_JOBS_MAX 256
+/* Abandoned ones that are looked after in one turn. */
+#define TLS_ABANDONED_PER_TURN 16
+
 /* One certificate with everything that connections need of it. Immutable once published; connections hold a
  * reference on ctx of their own. */
 struct tls_identity {
@@ -47,6 +52,9 @@ struct tls_worker {
     struct tls_tickets *tickets;
     struct counters *counters; /* written by the worker's thread only */
     uint32_t conns;            /* likewise */
+    struct tls_engine *engine; /* NULL: OpenSSL's own code */
+    uint32_t jobs; /* of connections, abandoned ones included, whose last step ended in TLS_WAIT */
+    struct tls_conn *abandoned, **abandoned_end;
     _Atomic(struct tls_identity *) current;
     /* housekeeper only */
     struct tls_identity *retired;
@@ -63,6 +71,8 @@ struct tls_conn {
     bool established;
     bool starved; /* the last read ended for want of input: nothing whole is buffered */
     bool failed;  /* sticky */
+    bool waits;   /* the last step ended in TLS_WAIT, for the engine or for one of TLS_JOBS_MAX */
+    struct tls_conn *abandoned_next;
 };
 
 /* NULL with *why set to a static text. */
@@ -71,6 +81,18 @@ struct tls_identity *MUST_USE tls_identity_new(struct tls_worker *w, struct span
 void tls_identity_free(struct tls_identity *id);
 
 BIO_METHOD *MUST_USE tls_bio_method_new(void);
+void tls_conn_destroy(struct tls_conn *c);
+
+/* engine.c: w may be without one.  tls_jobs_end waits, a while, for what the engine still does; it comes before w's identities go,
+ * tls_engine_free after. */
+void tls_jobs_end(struct tls_worker *w);
+void tls_engine_free(struct tls_worker *w);
+/* A step ended with what, SSL_ERROR_WANT_ASYNC or SSL_ERROR_WANT_ASYNC_JOB; or with anything else. */
+void tls_job_note(struct tls_conn *c, int what);
+void tls_job_done(struct tls_conn *c);
+/* Connections that were freed while the engine worked for them: OpenSSL cannot take a job back, so they end when it does. */
+void tls_job_abandon(struct tls_conn *c);
+void tls_jobs_turn(struct tls_worker *w);
 
 /* false: OpenSSL or the kernel refuses; tls_tickets_free is called all the same. */
 bool MUST_USE tls_tickets_new(struct tls_worker *w, const uint8_t *secret);

@@ -46,8 +46,10 @@ void tls_worker_free(struct tls_worker *w)
     if (w == NULL)
         return;
     tls_retire(w);
+    tls_jobs_end(w);
     tls_identity_free(atomic_load_explicit(&w->current, memory_order_relaxed));
     tls_tickets_free(w);
+    tls_engine_free(w);
     BIO_meth_free(w->bio_method);
     if (w->test_rand != NULL)
         OSSL_PROVIDER_unload(w->test_rand);

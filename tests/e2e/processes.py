@@ -83,6 +83,20 @@ def secret_pages(name):
 
 
 @tap.case
+def a_crypto_engine_that_is_not_there_is_refused_at_the_start():
+    """In one line that says where it was looked for, before the device or anything else is touched."""
+    with open(f"{h.state}/wirewrap.yaml") as f:
+        text = f.read()
+    with open(f"{h.state}/engine.yaml", "w") as f:
+        f.write(text + "crypto:\n  engine: qatnowhere\n")
+    done = subprocess.run([h.binary("ww-dataplane"), "--config", f"{h.state}/engine.yaml"], capture_output=True, text=True)
+    tap.equal(done.returncode, 1)
+    said = [line for line in done.stderr.splitlines() if "crypto.engine" in line]
+    tap.check(len(said) == 1 and said[0].count("/qatnowhere.so") >= 2 and "leave crypto.engine empty" in said[0], done.stderr)
+    tap.check("device" not in done.stderr, done.stderr)
+
+
+@tap.case
 def the_dataplane_locks_its_key_memory():
     heap = [flags for what, flags in mappings("dataplane") if what == "[heap]"]  # OpenSSL's contexts
     tap.equal([flags for flags in secret_pages("dataplane") + heap if "lo" not in flags], [])

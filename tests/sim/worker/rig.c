@@ -549,6 +549,7 @@ static void worker_make(struct rig *r, uint16_t number)
     c.large_buffers = r->options.large_buffers;
     c.request_idle_ms = r->options.request_idle_ms;
     c.seed_for_tests = tls_seed;
+    c.engine = r->options.engine;
     r->worker[number] = worker_new(&c, sim_now(r->sim));
     assert_non_null(r->worker[number]);
 }

@@ -37,6 +37,7 @@ struct rig_options {
     bool no_keys;           /* nothing is pushed: the dataplane is not loaded */
     uint16_t workers;       /* on as many queues of a device that steers by what was sent last */
     uint32_t misdirect_ppm; /* frames that arrive on a queue drawn by lot */
+    const char *engine;     /* crypto.engine; NULL: none */
     const char *warm_dir;   /* NULL: no warm start.  It outlives the rig */
 };
 

@@ -51,6 +51,11 @@ static bool parse(const char *text, size_t len)
     X(list_as_file, "- nic\n", 1, "the file: must be a mapping of names to values")                          \
     X(text_as_file, "nic\n", 1, "the file: must be a mapping of names to values")                            \
     X(list_as_key, "? [a]\n: b\n", 1, "a key must be a name")                                                \
+    X(engine_that_leads_out_of_its_folder, SOUND "crypto:\n  engine: ../qat\n", 11,                          \
+      "crypto.engine: must be a name like qatprovider, or the absolute path of a shared object, not "        \
+      "'../qat'")                                                                                            \
+    X(engine_with_a_space, SOUND "crypto:\n  engine: a b\n", 11,                                             \
+      "crypto.engine: must be a name like qatprovider, or the absolute path of a shared object, not 'a b'")  \
     /* --- unknown names --- */                                                                              \
     X(unknown_section, NIC "nett:\n  port: 1\n", 3, "unknown key nett; did you mean net?")                   \
     X(unknown_key, NIC "  quues: 1\n", 3, "unknown key nic.quues; did you mean nic.queues?")                 \
@@ -330,6 +335,9 @@ static bool text_is(const char *a, const char *b)
       config.net.idle_close_s == 0 && config.net.msl_s == 1)                                                 \
     X(cores_are_read, NIC "  queues: 2\n" REST "dataplane: {workers: 2, cores: [3, 0]}\n",                   \
       config.dataplane.core_count == 2 && config.dataplane.cores[0] == 3 && config.dataplane.cores[1] == 0)  \
+    X(engine_is_read, SOUND "crypto: {engine: qatprovider}\n", text_is(config.crypto.engine, "qatprovider")) \
+    X(engine_by_path_is_read, SOUND "crypto: {engine: /opt/qat/qatengine.so}\n",                             \
+      text_is(config.crypto.engine, "/opt/qat/qatengine.so"))                                                \
     X(idle_is_read, SOUND "dataplane: {idle: spin}\n", text_is(config.dataplane.idle, "spin"))               \
     X(key_counts_are_read, SOUND "dataplane: {keys_max: 16, versions_max: 17}\n",                            \
       config.dataplane.keys_max == 16 && config.dataplane.versions_max == 17)                                \
