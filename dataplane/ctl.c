@@ -501,7 +501,8 @@ static bool warm_is_due(const struct ctl *c, uint64_t now_us)
 {
     uint64_t waited = now_us - c->started_us;
 
-    if (c->config.warm == NULL || c->warm_tried || c->settling || keys_epoch(c->config.keys) != 0)
+    if (c->config.warm == NULL || warm_waits(c->config.warm) || c->warm_tried || c->settling ||
+        keys_epoch(c->config.keys) != 0)
         return false;
     if (c->fd < 0)
         return waited >= CTL_ABSENT_US;

@@ -1,17 +1,20 @@
 /* ww-dataplane: reads its configuration, opens the device, starts its workers, and then keeps house: ctl on the main thread,
  * each worker on its own.  Nothing is opened after the start but the ctl socket and, by the housekeeper, the files of the
- * warm snapshot. */
+ * warm snapshot; nothing is started but, once, ww-seal for the warm key. */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "dataplane/ctl.h"
 #include "dataplane/net/net.h"
+#include "dataplane/warm_key.h"
 #include "dataplane/worker.h"
 #include "drivers/nic/dpdk/dpdk.h"
 #include "proto/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -31,6 +34,7 @@
 #define HOUSE_POLL_MS    10
 #define CUT_OFF_CHECK_US 1000000ULL
 #define GAUGES_EVERY_US  100000ULL
+#define WARM_KEY_MS      20000 /* of a TPM that is slow, or hangs: ctrl is not kept waiting meanwhile */
 
 enum { EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
@@ -60,6 +64,8 @@ struct dataplane {
     enum idle_policy idle;
     uint8_t *ticket_secret; /* workers copy it */
     struct warm *warm;      /* NULL: no warm start */
+    struct warm_key *warm_key;
+    char device_program[PATH_MAX];
     uint8_t steering_key[STEERING_KEY_LEN];
     struct arena *steering_arena; /* NULL: one worker */
     struct steering *steering;
@@ -333,6 +339,19 @@ static uint64_t unix_s(void)
     return clock_now_ns(CLOCK_REALTIME) / 1000000000ULL;
 }
 
+/* ww-seal: as configured, or beside this program. */
+static void find_device_program(struct dataplane *d)
+{
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    self[len < 0 ? 0 : len] = '\0';
+    if (d->config.seal.device_program[0] != '\0')
+        snprintf(d->device_program, sizeof d->device_program, "%s", d->config.seal.device_program);
+    else
+        snprintf(d->device_program, sizeof d->device_program, "%.*s/ww-seal", PATH_MAX - 16, dirname(self));
+}
+
 /* Whatever is wrong with it: the dataplane starts, and then needs ctrl. */
 static void open_warm(struct dataplane *d)
 {
@@ -340,22 +359,22 @@ static void open_warm(struct dataplane *d)
                              .max_age_s = d->config.dataplane.warm_max_age_s,
                              .counters = house_of(d),
                              .unix_s = unix_s};
-    const char *name = d->config.dataplane.warm_key;
     struct warm_problem why;
-    uint8_t *key;
 
-    if (name[0] == '\0') {
+    if (d->config.dataplane.warm_key[0] == '\0') {
         log_warn("no warm start: a start will need ww-ctrl (dataplane.warm_key is not set)");
+        warm_forget(wc.dir);
         return;
     }
-    key = secret_pages_alloc(WARM_KEY_LEN);
-    CHECK(key != NULL);
-    if (warm_key_read(name, wc.dir, key, &why))
-        d->warm = warm_new(&wc, key, &why);
-    secret_pages_free(key, WARM_KEY_LEN);
-    if (d->warm == NULL)
+    d->warm = warm_new(&wc, NULL, &why);
+    if (d->warm == NULL) {
         log_error("no warm start: a start will need ww-ctrl", F("code", why.code), F("why", why.text),
                   F("next", why.next));
+        return;
+    }
+    find_device_program(d);
+    struct warm_key_source source = {d->config.dataplane.warm_key, wc.dir, {d->device_program, WARM_KEY_MS}};
+    d->warm_key = warm_key_begin(&source);
 }
 
 static void tell_status(const struct dataplane *d, const struct ctl *ctl)
@@ -470,7 +489,11 @@ static void keep_house(struct dataplane *d)
     bool serving = false;
 
     while (any_running(d)) {
-        bool worked = ctl_step(ctl, mono_us());
+        bool worked;
+
+        if (d->warm_key != NULL)
+            (void)warm_key_hand_over(d->warm_key, d->warm);
+        worked = ctl_step(ctl, mono_us());
 
         serving = serving || tell_of_serving(d, ctl);
         tell_status(d, ctl);
@@ -480,6 +503,7 @@ static void keep_house(struct dataplane *d)
         show_gauges(d, ctl);
     }
     ctl_free(ctl);
+    warm_key_end(d->warm_key);
     warm_free(d->warm);
     for (uint16_t i = 0; i < d->core_count; i++)
         tls_thread_end(worker_tls(d->cores[i].worker));

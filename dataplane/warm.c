@@ -11,12 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #define CHUNKS_PER_STEP 16
@@ -29,7 +26,9 @@ static const char next_ctrl[] = "start ww-ctrl: the dataplane takes everything f
 
 struct warm {
     struct warm_config config;
-    struct keys_warm *sealer;
+    struct keys_warm *sealer; /* NULL: locked */
+    bool waits;               /* for its key */
+    struct warm_problem key_problem;
     struct warm_status status;
     char told[1024]; /* status.json as it was last written */
     /* the snapshot that is being written */
@@ -42,10 +41,7 @@ struct warm {
     size_t stream_len;
 };
 
-static bool refuse(struct warm_problem *p, const char *code, const char *next, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static bool refuse(struct warm_problem *p, const char *code, const char *next, const char *format, ...)
+bool warm_refuse(struct warm_problem *p, const char *code, const char *next, const char *format, ...)
 {
     va_list args;
 
@@ -57,90 +53,61 @@ static bool refuse(struct warm_problem *p, const char *code, const char *next, c
     return false;
 }
 
-/* ---- the key ---- */
-
-static bool is_in_memory(int fd)
-{
-    struct statfs fs;
-
-    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
-}
-
-static bool lies_in(const char *folder, const char *file)
-{
-    char a[PATH_MAX], b[PATH_MAX];
-
-    if (realpath(folder, a) == NULL || realpath(file, b) == NULL)
-        return false;
-    size_t len = strlen(a);
-    return strncmp(a, b, len) == 0 && (b[len] == '/' || b[len] == '\0');
-}
-
-static bool key_from(int fd, const char *path, uint8_t key[WARM_KEY_LEN], struct warm_problem *why)
-{
-    uint8_t bytes[WARM_KEY_LEN + 1], all = 0;
-    ssize_t n = read(fd, bytes, sizeof bytes);
-
-    if (n == WARM_KEY_LEN)
-        memcpy(key, bytes, WARM_KEY_LEN);
-    secret_wipe(bytes, sizeof bytes);
-    if (n != WARM_KEY_LEN)
-        return refuse(why, "warm_key_length", "head -c 32 /dev/urandom | systemd-creds encrypt - FILE",
-                      "%s must have exactly %d bytes", path, WARM_KEY_LEN);
-    for (size_t i = 0; i < WARM_KEY_LEN; i++)
-        all |= key[i];
-    return all != 0 || refuse(why, "warm_key_length", "make one from /dev/urandom", "%s is all zeros", path);
-}
-
-bool warm_key_read(const char *name, const char *dir, uint8_t key[WARM_KEY_LEN], struct warm_problem *why)
-{
-    static const char prefix[] = "credential:";
-    const char *folder = getenv("CREDENTIALS_DIRECTORY");
-    char path[PATH_MAX];
-
-    CHECK(strncmp(name, prefix, sizeof prefix - 1) == 0);
-    name += sizeof prefix - 1;
-    if (folder == NULL)
-        return refuse(why, "warm_key_absent", "add LoadCredentialEncrypted= to the unit of ww-dataplane",
-                      "the warm key is to be the credential \"%s\", but $CREDENTIALS_DIRECTORY is not set",
-                      name);
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return refuse(why, "warm_key_absent", "add LoadCredentialEncrypted= to the unit of ww-dataplane",
-                      "%s: %s", path, strerror(errno));
-    bool ok = true;
-    if (lies_in(dir, path))
-        ok = refuse(why, "warm_key_beside", "let systemd hand it over: LoadCredentialEncrypted=",
-                    "%s lies beside the snapshot that it seals: that protects nothing", path);
-    else if (!is_in_memory(fd))
-        ok = refuse(why, "warm_key_on_disk", "let systemd hand it over: LoadCredentialEncrypted=",
-                    "%s lies on a disk: whoever has the snapshot would have its key", path);
-    ok = ok && key_from(fd, path, key, why);
-    close(fd);
-    return ok;
-}
-
 /* ---- life ---- */
 
-struct warm *warm_new(const struct warm_config *c, const uint8_t key[WARM_KEY_LEN], struct warm_problem *why)
+bool warm_unlock(struct warm *w, const uint8_t key[WARM_KEY_LEN], struct warm_problem *why)
+{
+    CHECK(w->sealer == NULL);
+    w->sealer = keys_warm_new(key);
+    w->waits = false;
+    return w->sealer != NULL ||
+           warm_refuse(why, "warm_no_memory", "raise LimitMEMLOCK", "no locked memory for the warm snapshot");
+}
+
+struct warm *warm_new(const struct warm_config *c, const uint8_t *key, struct warm_problem *why)
 {
     struct warm *w = secret_pages_alloc(sizeof *w);
 
-    if (w == NULL || (w->sealer = keys_warm_new(key)) == NULL) {
-        secret_pages_free(w, sizeof *w);
-        refuse(why, "warm_no_memory", "raise LimitMEMLOCK", "no locked memory for the warm snapshot");
+    if (w == NULL) {
+        warm_refuse(why, "warm_no_memory", "raise LimitMEMLOCK", "no locked memory for the warm snapshot");
         return NULL;
     }
     w->config = *c;
     w->fd = -1;
+    w->waits = true;
+    if (key != NULL && !warm_unlock(w, key, why)) {
+        warm_free(w);
+        return NULL;
+    }
     if (mkdir(c->dir, 0700) != 0 && errno != EEXIST) {
-        refuse(why, "warm_dir", "make it, for the user of ww-dataplane alone", "%s: %s", c->dir,
-               strerror(errno));
+        warm_refuse(why, "warm_dir", "make it, for the user of ww-dataplane alone", "%s: %s", c->dir,
+                    strerror(errno));
         warm_free(w);
         return NULL;
     }
     return w;
+}
+
+bool warm_waits(const struct warm *w)
+{
+    return w->waits;
+}
+
+void warm_no_key(struct warm *w, const struct warm_problem *why)
+{
+    w->waits = false;
+    w->key_problem = w->status.problem = *why;
+    log_error("no warm start: a start will need ww-ctrl", F("code", why->code), F("why", why->text),
+              F("next", why->next));
+}
+
+void warm_forget(const char *dir)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof path, "%s/snapshot", dir);
+    if (unlink(path) == 0)
+        log_warn("dataplane.warm_key is not set any more: the warm snapshot is removed", F("file", path));
 }
 
 void warm_give_up(struct warm *w)
@@ -247,8 +214,8 @@ static bool write_floor(struct warm *w, uint64_t epoch)
 
 static void write_failed(struct warm *w, const char *what)
 {
-    refuse(&w->status.problem, "warm_unwritable", "see to the disk; until then a start needs ww-ctrl",
-           "%s/%s: %s", w->config.dir, what, strerror(errno));
+    warm_refuse(&w->status.problem, "warm_unwritable", "see to the disk; until then a start needs ww-ctrl",
+                "%s/%s: %s", w->config.dir, what, strerror(errno));
     count(w->config.counters, REASON_WARM_WRITE_FAILED);
     log_error("the warm snapshot cannot be kept", F("why", w->status.problem.text),
               F("next", w->status.problem.next));
@@ -269,8 +236,37 @@ static void drop_snapshot(struct warm *w)
     w->status.snapshot_epoch = w->status.snapshot_unix_s = 0;
 }
 
+static bool head_of(const struct warm *w, const char *name, struct warm_head *out)
+{
+    uint8_t bytes[WARM_HEAD_LEN];
+    char path[PATH_MAX];
+
+    path_of(w, name, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool ok = fd >= 0 && read(fd, bytes, sizeof bytes) == sizeof bytes &&
+              warm_head_parse(span_of(bytes, sizeof bytes), out);
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/* Locked, no floor can be written.  The heads are not vouched for; but one that was altered opens no more. */
+static void acking_locked(struct warm *w, uint64_t epoch)
+{
+    struct warm_head snapshot, floor;
+
+    w->due = true;
+    if (!head_of(w, "snapshot", &snapshot) || !head_of(w, "floor", &floor) || snapshot.epoch < epoch ||
+        floor.epoch < epoch)
+        drop_snapshot(w);
+}
+
 void warm_acking(struct warm *w, uint64_t epoch)
 {
+    if (w->sealer == NULL) {
+        acking_locked(w, epoch);
+        return;
+    }
     warm_give_up(w);
     if (!write_floor(w, epoch)) {
         write_failed(w, "floor");
@@ -285,7 +281,7 @@ void warm_confirmed(struct warm *w, uint64_t epoch)
 {
     uint64_t now = w->config.unix_s();
 
-    if (epoch != w->status.floor_epoch || w->fd >= 0 ||
+    if (w->sealer == NULL || epoch != w->status.floor_epoch || w->fd >= 0 ||
         (now >= w->status.confirmed_unix_s && now - w->status.confirmed_unix_s < CONFIRM_S))
         return;
     if (!write_floor(w, epoch))
@@ -351,7 +347,7 @@ static bool snapshot_go_on(struct warm *w, const struct keys *k)
 
 bool warm_step(struct warm *w, const struct keys *k, const struct warm_trust *trust, uint64_t now_us)
 {
-    if (w->fd < 0 && (!w->due || now_us < w->rest_until_us))
+    if (w->sealer == NULL || (w->fd < 0 && (!w->due || now_us < w->rest_until_us)))
         return false;
     bool ok = w->fd >= 0 || snapshot_begin(w, k, trust, now_us);
     ok = ok && snapshot_go_on(w, k);
@@ -383,15 +379,15 @@ static bool read_floor(struct warm *w, struct warm_head *floor, struct warm_prob
     if (fd >= 0)
         close(fd);
     if (n < 0)
-        return refuse(why, "warm_floor_missing", next_ctrl,
-                      "%s: %s: without it nobody knows whether the snapshot is the newest", path,
-                      strerror(errno));
+        return warm_refuse(why, "warm_floor_missing", next_ctrl,
+                           "%s: %s: without it nobody knows whether the snapshot is the newest", path,
+                           strerror(errno));
     enum keys_warm_status s = keys_warm_floor_open(w->sealer, span_of(file, (size_t)n), floor);
     if (s == KEYS_WARM_WRONG_KEY)
-        return refuse(why, "warm_wrong_key", "bring back the credential that sealed it, or start ww-ctrl",
-                      "%s was sealed under another warm key", path);
+        return warm_refuse(why, "warm_wrong_key", "bring back the warm key that sealed it, or start ww-ctrl",
+                           "%s was sealed under another warm key", path);
     return (s == KEYS_WARM_OK && floor->shard == w->config.shard) ||
-           refuse(why, "warm_floor_damaged", next_ctrl, "%s is damaged, or not of this shard", path);
+           warm_refuse(why, "warm_floor_damaged", next_ctrl, "%s is damaged, or not of this shard", path);
 }
 
 static uint64_t as_of(const struct warm_head *h, const struct warm_head *floor)
@@ -406,21 +402,21 @@ static bool head_is_fresh(const struct warm *w, const struct warm_head *h, const
     uint64_t now = w->config.unix_s(), at = as_of(h, floor);
 
     if (h->shard != w->config.shard)
-        return refuse(why, "warm_wrong_shard", "check dataplane.warm_dir", "the snapshot is of shard %u",
-                      h->shard);
+        return warm_refuse(why, "warm_wrong_shard", "check dataplane.warm_dir", "the snapshot is of shard %u",
+                           h->shard);
     if (h->epoch < floor->epoch)
-        return refuse(
+        return warm_refuse(
             why, "warm_below_floor", next_ctrl,
             "the snapshot is of epoch %llu, but epoch %llu was served here: something may have been "
             "revoked since",
             (unsigned long long)h->epoch, (unsigned long long)floor->epoch);
     if (at > now + FUTURE_S)
-        return refuse(why, "warm_from_future", "set the clock", "the snapshot is of %llu s after now",
-                      (unsigned long long)(at - now));
+        return warm_refuse(why, "warm_from_future", "set the clock", "the snapshot is of %llu s after now",
+                           (unsigned long long)(at - now));
     if (now > at && now - at > w->config.max_age_s)
-        return refuse(why, "warm_too_old", next_ctrl,
-                      "the snapshot is %llu s old, and dataplane.warm_max_age is %u s",
-                      (unsigned long long)(now - at), w->config.max_age_s);
+        return warm_refuse(why, "warm_too_old", next_ctrl,
+                           "the snapshot is %llu s old, and dataplane.warm_max_age is %u s",
+                           (unsigned long long)(now - at), w->config.max_age_s);
     return true;
 }
 
@@ -436,8 +432,8 @@ struct reader {
 
 static bool damaged(struct reader *r)
 {
-    return refuse(r->why, "warm_damaged", next_ctrl, "the snapshot is damaged or was altered, in chunk %llu",
-                  (unsigned long long)r->index);
+    return warm_refuse(r->why, "warm_damaged", next_ctrl,
+                       "the snapshot is damaged or was altered, in chunk %llu", (unsigned long long)r->index);
 }
 
 /* Hands over whole messages; of the last chunk all of them, and END at its very end. */
@@ -460,9 +456,9 @@ static bool take_messages(struct reader *r, bool last)
         if (r->ended && (!last || h.len != rest.len))
             return damaged(r);
         if (!r->message(r->ctx, &h, span_of(rest.ptr + CTL_HEAD_LEN, h.len - CTL_HEAD_LEN)))
-            return refuse(r->why, "warm_refused",
-                          "check dataplane.keys_max and versions_max, or start ww-ctrl",
-                          "the snapshot does not fit this dataplane");
+            return warm_refuse(r->why, "warm_refused",
+                               "check dataplane.keys_max and versions_max, or start ww-ctrl",
+                               "the snapshot does not fit this dataplane");
         at += h.len;
     }
     memmove(w->stream, w->stream + at, w->stream_len - at);
@@ -522,13 +518,14 @@ static bool read_snapshot(struct reader *r, struct warm_head *h)
     if (fstat(r->fd, &st) != 0 || st.st_size <= WARM_HEAD_LEN ||
         read_upto(r->fd, bytes, sizeof bytes) != WARM_HEAD_LEN ||
         !warm_head_parse(span_of(bytes, sizeof bytes), h) || h->kind != WARM_SNAPSHOT)
-        return refuse(r->why, "warm_damaged", next_ctrl,
-                      "the snapshot is no snapshot of this version, or its head is damaged");
+        return warm_refuse(r->why, "warm_damaged", next_ctrl,
+                           "the snapshot is no snapshot of this version, or its head is damaged");
     if (!read_floor(r->w, &floor, r->why) || !head_is_fresh(r->w, h, &floor, r->why))
         return false;
     if (keys_warm_open(r->w->sealer, h) != KEYS_WARM_OK)
-        return refuse(r->why, "warm_wrong_key", "bring back the credential that sealed it, or start ww-ctrl",
-                      "the snapshot was sealed under another warm key, or its head is damaged");
+        return warm_refuse(r->why, "warm_wrong_key",
+                           "bring back the warm key that sealed it, or start ww-ctrl",
+                           "the snapshot was sealed under another warm key, or its head is damaged");
     r->w->status.floor_epoch = floor.epoch;
     r->w->status.confirmed_unix_s = as_of(h, &floor);
     return read_chunks(r, st.st_size);
@@ -541,10 +538,15 @@ bool warm_load(struct warm *w, bool (*message)(void *ctx, const struct ctl_head 
     struct warm_head h = {0};
     char path[PATH_MAX];
 
+    if (w->sealer == NULL) {
+        w->status.problem = w->key_problem; /* told already */
+        count(w->config.counters, REASON_WARM_REFUSED);
+        return false;
+    }
     path_of(w, "snapshot", path);
     r.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     bool ok = r.fd >= 0 ? read_snapshot(&r, &h)
-                        : refuse(r.why, "warm_absent", next_ctrl, "%s: %s", path, strerror(errno));
+                        : warm_refuse(r.why, "warm_absent", next_ctrl, "%s: %s", path, strerror(errno));
     if (r.fd >= 0)
         close(r.fd);
     secret_wipe(w->stream, sizeof w->stream);

@@ -6,7 +6,7 @@
  *
  * The housekeeper's, on its own thread; never on a worker's.  A snapshot below the floor, without a floor, older than
  * max_age_s, of another shard or key, or altered by one bit is refused, with a name and a next step, and nothing of it
- * is served.  The key comes from outside the disk: docs/decisions/0004. */
+ * is served.  The key comes from outside the disk: warm_key.h, docs/decisions/0004. */
 #ifndef DATAPLANE_WARM_H
 #define DATAPLANE_WARM_H
 
@@ -20,10 +20,9 @@ struct warm_problem {
     char next[160];
 };
 
-/* Reads the 32-byte key that name (credential:NAME) stands for.  Refused: a credential that is not on a file system in
- * memory, or that lies in dir: who has the disk would have the key, too. */
-bool MUST_USE warm_key_read(const char *name, const char *dir, uint8_t key[WARM_KEY_LEN],
-                            struct warm_problem *why);
+/* Fills p in; false. */
+bool warm_refuse(struct warm_problem *p, const char *code, const char *next, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 struct warm_config {
     const char *dir; /* outlives it */
@@ -34,9 +33,15 @@ struct warm_config {
 };
 
 struct warm;
-/* NULL: why. */
-struct warm *MUST_USE warm_new(const struct warm_config *c, const uint8_t key[WARM_KEY_LEN],
-                               struct warm_problem *why);
+/* key: NULL while it is awaited; then it is locked, and reads and writes nothing.  NULL: why. */
+struct warm *MUST_USE warm_new(const struct warm_config *c, const uint8_t *key, struct warm_problem *why);
+bool MUST_USE warm_unlock(struct warm *w, const uint8_t key[WARM_KEY_LEN], struct warm_problem *why);
+/* There will be none: it stays locked, and why is what it says from now on. */
+void warm_no_key(struct warm *w, const struct warm_problem *why);
+/* For the key. */
+bool warm_waits(const struct warm *w);
+/* No warm start is wanted: what an earlier one left in dir goes away, since nobody keeps it from growing old. */
+void warm_forget(const char *dir);
 void warm_free(struct warm *w);
 
 /* Reads the snapshot and hands its messages over, BEGIN first; END only when every byte before it was authenticated
@@ -46,7 +51,7 @@ bool MUST_USE warm_load(struct warm *w,
                         bool (*message)(void *ctx, const struct ctl_head *h, struct span body), void *ctx);
 
 /* Before the ACK of an epoch that ctrl brought: from now on no snapshot below it is taken.  Where the floor cannot be
- * written, the snapshot is removed.  A new snapshot is due. */
+ * written, the snapshot is removed; so it is while locked, unless it is of this epoch.  A new snapshot is due. */
 void warm_acking(struct warm *w, uint64_t epoch);
 /* ctrl said that the epoch held is its newest. */
 void warm_confirmed(struct warm *w, uint64_t epoch);

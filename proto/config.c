@@ -75,14 +75,17 @@ static const char *wrong_secret_source(const char *s)
     return wrong_path(s) == NULL ? NULL : "must be an absolute path, or credential:NAME";
 }
 
-/* A file on the disk that the snapshot lies on would protect nothing. */
+/* A key in a file on the disk that the snapshot lies on would protect nothing; sealed by the TPM it may lie anywhere. */
 static const char *wrong_warm_key(const char *s)
 {
     if (s[0] == 0)
         return NULL;
+    if (strncmp(s, "tpm2:", 5) == 0)
+        return wrong_path(s + 5) == NULL ? NULL
+                                         : "must name a file of ww-seal warm-key, absolute, after tpm2:";
     return strncmp(s, "credential:", 11) == 0
                ? wrong_secret_source(s)
-               : "must be credential:NAME: a key in a file beside the snapshot "
+               : "must be credential:NAME or tpm2:FILE: a key in a file beside the snapshot "
                  "protects nothing";
 }
 

@@ -88,7 +88,7 @@ struct config {
         uint32_t keys_max, versions_max;
         uint32_t audit_records;
         char warm_dir[CONFIG_TEXT_CAP];
-        char warm_key[CONFIG_TEXT_CAP]; /* credential:NAME; empty = no warm start */
+        char warm_key[CONFIG_TEXT_CAP]; /* credential:NAME or tpm2:FILE; empty = no warm start */
         uint32_t warm_max_age_s;
     } dataplane;
     struct {

@@ -22,6 +22,7 @@
 #include "base/span.h"
 #include "drivers/crypto/mbedtls/mbed.h"
 #include "drivers/seal/age.h"
+#include "drivers/seal/device/ask.h"
 #include "drivers/seal/shamir.h"
 
 #define SEAL_SRK_LEN        32
@@ -41,8 +42,8 @@ enum seal_kind {
     SEAL_KIND_PASSPHRASE = 1,
     SEAL_KIND_AGE = 2,
     SEAL_KIND_SHARES = 3,
-    SEAL_KIND_PKCS11 = 4,
-    SEAL_KIND_TPM2 = 5,
+    SEAL_KIND_PKCS11 = DEVICE_KIND_PKCS11,
+    SEAL_KIND_TPM2 = DEVICE_KIND_TPM2,
 };
 
 enum seal_status {
@@ -125,11 +126,6 @@ enum seal_status MUST_USE seal_shares_open(struct mbed_rng *rng, struct span slo
  * process.  Both calls block until it has answered.  err: what went wrong and what to do, for SEAL_DEVICE,
  * SEAL_BAD_PIN and every other failure.  The device seals a key of the slot's own, which seals srk: neither it nor the child
  * has srk. */
-struct seal_device {
-    const char *program; /* path of ww-seal */
-    unsigned timeout_ms;
-};
-
 struct seal_pkcs11 {
     const char *module; /* absolute path; it and its folder belong to root and are writable by nobody else */
     const char *token;  /* the token's label */

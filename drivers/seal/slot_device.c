@@ -2,7 +2,7 @@
  * child never has the SRK, and all that the slot says is bound to it whatever the device can bind. */
 #include "base/check.h"
 #include "base/secret.h"
-#include "drivers/seal/device.h"
+#include "drivers/seal/device/ask.h"
 #include "drivers/seal/slot_priv.h"
 
 #include <stdio.h>
@@ -106,6 +106,14 @@ static enum seal_status no_memory(char *err, size_t err_cap)
     return SEAL_NO_MEMORY;
 }
 
+static enum seal_status ask(const struct seal_device *d, const struct device_request *r, struct buf *payload,
+                            char *err, size_t err_cap)
+{
+    enum device_status status = device_ask(d, r, payload, err, err_cap);
+
+    return status == DEVICE_OK ? SEAL_OK : status == DEVICE_BAD_PIN ? SEAL_BAD_PIN : SEAL_DEVICE;
+}
+
 static enum seal_status slot_make(struct mbed_rng *rng, const struct seal_device *d,
                                   const struct seal_slot_info *info, struct span params,
                                   const uint8_t srk[SEAL_SRK_LEN], uint8_t *slot_key, struct buf *out,
@@ -117,7 +125,7 @@ static enum seal_status slot_make(struct mbed_rng *rng, const struct seal_device
 
     mbed_random(rng, slot_key, DEVICE_SECRET_LEN);
     struct device_request r = {DEVICE_SEAL, info->kind, params, span_of(slot_key, DEVICE_SECRET_LEN)};
-    enum seal_status status = device_ask(d, &r, &blob, err, err_cap);
+    enum seal_status status = ask(d, &r, &blob, err, err_cap);
     if (status != SEAL_OK)
         return status;
     slot_write_head(&w, info->kind, info->number, info->shard);
@@ -205,7 +213,7 @@ static enum seal_status open_with_device(const struct seal_device *d, const stru
     struct buf payload = {slot_key, 0, DEVICE_SECRET_LEN};
     struct device_request r = {DEVICE_OPEN, s->info.kind, s->params, s->blob};
 
-    enum seal_status status = device_ask(d, &r, &payload, err, err_cap);
+    enum seal_status status = ask(d, &r, &payload, err, err_cap);
     if (status != SEAL_OK)
         return status;
     /* A shorter answer is no slot key: with the rest zero it opens nothing. */

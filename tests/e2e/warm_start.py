@@ -1,9 +1,12 @@
 #!/usr/bin/python3
-"""Everything is killed, ctl socket, store and audit are taken away, and only ww-dataplane starts again: from its warm snapshot."""
+"""Everything is killed, ctl socket, store and audit are taken away, and only ww-dataplane starts again: from its warm snapshot.
+First with a systemd credential for a key, then with one that a TPM (swtpm) sealed and ww-seal fetches."""
 import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -154,8 +157,7 @@ def an_independent_reader_finds_the_keys_in_it_and_no_root_or_slot():
 @tap.case
 def alone_it_opens_every_blob_and_wraps():
     kill_everything()
-    for name in ("store", "audit", "passphrase"):
-        os.rename(f"{h.state}/{name}", f"{h.state}/{name}.away")
+    move_ctrls_files(away=True)
     os.unlink(f"{h.state}/ctl.sock")
     begun = time.monotonic()
     start()
@@ -256,15 +258,23 @@ def the_configuration_takes_no_key_file():
     tap.check("warm_key" in done.stderr and "beside the snapshot" in done.stderr, done.stderr)
 
 
+def start_ctrl():
+    log = open(f"{h.state}/ctrl.log", "ab")
+    return subprocess.Popen([h.binary("ww-ctrl"), "--config", f"{h.state}/wirewrap.yaml", "--dev"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def move_ctrls_files(away):
+    for name in ("store", "audit", "passphrase"):
+        os.rename(f"{h.state}/{name}{'' if away else '.away'}", f"{h.state}/{name}{'.away' if away else ''}")
+
+
 @tap.case
 def ctrl_is_taken_again_when_it_is_back():
     replace("snapshot", saved("snapshot"))
     start()
     house.wait_for(serves, 30, "a warm start")
-    for name in ("store", "audit", "passphrase"):
-        os.rename(f"{h.state}/{name}.away", f"{h.state}/{name}")
-    log = open(f"{h.state}/ctrl.log", "ab")
-    ctrl = subprocess.Popen([h.binary("ww-ctrl"), "--config", f"{h.state}/wirewrap.yaml", "--dev"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    move_ctrls_files(away=False)
+    ctrl = start_ctrl()
     try:
         house.wait_for(lambda: status()["source"] == "ctrl", 30, "ctrl's own snapshot")
         h.wwctl("key", "disable", OTHER)
@@ -278,7 +288,130 @@ def ctrl_is_taken_again_when_it_is_back():
         stop()
 
 
+# ---- the same with a TPM ----
+
+SEALED, PORT, PCR = f"{h.state}/warm.sealed", 2321, 16
+TCTI = f"swtpm:host=127.0.0.1,port={PORT}"
+swtpm = None
+
+
+def tpm_start(name):
+    """In the house's network, as everything that this test starts."""
+    global swtpm
+    os.makedirs(f"{h.state}/{name}", exist_ok=True)
+    swtpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={h.state}/{name}", "--server", f"type=tcp,port={PORT}", "--ctrl",
+                              f"type=tcp,port={PORT + 1}", "--flags", "not-need-init,startup-clear"], stdin=subprocess.DEVNULL)
+    house.wait_for(lambda: listens(PORT), 20, "swtpm")
+
+
+def listens(port):
+    with open("/proc/thread-self/net/tcp") as f:
+        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in f.readlines()[1:])
+
+
+def tpm_stop():
+    swtpm.terminate()
+    swtpm.wait(20)
+
+
+def tpm_extend():
+    """What firmware does when it loads another program than the last time: TPM2_PCR_Extend, part 3, 22.2."""
+    body = struct.pack(">IIIHBHIH", PCR, 9, 0x40000009, 0, 0, 0, 1, 0x000B) + bytes(32)
+    with socket.create_connection(("127.0.0.1", PORT)) as s:
+        s.sendall(struct.pack(">HII", 0x8002, 10 + len(body), 0x182) + body)
+        tap.equal(s.recv(10)[6:10], bytes(4), "the TPM's answer")
+
+
+def make_sealed_key(*arguments):
+    return subprocess.run([h.binary("ww-seal"), "warm-key", SEALED, "--tpm2", TCTI, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+@tap.case
+def ww_seal_makes_a_key_that_no_file_holds_and_does_not_overwrite_one():
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    tap.check("no TPM at" in make_sealed_key().stderr, "a missing TPM is not named")
+    tpm_start("tpm")
+    done = make_sealed_key("--pcrs", str(PCR))
+    tap.check(done.returncode == 0 and "this TPM opens it" in done.stdout, done.stderr)
+    again = make_sealed_key()
+    tap.check(again.returncode == 1 and "move it away first" in again.stderr, again.stderr)
+    tap.equal(os.stat(SEALED).st_mode & 0o777, 0o600)
+
+
+@tap.case
+def with_the_tpm_the_dataplane_keeps_a_snapshot():
+    os.environ.pop("CREDENTIALS_DIRECTORY")
+    with open(f"{h.state}/wirewrap.yaml") as f:
+        text = f.read().replace("credential:warm", f'"tpm2:{SEALED}"').replace("\nseal:\n", f"\nseal:\n  device_program: {h.binary('ww-seal')}\n")
+    with open(f"{h.state}/wirewrap.yaml", "w") as f:
+        f.write(text)
+    for name in ("snapshot", "floor"):
+        os.unlink(f"{folder}/{name}")
+    ctrl = start_ctrl()
+    start()
+    try:
+        house.wait_for(lambda: status()["source"] == "ctrl", 30, "ctrl's own snapshot")
+        h.wwctl("key", "enable", OTHER)
+        make_blobs(5)
+        house.wait_for(snapshot_is_current, 30, "a snapshot of the newest epoch")
+        with open(f"/proc/{process.pid}/maps") as f:
+            tap.check("tss2" not in f.read(), "a TPM library is in ww-dataplane")
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
+            tap.equal(f.read().split(), [], "children that are left")
+    finally:
+        ctrl.kill()
+        ctrl.wait()
+        process.kill()
+        process.wait()
+    move_ctrls_files(away=True)
+    os.unlink(f"{h.state}/ctl.sock")
+
+
+@tap.case
+def alone_with_the_tpm_it_opens_every_blob():
+    start()
+    house.wait_for(serves, 40, "a warm start")
+    tap.equal(opened(), len(blobs))
+    stop()
+
+
+@tap.case
+def another_tpm_is_refused_and_named():
+    tpm_stop()
+    tpm_start("other-tpm")
+    refused("warm_key_other_tpm")
+    tpm_stop()
+
+
+@tap.case
+def a_tpm_that_is_gone_is_named():
+    refused("warm_key_no_tpm")
+
+
+@tap.case
+def a_machine_that_started_another_way_is_refused_and_named():
+    tpm_start("tpm")
+    start()
+    house.wait_for(serves, 40, "a warm start")
+    stop()
+    tpm_extend()
+    refused("warm_key_policy")
+
+
+@tap.case
+def a_sealed_key_that_was_altered_is_refused_and_named():
+    with open(SEALED, "r+b") as f:
+        content = bytearray(f.read())
+        content[-1] ^= 1
+        f.seek(0)
+        f.write(content)
+    refused("warm_key_other_tpm")
+
+
 def down():
+    if swtpm and swtpm.poll() is None:
+        swtpm.kill()
+        swtpm.wait()
     if process and process.poll() is None:
         process.kill()
         process.wait()

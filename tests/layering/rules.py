@@ -15,8 +15,9 @@ MAY_INCLUDE = [
     ("drivers/nic/bridge/", ("base/", "proto/", "drivers/nic/")),
     ("drivers/nic/", ("base/", "proto/", "drivers/nic/")),
     ("drivers/crypto/", ("base/", "proto/", "drivers/crypto/")),
+    ("drivers/seal/device/", ("base/", "drivers/seal/device/")),
     ("drivers/seal/", ("base/", "proto/", "drivers/seal/", "drivers/crypto/mbedtls/")),
-    ("dataplane/", ("base/", "proto/", "drivers/nic/", "drivers/crypto/", "dataplane/")),
+    ("dataplane/", ("base/", "proto/", "drivers/nic/", "drivers/crypto/", "drivers/seal/device/", "dataplane/")),
     ("ctrl/", ("base/", "proto/", "drivers/seal/", "drivers/crypto/mbedtls/", "ctrl/")),
 ]
 

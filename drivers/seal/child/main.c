@@ -1,8 +1,9 @@
-/* ww-seal: seals or opens one 32-byte secret with a device, as ww-ctrl asks on descriptor 3, and ends.
+/* ww-seal: seals or opens one 32-byte secret with a device, as ww-ctrl or ww-dataplane asks on descriptor 3, and ends.
+ * By hand: `ww-seal warm-key FILE`.
  *
  * PKCS#11 modules and TPM libraries are code of others that drags whole stacks along: here it meets one
  * slot's key for the length of one request, and neither ctrl's memory nor the root key.  No capabilities, no
- * new privileges, no core, no debugger of the same user; it goes when ctrl goes, and after LIFETIME_S in any
+ * new privileges, no core, no debugger of the same user; it goes when its parent goes, and after LIFETIME_S in any
  * case. */
 #include "base/secret.h"
 #include "drivers/seal/child/device.h"
@@ -87,11 +88,12 @@ static enum exit_code serve(uint8_t *message, uint8_t *payload)
 
 int main(int argc, char **argv)
 {
-    (void)argv;
-    if (argc != 1 || !shed_powers()) {
-        fprintf(stderr, "ww-seal is started by ww-ctrl, without arguments\n");
-        return EXIT_USAGE;
+    if (!shed_powers()) {
+        fprintf(stderr, "ww-seal cannot give up its powers\n");
+        return EXIT_BROKEN;
     }
+    if (argc != 1)
+        return warm_key_make(argc, argv);
     uint8_t *message = secret_pages_alloc(DEVICE_MESSAGE_MAX);
     uint8_t *payload = secret_pages_alloc(DEVICE_BLOB_MAX);
     enum exit_code code = EXIT_BROKEN;

@@ -52,7 +52,7 @@ static enum device_status connect_tpm(struct tpm *t)
         rc = Esys_Initialize(&t->esys, t->tcti, NULL);
     if (rc != TSS2_RC_SUCCESS)
         return answer_fail(t->a, DEVICE_NO_DEVICE,
-                           "no TPM at %s: %s: is ww-ctrl's user in the group of the device?", name,
+                           "no TPM at %s: %s: is this user in the group of the device?", name,
                            Tss2_RC_Decode(rc));
     return DEVICE_OK;
 }

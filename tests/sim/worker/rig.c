@@ -23,6 +23,7 @@
 bool rig_in_worker;
 uint64_t rig_warm_unix_s;
 uint8_t rig_warm_key[WARM_KEY_LEN] = {'w', 'a', 'r', 'm'};
+bool rig_warm_locked;
 static uint64_t warm_virtual_s;
 
 struct rig {
@@ -167,6 +168,12 @@ uint8_t rig_refusal(const struct rig *r)
 uint64_t rig_epoch(const struct rig *r)
 {
     return r->sent_epoch;
+}
+
+void rig_epoch_again(struct rig *r)
+{
+    r->sent_epoch--;
+    r->acked = 0;
 }
 
 struct writer *rig_ctl_begin(struct rig *r, bool full)
@@ -580,7 +587,7 @@ static void warm_make(struct rig *r)
 
     if (r->options.warm_dir == NULL)
         return;
-    r->warm = warm_new(&wc, rig_warm_key, &why);
+    r->warm = warm_new(&wc, rig_warm_locked ? NULL : rig_warm_key, &why);
     assert_non_null(r->warm);
 }
 

@@ -84,6 +84,7 @@ bool rig_until(struct rig *r, bool (*done)(void *), void *arg);
 
 /* ---- the test as ctrl ---- */
 
+void rig_epoch_again(struct rig *r); /* the next transaction is of the epoch that was sent last */
 struct writer *rig_ctl_begin(struct rig *r, bool full); /* the next epoch */
 void rig_ctl_end(struct rig *r);                        /* sends it */
 uint64_t rig_epoch(const struct rig *r);                /* last sent */
@@ -113,6 +114,7 @@ void rig_ctl_ping(struct rig *r, uint64_t epoch);
 
 extern uint64_t rig_warm_unix_s; /* the date that the warm snapshot goes by; 0 = that of the virtual clock */
 extern uint8_t rig_warm_key[WARM_KEY_LEN];
+extern bool rig_warm_locked; /* the next process is not given it at once */
 struct warm *rig_warm(struct rig *r);
 /* The process dies and a new one starts; the test's ctrl, and its end of the wire, stay as they are. */
 void rig_restart(struct rig *r);

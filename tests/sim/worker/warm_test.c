@@ -21,6 +21,7 @@ static int setup(void **state)
     (void)state;
     rig_warm_unix_s = 0;
     rig_warm_key[0] = 'w';
+    rig_warm_locked = false;
     snprintf(folder, sizeof folder, "/tmp/ww-warm-XXXXXX");
     return mkdtemp(folder) == NULL;
 }
@@ -436,6 +437,91 @@ static void the_status_file_says_where_it_serves_from(void **state)
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- the key comes late, or not at all ---- */
+
+static bool exists(const char *name)
+{
+    char path[128];
+
+    path_of(name, path);
+    return access(path, F_OK) == 0;
+}
+
+static void unlock(struct rig *r)
+{
+    struct warm_problem why;
+
+    assert_true(warm_waits(rig_warm(r)));
+    assert_true(warm_unlock(rig_warm(r), rig_warm_key, &why));
+}
+
+static void a_key_that_comes_late_is_waited_for(void **state)
+{
+    (void)state;
+    struct rig *r = warm_rig();
+    char *blob = wrapped_once(r, RIG_KEY_A);
+
+    written(r);
+    rig_warm_locked = true;
+    restart_alone(r);
+    assert_string_equal(rig_source(r), "none");
+    unlock(r);
+    rig_run(r, 100000);
+    assert_string_equal(rig_source(r), "warm");
+    assert_int_equal(status_of_unwrap(r, blob), 200);
+    free(blob);
+    rig_free(r);
+}
+
+static void a_key_that_does_not_come_is_named(void **state)
+{
+    struct warm_problem why;
+
+    (void)state;
+    struct rig *r = warm_rig();
+    written(r);
+    rig_warm_locked = true;
+    restart_alone(r);
+    warm_refuse(&why, "warm_key_other_tpm", "start ww-ctrl", "this TPM did not seal it");
+    warm_no_key(rig_warm(r), &why);
+    rig_run(r, 100000);
+    expect_refused(r, "warm_key_other_tpm");
+    rig_free(r);
+}
+
+static void ctrl_is_served_while_the_key_is_awaited_and_an_equal_snapshot_stays(void **state)
+{
+    (void)state;
+    struct rig *r = warm_rig();
+    written(r);
+    rig_warm_locked = true;
+    rig_restart(r);
+    assert_true(rig_until(r, rig_attached, r));
+    rig_epoch_again(r);
+    rig_push_all(r);
+    assert_string_equal(rig_source(r), "ctrl");
+    assert_true(exists("snapshot"));
+    unlock(r);
+    written(r);
+    rig_free(r);
+}
+
+static void what_was_revoked_while_locked_does_not_come_back(void **state)
+{
+    (void)state;
+    struct rig *r = warm_rig();
+    written(r);
+    rig_warm_locked = true;
+    rig_restart(r);
+    assert_true(rig_until(r, rig_attached, r));
+    rig_push_all(r);
+    assert_false(exists("snapshot"));
+    rig_warm_locked = false;
+    restart_alone(r);
+    expect_refused(r, "warm_absent");
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +546,10 @@ int main(void)
         CASE(a_start_without_a_snapshot_says_so),
         CASE(where_the_floor_cannot_be_written_the_snapshot_goes),
         CASE(the_status_file_says_where_it_serves_from),
+        CASE(a_key_that_comes_late_is_waited_for),
+        CASE(a_key_that_does_not_come_is_named),
+        CASE(ctrl_is_served_while_the_key_is_awaited_and_an_equal_snapshot_stays),
+        CASE(what_was_revoked_while_locked_does_not_come_back),
     };
     log_set_level(LOG_ERROR + 1);
     return RUN_TESTS("worker_warm", tests);

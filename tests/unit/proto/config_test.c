@@ -212,8 +212,11 @@ static bool parse(const char *text, size_t len)
     X(passphrase_file_that_is_neither_path_nor_credential, "seal:\n  passphrase_file: srk\n", 2,             \
       "seal.passphrase_file: must be an absolute path, or credential:NAME, not 'srk'")                       \
     X(warm_key_in_a_file, "dataplane:\n  warm_key: /etc/key\n", 2,                                           \
-      "dataplane.warm_key: must be credential:NAME: a key in a file beside the snapshot protects nothing, "  \
+      "dataplane.warm_key: must be credential:NAME or tpm2:FILE: a key in a file beside the snapshot "       \
+      "protects nothing, "                                                                                   \
       "not '/etc/key'")                                                                                      \
+    X(sealed_warm_key_with_a_relative_path, "dataplane:\n  warm_key: \"tpm2:w\"\n", 2,                       \
+      "dataplane.warm_key: must name a file of ww-seal warm-key, absolute, after tpm2:, not 'tpm2:w'")       \
     X(credential_that_is_a_path, "seal:\n  passphrase_file: credential:a/b\n", 2,                            \
       "seal.passphrase_file: must name a credential after credential:, not 'credential:a/b'")                \
     X(relative_device_program, "seal:\n  device_program: ww-seal\n", 2,                                      \
@@ -264,6 +267,8 @@ static bool text_is(const char *a, const char *b)
     X(passphrase_file_is_read, SOUND, text_is(config.seal.passphrase_file, "/p"))                            \
     X(warm_key_may_be_a_credential, NIC NET "dataplane:\n  warm_key: credential:warm\n" SEAL TLS AUTH,       \
       text_is(config.dataplane.warm_key, "credential:warm"))                                                 \
+    X(warm_key_may_be_sealed_by_a_tpm, NIC NET "dataplane:\n  warm_key: \"tpm2:/etc/w\"\n" SEAL TLS AUTH,    \
+      text_is(config.dataplane.warm_key, "tpm2:/etc/w"))                                                     \
     X(warm_start_is_off_by_default, SOUND, text_is(config.dataplane.warm_key, ""))                           \
     X(passphrase_may_be_a_credential, NIC NET "seal:\n  passphrase_file: credential:srk\n" TLS AUTH,         \
       text_is(config.seal.passphrase_file, "credential:srk"))                                                \

@@ -1,4 +1,4 @@
-#include "drivers/seal/device_wire.h"
+#include "drivers/seal/device/wire.h"
 #include "tests/unit/test.h"
 
 #include <sys/socket.h>
@@ -131,6 +131,27 @@ static void parameters_of_tpm2_out_of_range_are_refused(void **state)
     assert_false(device_tpm2_parse(writer_span(&w), &again));
 }
 
+static void the_file_of_a_sealed_key_comes_back_and_no_other_does(void **state)
+{
+    static const uint8_t params[] = {0, 0, 8, 0x80, 7, 'd', 'e', 'v', 'i', 'c', 'e', ':'};
+    uint8_t bytes[DEVICE_SEALED_MAX + 1];
+    struct writer w = writer_of(bytes, sizeof bytes);
+    struct device_sealed sealed = {span_of(params, sizeof params), span_str("object")}, again;
+
+    (void)state;
+    device_sealed_write(&w, &sealed);
+    assert_true(device_sealed_parse(writer_span(&w), &again));
+    assert_true(span_equal(again.params, sealed.params) && span_is(again.blob, "object"));
+    for (size_t len = 0; len < w.len; len++)
+        assert_false(device_sealed_parse(span_of(bytes, len), &again));
+    assert_false(device_sealed_parse(span_of(bytes, w.len + 1), &again));
+    for (size_t at = 0; at < 4; at++) { /* version, kind, zero, zero */
+        bytes[at] ^= 8;
+        assert_false(device_sealed_parse(writer_span(&w), &again));
+        bytes[at] ^= 8;
+    }
+}
+
 static void a_length_that_lies_is_not_waited_for(void **state)
 {
     struct span body;
@@ -157,6 +178,7 @@ int main(void)
         cmocka_unit_test(only_a_secret_of_32_bytes_is_sealed),
         cmocka_unit_test(parameters_of_pkcs11_out_of_range_are_refused),
         cmocka_unit_test(parameters_of_tpm2_out_of_range_are_refused),
+        cmocka_unit_test(the_file_of_a_sealed_key_comes_back_and_no_other_does),
         cmocka_unit_test(a_length_that_lies_is_not_waited_for),
     };
 

@@ -1,5 +1,5 @@
 /* Slots of kind pkcs11 through ww-seal, with SoftHSM2 for a token. */
-#include "drivers/seal/device.h"
+#include "drivers/seal/seal.h"
 #include "tests/unit/seal/softhsm.h"
 #include "tests/unit/test.h"
 #include "tests/unit/vectors.h"

@@ -1,5 +1,5 @@
 /* Slots of kind tpm2 through ww-seal, with swtpm for a TPM, in a network namespace of the test's own. */
-#include "drivers/seal/device.h"
+#include "drivers/seal/seal.h"
 #include "tests/unit/test.h"
 
 #include <net/if.h>

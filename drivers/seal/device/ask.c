@@ -1,4 +1,4 @@
-#include "drivers/seal/device.h"
+#include "drivers/seal/device/ask.h"
 
 #include "base/secret.h"
 
@@ -29,12 +29,15 @@ static bool socket_pair(int fds[2], unsigned timeout_ms)
            setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0;
 }
 
-/* dup2 onto the same number would leave it closed on exec, hence the detour over a number that is surely
+/* The caller may be a thread that takes no signals: the child needs its alarm.
+ * dup2 onto the same number would leave it closed on exec, hence the detour over a number that is surely
  * another. */
 static int spawn(const char *program, int fd, pid_t *pid)
 {
     char *argv[] = {(char *)(uintptr_t)program, NULL};
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
     int high = fcntl(fd, F_DUPFD_CLOEXEC, DEVICE_FD + 1);
 
     if (high < 0)
@@ -43,7 +46,12 @@ static int spawn(const char *program, int fd, pid_t *pid)
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, high, DEVICE_FD);
-    int rc = posix_spawn(pid, program, &actions, NULL, argv, environ);
+    sigemptyset(&none);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    int rc = posix_spawn(pid, program, &actions, &attributes, argv, environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     close(high);
     return rc;
@@ -62,8 +70,8 @@ static bool child_start(const struct seal_device *d, struct child *c, char *err,
         return true;
     if (fds[0] >= 0)
         close(fds[0]);
-    snprintf(err, err_cap, "%s does not start: %s: it is installed beside ww-ctrl", d->program,
-             strerror(cause));
+    snprintf(err, err_cap, "%s does not start: %s: it is installed beside ww-ctrl and ww-dataplane",
+             d->program, strerror(cause));
     return false;
 }
 
@@ -76,22 +84,23 @@ static void child_end(struct child *c)
         ;
 }
 
-static enum seal_status take_reply(const struct device_reply *r, struct buf *payload, char *err,
-                                   size_t err_cap)
+static enum device_status take_reply(const struct device_reply *r, struct buf *payload, char *err,
+                                     size_t err_cap)
 {
     if (r->status != DEVICE_OK) {
         snprintf(err, err_cap, "%.*s", (int)r->text.len, (const char *)r->text.ptr);
-        return r->status == DEVICE_BAD_PIN ? SEAL_BAD_PIN : SEAL_DEVICE;
+        return (enum device_status)r->status;
     }
     payload->len = 0;
     if (r->payload.len != 0 && buf_put(payload, r->payload))
-        return SEAL_OK;
+        return DEVICE_OK;
     snprintf(err, err_cap, "ww-seal answered with %zu bytes: is it of another version?", r->payload.len);
-    return SEAL_DEVICE;
+    return DEVICE_NO_ANSWER;
 }
 
-static enum seal_status converse(const struct seal_device *d, struct child *c, const struct device_request *r,
-                                 uint8_t *message, struct buf *payload, char *err, size_t err_cap)
+static enum device_status converse(const struct seal_device *d, struct child *c,
+                                   const struct device_request *r, uint8_t *message, struct buf *payload,
+                                   char *err, size_t err_cap)
 {
     struct device_reply reply;
     struct span body;
@@ -102,22 +111,22 @@ static enum seal_status converse(const struct seal_device *d, struct child *c, c
         snprintf(err, err_cap,
                  "%s gave no answer within %u ms: the device or its library hangs or has brought it down",
                  d->program, d->timeout_ms);
-        return SEAL_DEVICE;
+        return DEVICE_NO_ANSWER;
     }
     return take_reply(&reply, payload, err, err_cap);
 }
 
-enum seal_status device_ask(const struct seal_device *d, const struct device_request *r, struct buf *payload,
-                            char *err, size_t err_cap)
+enum device_status device_ask(const struct seal_device *d, const struct device_request *r,
+                              struct buf *payload, char *err, size_t err_cap)
 {
     struct child c;
     uint8_t *message = secret_pages_alloc(DEVICE_MESSAGE_MAX);
 
     if (message == NULL) {
         snprintf(err, err_cap, "no locked memory to ask ww-seal: raise LimitMEMLOCK");
-        return SEAL_DEVICE;
+        return DEVICE_NO_PROGRAM;
     }
-    enum seal_status status = SEAL_DEVICE;
+    enum device_status status = DEVICE_NO_PROGRAM;
     if (child_start(d, &c, err, err_cap)) {
         status = converse(d, &c, r, message, payload, err, err_cap);
         child_end(&c);

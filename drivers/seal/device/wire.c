@@ -1,14 +1,15 @@
-#include "drivers/seal/device_wire.h"
+#include "drivers/seal/device/wire.h"
 
 #include "base/check.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
-#define WIRE_VERSION 1
-#define TEXT_MAX     255
-#define TOKEN_MAX    32
-#define KEY_MAX      64
+#define WIRE_VERSION   1
+#define SEALED_VERSION 1
+#define TEXT_MAX       255
+#define TOKEN_MAX      32
+#define KEY_MAX        64
 
 static bool text_ok(struct span s, size_t max)
 {
@@ -103,6 +104,29 @@ bool device_reply_parse(struct span body, struct device_reply *out)
     out->text = take_part(&c);
     return cursor_ok(&c) && c.left == 0 && version == WIRE_VERSION && out->status < DEVICE_STATUS_COUNT &&
            out->text.len <= DEVICE_TEXT_MAX && out->payload.len <= DEVICE_BLOB_MAX;
+}
+
+bool device_sealed_parse(struct span file, struct device_sealed *out)
+{
+    struct cursor c = cursor_of(file);
+    struct device_tpm2 t;
+    uint8_t version = cursor_u8(&c), kind = cursor_u8(&c);
+    uint16_t zero = cursor_u16(&c);
+
+    out->params = take_part(&c);
+    out->blob = take_part(&c);
+    return cursor_ok(&c) && c.left == 0 && version == SEALED_VERSION && kind == DEVICE_KIND_TPM2 &&
+           zero == 0 && out->params.len <= DEVICE_PARAMS_MAX && out->blob.len >= 1 &&
+           out->blob.len <= DEVICE_BLOB_MAX && device_tpm2_parse(out->params, &t);
+}
+
+void device_sealed_write(struct writer *w, const struct device_sealed *s)
+{
+    write_u8(w, SEALED_VERSION);
+    write_u8(w, DEVICE_KIND_TPM2);
+    write_u16(w, 0);
+    write_part(w, s->params);
+    write_part(w, s->blob);
 }
 
 static size_t close_message(struct writer *w)

@@ -1,11 +1,11 @@
-/* What ww-ctrl asks of ww-seal, over a socketpair: one request, one reply, and the child is gone.
+/* What ww-ctrl and ww-dataplane ask of ww-seal, over a socketpair: one request, one reply, and the child is gone.
  *
  *     request   length u32 | version u8 = 1 | operation u8 | kind u8 | 0 u8 | params u16 + n | data u16 + n
  *     reply     length u32 | version u8 = 1 | status u8 | data u16 + n | text u16 + n
  *
  * Big-endian; length counts all after itself.  Seal: the payload is a 32-byte secret, the answer what the
  * device made of it.  Open: the reverse.  The secret is not the root key but the key of one slot, made for it
- * (docs/WIRE.md, "Root slots").  text: for a person, never with a secret in it. */
+ * (docs/WIRE.md, 4), or a warm key (8).  text: for a person, never with a secret in it. */
 #ifndef DRIVERS_SEAL_DEVICE_WIRE_H
 #define DRIVERS_SEAL_DEVICE_WIRE_H
 
@@ -31,7 +31,13 @@ enum device_status {
     DEVICE_FAILED = 7,      /* anything else: text has the device's own code */
     DEVICE_NO_PIN = 8,      /* the PIN cannot be read: the token was not asked */
     DEVICE_STATUS_COUNT,
+    /* not of the child but of asking it */
+    DEVICE_NO_PROGRAM, /* it does not start */
+    DEVICE_NO_ANSWER,  /* silent for too long, gone, or not understood */
 };
+
+/* What the messages and files call them. */
+enum device_kind { DEVICE_KIND_PKCS11 = 4, DEVICE_KIND_TPM2 = 5 };
 
 /* Kind pkcs11.  Views into the parameters. */
 enum device_mechanism { DEVICE_AES_KEY_WRAP = 1, DEVICE_AES_GCM = 2 };
@@ -52,7 +58,7 @@ struct device_tpm2 {
 
 struct device_request {
     uint8_t operation; /* enum device_operation */
-    uint8_t kind;      /* enum seal_kind */
+    uint8_t kind;      /* enum device_kind */
     struct span params, payload;
 };
 
@@ -73,6 +79,14 @@ bool MUST_USE device_reply_parse(struct span body, struct device_reply *out);
 /* out: DEVICE_MESSAGE_MAX bytes, in locked pages where the payload is secret; returns the length. */
 size_t device_request_write(const struct device_request *r, uint8_t *out);
 size_t device_reply_write(const struct device_reply *r, uint8_t *out);
+
+/* A warm key as it rests in a file, sealed by a TPM (docs/WIRE.md, 8); views into it. */
+#define DEVICE_SEALED_MAX (4 + 2 + DEVICE_PARAMS_MAX + 2 + DEVICE_BLOB_MAX)
+struct device_sealed {
+    struct span params, blob;
+};
+bool MUST_USE device_sealed_parse(struct span file, struct device_sealed *out);
+void device_sealed_write(struct writer *w, const struct device_sealed *s);
 
 /* Blocking.  false: the other side is gone, is silent beyond the socket's timeout, or lies about a length. */
 bool MUST_USE device_send(int fd, struct span message);
