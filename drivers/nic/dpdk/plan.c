@@ -69,6 +69,7 @@ bool plan_make(const struct plan_caps *caps, const struct plan_wish *wish, struc
     bool tx_csum_pays = !caps->tx_csum_by_driver && !wish->no_offload;
     out->tx_ip4_csum = caps->tx_ip4_csum && tx_csum_pays;
     out->tx_tcp_csum = caps->tx_tcp_csum && tx_csum_pays;
+    out->tx_prepare = !caps->tx_as_net_writes;
     out->rss =
         wish->queue_count > 1 && wish->rss && caps->rss && !caps->rss_refused && rss_is_ours_to_set(caps);
     out->rss_table_len = out->rss ? caps->rss_table_len : 0;

@@ -32,6 +32,7 @@ struct plan_caps {
     bool rx_ip4_csum, rx_tcp_csum;
     bool tx_ip4_csum, tx_tcp_csum;
     bool tx_csum_by_driver; /* ... in the driver's own software, on this core */
+    bool tx_as_net_writes;  /* ... from headers as net writes them, with nothing to prepare */
     bool rss;               /* offers to hash TCP over IPv4 and IPv6 ... */
     bool rss_refused;       /* ... and is known to refuse when asked */
     uint16_t rss_table_len; /* of its indirection table; 0 = there is none */
@@ -51,6 +52,7 @@ struct plan {
     uint16_t rx_desc, tx_desc;
     bool rx_ip4_csum, rx_tcp_csum;
     bool tx_ip4_csum, tx_tcp_csum;
+    bool tx_prepare; /* frames that leave a checksum to the device go through rte_eth_tx_prepare */
     bool rss;
     uint16_t rss_table_len;
     uint8_t rss_key_len;

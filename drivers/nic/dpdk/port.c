@@ -128,6 +128,8 @@ static void caps_of(const struct rte_eth_dev_info *i, struct plan_caps *c)
     bool max_is_known = i->max_mtu != UINT16_MAX && i->max_rx_pktlen > i->max_mtu;
     uint32_t overhead = max_is_known ? i->max_rx_pktlen - i->max_mtu : RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
     bool is_tap = strcmp(i->driver_name, "net_tap") == 0;
+    bool is_virtio =
+        strncmp(i->driver_name, "net_virtio", strlen("net_virtio")) == 0; /* PCI, and net_virtio_user */
     uint32_t by_frame = i->max_rx_pktlen > overhead ? i->max_rx_pktlen - overhead : 0;
 
     *c = (struct plan_caps){
@@ -142,6 +144,9 @@ static void caps_of(const struct rte_eth_dev_info *i, struct plan_caps *c)
         .tx_tcp_csum = (i->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0,
         /* and writes a TCP checksum of 0 as 0xffff, which is UDP's rule (RFC 768) and not TCP's */
         .tx_csum_by_driver = is_tap,
+        /* virtio 1.1 5.1.6.2 wants the pseudo-header's sum in the field, and there it is; DPDK would read each header back to
+         * compute it again, which waits until the peer's core has let go of that cache line */
+        .tx_as_net_writes = is_virtio,
         .rss = (i->flow_type_rss_offloads & RSS_FLOWS) == RSS_FLOWS,
         .rss_table_len = i->reta_size,
         .rss_key_len = i->hash_key_size,

@@ -124,7 +124,7 @@ static uint16_t port_tx(struct nic *n, uint16_t queue, struct frame *frames, uin
     }
     /* Some devices want the pseudo-header in their own way.  A refusal means that net asked for what was not
      * agreed. */
-    if (offload)
+    if (offload && p->plan.tx_prepare)
         CHECK(rte_eth_tx_prepare(p->id, queue, burst, count) == count);
     return rte_eth_tx_burst(p->id, queue, burst, count);
 }

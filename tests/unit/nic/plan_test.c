@@ -81,6 +81,16 @@ static void checksums_that_the_driver_would_make_in_software_are_ours_to_make(vo
     assert_true(p.rx_ip4_csum && p.rx_tcp_csum);
 }
 
+static void frames_are_prepared_unless_the_device_takes_them_as_they_are(void **state)
+{
+    struct plan_caps c = rich();
+
+    (void)state;
+    assert_true(planned(&c, 1, 1500, false).tx_prepare);
+    c.tx_as_net_writes = true;
+    assert_false(planned(&c, 1, 1500, false).tx_prepare);
+}
+
 static void one_queue_needs_no_flow_hash(void **state)
 {
     struct plan_caps c = rich();
@@ -230,6 +240,8 @@ int main(void)
         cmocka_unit_test(offload_that_is_not_offered_is_not_asked_for),
         cmocka_unit_test(no_offload_is_asked_for_when_none_is_wished),
         cmocka_unit_test(checksums_that_the_driver_would_make_in_software_are_ours_to_make),
+        cmocka_unit_test(frames_are_prepared_unless_the_device_takes_them_as_they_are),
+        cmocka_unit_test(frames_are_prepared_unless_the_device_takes_them_as_they_are),
         cmocka_unit_test(one_queue_needs_no_flow_hash),
         cmocka_unit_test(a_flow_hash_without_a_table_or_with_too_long_a_key_is_not_used),
         cmocka_unit_test(no_flow_hash_is_asked_for_without_a_key),
