@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #define CACHE_LINE 64
+#define PAGE_LINES (4096 / CACHE_LINE)
 
 struct arena {
     uint8_t *base;
@@ -70,31 +71,43 @@ size_t arena_used(const struct arena *a)
     return a->used;
 }
 
+/* A cache line more where objects would lie whole pages apart: their first bytes, which are used most, would all compete for the
+ * same few places of the caches. */
+static size_t slab_stride(size_t object_size)
+{
+    size_t lines = (object_size + CACHE_LINE - 1) / CACHE_LINE;
+
+    return (lines % PAGE_LINES == 0 ? lines + 1 : lines) * CACHE_LINE;
+}
+
+size_t slab_memory_needed(size_t object_size, size_t capacity)
+{
+    return slab_stride(object_size) * capacity + CACHE_LINE;
+}
+
 void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capacity, bool wipe_on_give)
 {
-    size_t size = (object_size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    size_t stride = slab_stride(object_size);
 
-    s->base = arena_alloc(a, size * capacity, CACHE_LINE);
-    s->object_size = size;
-    s->capacity = capacity;
-    s->free_count = capacity;
-    s->wipe_on_give = wipe_on_give;
-    s->free_head = NULL;
-    for (size_t i = capacity; i > 0; i--) {
-        void **object = (void **)(s->base + (i - 1) * size);
-        *object = s->free_head;
-        s->free_head = object;
-    }
+    *s = (struct slab){
+        .base = arena_alloc(a, stride * capacity, CACHE_LINE),
+        .object_size = stride,
+        .capacity = capacity,
+        .free_count = capacity,
+        .wipe_on_give = wipe_on_give,
+    };
 }
 
 void *slab_take(struct slab *s)
 {
     void **object = s->free_head;
 
-    if (object == NULL)
+    if (s->free_count == 0)
         return NULL;
-    s->free_head = *object;
     s->free_count--;
+    if (object == NULL)
+        return s->base + s->ever_taken++ * s->object_size;
+    s->free_head = *object;
     return object;
 }
 

@@ -21,17 +21,21 @@ void *MUST_USE arena_alloc(struct arena *a, size_t size, size_t align);
 void arena_seal(struct arena *a);
 size_t arena_used(const struct arena *a);
 
-/* Equal-sized objects from an arena, taken and given back in O(1); last in, first out, for warm caches.
- * slab_take: NULL when all are out; contents are whatever the last user left.  wipe_on_give zeroes what comes
- * back. */
+/* Equal-sized objects from an arena, taken and given back in O(1); last in, first out, for warm caches.  An object that was never
+ * taken has not been touched either, and costs no memory.  slab_take: NULL when all are out; contents are whatever the last user
+ * left.  wipe_on_give zeroes what comes back. */
 struct slab {
     void *free_head;
     uint8_t *base;
-    size_t object_size;
+    size_t object_size; /* from one to the next */
     size_t capacity;
     size_t free_count;
+    size_t ever_taken; /* those from here on never were */
     bool wipe_on_give;
 };
+
+/* What slab_init takes from its arena. */
+size_t slab_memory_needed(size_t object_size, size_t capacity);
 
 void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capacity, bool wipe_on_give);
 void *MUST_USE slab_take(struct slab *s);

@@ -35,6 +35,8 @@
 #define CUT_OFF_CHECK_US 1000000ULL
 #define GAUGES_EVERY_US  100000ULL
 #define WARM_KEY_MS      20000 /* of a TPM that is slow, or hangs: ctrl is not kept waiting meanwhile */
+#define BUFFERS_MIN      1024  /* of TCP, each way */
+#define BUFFERS_FULL     4096  /* up to so many connections have one each */
 
 enum { EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
@@ -148,6 +150,17 @@ static bool fill_route(const struct config_route *in, struct net_route *out)
            (out->on_link || net_addr_parse(span_str(in->via), &out->gateway));
 }
 
+/* A reply holds its send buffer until the peer has acknowledged it, which a busy peer does with its next request: so many at once must
+ * not look like pressure (net/tcp_pressure.c).  What was never needed is address space and no memory. */
+static uint32_t buffers_for(uint32_t connections)
+{
+    uint32_t share = connections / 4;
+
+    if (connections < BUFFERS_FULL)
+        return connections < BUFFERS_MIN ? BUFFERS_MIN : connections;
+    return share < BUFFERS_FULL ? BUFFERS_FULL : share;
+}
+
 /* Texts of the configuration become addresses; what the device agreed to becomes offload flags. */
 static const char *fill_net(const struct config *c, const struct nic_info *info, struct net_config *out)
 {
@@ -158,6 +171,7 @@ static const char *fill_net(const struct config *c, const struct nic_info *info,
     out->tx_ip4_csum = info->tx_ip4_csum;
     out->tx_tcp_csum = info->tx_tcp_csum;
     out->conns_max = c->net.connections_max;
+    out->recv_buffers_max = out->send_buffers_max = buffers_for(c->net.connections_max);
     out->keepalive_idle_ms = c->net.keepalive_idle_s * 1000;
     out->keepalive_interval_ms = c->net.keepalive_interval_s * 1000;
     out->keepalive_probes = (uint8_t)c->net.keepalive_probes;

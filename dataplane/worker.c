@@ -405,13 +405,13 @@ bool worker_turn(struct worker *w, struct worker_time t)
 
 static size_t plain_memory(const struct worker_config *c)
 {
-    return net_memory_needed(&c->net) + (sizeof(struct conn) + 64) * (size_t)c->net.conns_max + 65536;
+    return net_memory_needed(&c->net) + slab_memory_needed(sizeof(struct conn), c->net.conns_max) + 65536;
 }
 
 static size_t secret_memory(const struct worker_config *c)
 {
-    return (size_t)c->small_buffers * (CONN_SMALL_IN + CONN_SMALL_OUT + 64) +
-           (size_t)c->large_buffers * (CONN_LARGE_IN + CONN_LARGE_OUT + 64) + 65536;
+    return slab_memory_needed(CONN_SMALL_IN + CONN_SMALL_OUT, c->small_buffers) +
+           slab_memory_needed(CONN_LARGE_IN + CONN_LARGE_OUT, c->large_buffers) + 65536;
 }
 
 static bool build(struct worker *w, const struct worker_config *c, uint64_t now_us)

@@ -22,21 +22,17 @@ static size_t recv_object_size(const struct net_config *c)
     return c->recv_buffer + sizeof(struct tcp_gaps);
 }
 
-static size_t slab_size(size_t object, size_t count)
-{
-    return (object + 63) / 64 * 64 * count + 64;
-}
-
 size_t tcp_memory_needed(const struct net_config *c)
 {
     uint32_t cap;
     size_t board = board_size(c, &cap);
 
     return sizeof(struct tcp) + 128 + slots_for(c) * sizeof(struct tcp_slot) +
-           slab_size(sizeof(struct net_conn), c->conns_max) +
-           slab_size(recv_object_size(c), c->recv_buffers_max) +
-           slab_size(c->send_buffer, c->send_buffers_max) + slab_size(board, c->send_buffers_max) +
-           record_table_memory_needed(c->syn_cache_max) + record_table_memory_needed(c->time_wait_max);
+           slab_memory_needed(sizeof(struct net_conn), c->conns_max) +
+           slab_memory_needed(recv_object_size(c), c->recv_buffers_max) +
+           slab_memory_needed(c->send_buffer, c->send_buffers_max) +
+           slab_memory_needed(board, c->send_buffers_max) + record_table_memory_needed(c->syn_cache_max) +
+           record_table_memory_needed(c->time_wait_max);
 }
 
 /* The smallest scale with which the whole buffer can be announced. */

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,6 +80,44 @@ static void a_slab_hands_out_its_capacity_and_no_more(void **state)
     arena_free(a);
 }
 
+/* Whether the kernel has given the page at p any memory. */
+static bool is_there(uint8_t *p)
+{
+    unsigned char there = 0;
+
+    assert_int_equal(mincore(p - (uintptr_t)p % 4096, 4096, &there), 0);
+    return (there & 1) != 0;
+}
+
+static void an_object_that_was_never_taken_is_not_touched(void **state)
+{
+    struct arena *a = arena_new(slab_memory_needed(65536, 8), false);
+    struct slab s;
+    (void)state;
+
+    slab_init(&s, a, 65536, 8, false);
+    uint8_t *first = slab_take(&s), *second = slab_take(&s);
+    slab_give(&s, first);
+    assert_ptr_equal(slab_take(&s), first);
+    assert_true(is_there(first));
+    assert_false(is_there(second + 8192));
+    assert_false(is_there(second + 2 * s.object_size));
+    arena_free(a);
+}
+
+static void objects_of_whole_pages_do_not_begin_alike(void **state)
+{
+    struct arena *a = arena_new(slab_memory_needed(65536, 2), false);
+    struct slab s;
+    (void)state;
+
+    slab_init(&s, a, 65536, 2, false);
+    uint8_t *x = slab_take(&s), *y = slab_take(&s);
+    assert_int_not_equal((uintptr_t)x % 4096, (uintptr_t)y % 4096);
+    assert_true(y - x >= 65536);
+    arena_free(a);
+}
+
 static void a_wiping_slab_zeroes_what_comes_back(void **state)
 {
     struct arena *a = arena_new(4096, false);
@@ -101,6 +140,8 @@ int main(void)
         cmocka_unit_test(an_allocation_after_the_seal_is_a_check),
         cmocka_unit_test(giving_more_than_was_taken_is_a_check),
         cmocka_unit_test(a_slab_hands_out_its_capacity_and_no_more),
+        cmocka_unit_test(an_object_that_was_never_taken_is_not_touched),
+        cmocka_unit_test(objects_of_whole_pages_do_not_begin_alike),
         cmocka_unit_test(a_wiping_slab_zeroes_what_comes_back),
     };
     return RUN_TESTS("arena", tests);
