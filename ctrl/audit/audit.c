@@ -141,10 +141,10 @@ static void problem_over(struct audit *a)
     a->status.problem[0] = '\0';
 }
 
-static struct audit_entry entry_at(const struct position *p, enum audit_kind kind)
+static struct audit_entry entry_at(const struct position *p, enum audit_kind kind, uint64_t time_unix_us)
 {
     struct audit_entry e = {
-        .kind = (uint8_t)kind, .worker = p->worker, .seq = p->seq, .time_unix_us = now_us()};
+        .kind = (uint8_t)kind, .worker = p->worker, .seq = p->seq, .time_unix_us = time_unix_us};
 
     memcpy(e.boot_id, p->boot_id, sizeof e.boot_id);
     return e;
@@ -163,7 +163,7 @@ static bool segment_start(struct audit *a, uint64_t number)
     if (fd < 0)
         return problem(a, "new segment", errno);
     for (size_t i = 0; ok && i < a->position_count; i++) {
-        struct audit_entry e = entry_at(&a->positions[i], AUDIT_POSITION);
+        struct audit_entry e = entry_at(&a->positions[i], AUDIT_POSITION, now_us());
 
         audit_entry_encode(&e, entry);
         ok = descriptor_write(fd, span_of(entry, sizeof entry));
@@ -337,7 +337,7 @@ void audit_close(struct audit *a)
 
 static void put_loss(struct audit *a, const struct position *p, uint64_t from, uint64_t count)
 {
-    struct audit_entry e = entry_at(p, AUDIT_LOSS);
+    struct audit_entry e = entry_at(p, AUDIT_LOSS, now_us());
 
     e.seq = from;
     e.count = count;
@@ -348,13 +348,12 @@ static void put_loss(struct audit *a, const struct position *p, uint64_t from, u
 
 static void put_record(struct audit *a, const struct position *p, const struct audit_record *r)
 {
-    struct audit_entry e = entry_at(p, AUDIT_RECORD);
+    struct audit_entry e = entry_at(p, AUDIT_RECORD, r->time_unix_us);
+    const char *verdict = r->verdict < REASON_COUNT ? reason_name(r->verdict) : "unknown";
 
     e.seq = r->seq;
-    e.time_unix_us = r->time_unix_us;
     e.record = *r;
-    snprintf(e.verdict, sizeof e.verdict, "%.39s",
-             r->verdict < REASON_COUNT ? reason_name(r->verdict) : "unknown");
+    memcpy(e.verdict, verdict, strnlen(verdict, sizeof e.verdict - 1)); /* the rest is zero */
     batch_add(a, &e);
 }
 
@@ -469,7 +468,7 @@ bool audit_drain(struct audit *a, uint32_t budget)
 /* Writes the last word on a position and forgets it. */
 static void position_end(struct audit *a, size_t idx, enum audit_kind kind)
 {
-    struct audit_entry e = entry_at(&a->positions[idx], kind);
+    struct audit_entry e = entry_at(&a->positions[idx], kind, now_us());
 
     a->batch_len = 0;
     batch_add(a, &e);

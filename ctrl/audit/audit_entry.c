@@ -3,10 +3,29 @@
 #include "base/check.h"
 #include "base/cursor.h"
 
+#ifdef __SSE4_2__
+#include <nmmintrin.h>
+#endif
+
 #define ENTRY_VERSION 1
 #define BODY_FROM     8 /* version, kind, worker and the sum come before what the sum covers */
 
-/* CRC-32C (RFC 3720 B.4), bit by bit from a table of nibbles: a torn or rotten entry, not a forged one. */
+/* CRC-32C (RFC 3720 B.4): a torn or rotten entry, not a forged one.  Where the processor has an instruction for it, that; else bit
+ * by bit from a table of nibbles. */
+#ifdef __SSE4_2__
+static uint32_t crc32c(uint32_t seed, struct span s)
+{
+    uint64_t crc = ~seed, eight;
+
+    for (; s.len >= sizeof eight; s = span_from(s, sizeof eight)) {
+        memcpy(&eight, s.ptr, sizeof eight);
+        crc = _mm_crc32_u64(crc, eight);
+    }
+    for (size_t i = 0; i < s.len; i++)
+        crc = _mm_crc32_u8((uint32_t)crc, s.ptr[i]);
+    return ~(uint32_t)crc;
+}
+#else
 static uint32_t crc32c(uint32_t seed, struct span s)
 {
     static const uint32_t nibble[16] = {
@@ -21,6 +40,7 @@ static uint32_t crc32c(uint32_t seed, struct span s)
     }
     return ~crc;
 }
+#endif
 
 static uint32_t entry_sum(const uint8_t e[AUDIT_ENTRY_LEN])
 {

@@ -156,6 +156,34 @@ static void an_entry_comes_back_as_it_was(void **state)
     assert_memory_equal(&e, &back, sizeof e);
 }
 
+/* RFC 3720 B.4, a bit at a time. */
+static uint32_t slow_sum(uint32_t crc, const uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < 8 * len; i++)
+        crc = crc >> 1 ^ (0x82f63b78 & -((crc ^ (uint32_t)(bytes[i / 8] >> i % 8)) & 1u));
+    return crc;
+}
+
+static void the_sum_of_an_entry_is_crc32c(void **state)
+{
+    uint64_t seed = 7;
+
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        uint8_t raw[AUDIT_ENTRY_LEN];
+        struct audit_entry e = {.kind = AUDIT_RECORD};
+
+        for (size_t i = 0; i < sizeof e.boot_id; i++)
+            e.boot_id[i] = (uint8_t)rig_random(&seed);
+        e.worker = (uint16_t)rig_random(&seed);
+        e.seq = rig_random(&seed);
+        e.record.latency_ns = (uint32_t)rig_random(&seed);
+        audit_entry_encode(&e, raw);
+        uint32_t sum = ~slow_sum(slow_sum(~0u, raw, 4), raw + 8, sizeof raw - 8);
+        assert_int_equal(__builtin_bswap32(*(const uint32_t *)(const void *)(raw + 4)), sum);
+    }
+}
+
 static void any_flipped_bit_of_an_entry_is_seen(void **state)
 {
     struct audit_entry e = {.kind = AUDIT_LOSS, .seq = 5, .count = 9};
@@ -626,6 +654,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(an_entry_comes_back_as_it_was),
+        CASE(the_sum_of_an_entry_is_crc32c),
         CASE(any_flipped_bit_of_an_entry_is_seen),
         CASE(records_arrive_once_and_in_order),
         CASE(a_full_ring_leaves_one_loss_entry_with_the_count),
