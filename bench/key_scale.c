@@ -130,8 +130,8 @@ static void put_key(struct store *s, struct mbed_aead *kek, size_t number)
 
         mbed_random(rng, v.tag, sizeof v.tag);
         mbed_random(rng, material, sizeof material);
-        record_material_wrap(kek, rng, CTRL_SHARD, id, &v, material);
-        store_put(s, STORE_VERSION, id, n, span_of(body, record_version_encode(&v, body)));
+        record_material_wrap(kek, rng, CTRL_SHARD, r, &v, span_of(material, sizeof material));
+        store_put(s, STORE_VERSION, id, n, span_of(body, record_version_encode(r, &v, body)));
     }
     record_unref(r);
 }

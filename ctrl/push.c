@@ -138,7 +138,7 @@ static void count_records(struct txn *t)
     t->record_count = t->trust == NULL ? 0 : trust_record_count(t->trust);
     for (size_t i = 0; i < t->key_count; i++) {
         t->record_count++;
-        for (uint32_t v = 0; v < t->keys[i]->version_count; v++)
+        for (uint32_t v = 0; v < t->keys[i]->version_count && record_is_served(t->keys[i]); v++)
             t->record_count += t->keys[i]->versions[v].epoch > t->base ? 1 : 0;
     }
 }
@@ -213,7 +213,7 @@ static void write_key(const struct txn *t, const struct key_record *r, struct wr
 {
     struct ctl_key m = {.state = r->life.state,
                         .deny_status = r->policy.deny_status,
-                        .primary_version = r->primary,
+                        .primary_version = record_is_served(r) ? r->primary : 0,
                         .reasons_allowed = r->policy.reasons,
                         .path = span_str(r->path),
                         .caller_count = r->policy.caller_count};
@@ -257,7 +257,7 @@ static bool write_next(struct push *p, struct writer *w)
             write_key(t, r, w);
             return true;
         }
-        if (at <= r->version_count && r->versions[at - 1].epoch > t->base) {
+        if (at <= r->version_count && record_is_served(r) && r->versions[at - 1].epoch > t->base) {
             write_version(p, r, &r->versions[at - 1], w);
             return true;
         }

@@ -93,7 +93,7 @@ static void end_into(json_t *j, const struct lifecycle_unit *u, struct lifecycle
     json_object_set_new(j, "window_s", json_integer((json_int_t)u->window_s));
 }
 
-static json_t *version_json(const struct key_record *r, const struct key_version *v,
+static json_t *version_json(const struct daemon *d, const struct key_record *r, const struct key_version *v,
                             struct lifecycle_time now)
 {
     json_t *j = json_pack("{s:i, s:s, s:b, s:o, s:o}", "version", (int)v->number, "state",
@@ -101,6 +101,12 @@ static json_t *version_json(const struct key_record *r, const struct key_version
                           time_json(v->created_unix_s), "tag", hex_json(v->tag, sizeof v->tag));
 
     end_into(j, &v->life, now);
+    if (!record_is_served(r) && v->life.state != KEY_STATE_DESTROYED) {
+        char pem[PRIVATE_KEY_PEM_MAX];
+
+        custody_public_pem(d->custody, r, v, pem);
+        json_object_set_new(j, "public_key", json_string(pem));
+    }
     return j;
 }
 
@@ -108,9 +114,10 @@ static json_t *key_head_json(const struct key_record *r, struct lifecycle_time n
 {
     json_t *j = json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o}", "path", r->path, "id",
                           hex_json(r->id, KEY_ID_LEN), "state", key_state_name(r->life.state), "algorithm",
-                          "symmetric", "primary", (int)r->primary, "version_count", (int)r->version_count,
-                          "created", time_json(r->created_unix_s));
+                          algorithm_of(r->algorithm)->name, "primary", (int)r->primary, "version_count",
+                          (int)r->version_count, "created", time_json(r->created_unix_s));
 
+    json_object_set_new(j, "served", json_boolean(record_is_served(r)));
     end_into(j, &r->life, now);
     if (r->rotate_period_s != 0)
         json_object_set_new(j, "rotate_period_s", json_integer((json_int_t)r->rotate_period_s));
@@ -173,7 +180,7 @@ static json_t *key_json(const struct daemon *d, const struct key_record *r)
     json_t *versions = json_array();
 
     for (uint32_t i = 0; i < r->version_count; i++)
-        json_array_append_new(versions, version_json(r, &r->versions[i], now));
+        json_array_append_new(versions, version_json(d, r, &r->versions[i], now));
     json_object_set_new(key, "versions", versions);
     json_t *asked = asked_json(d, r, true);
     if (asked != NULL)
@@ -270,8 +277,9 @@ static bool do_key_create(struct call *c)
         return false;
     if (algorithm != NULL &&
         (!json_is_string(algorithm) || strcmp(json_string_value(algorithm), "symmetric") != 0))
-        return refuse(&c->why, "bad_algorithm", "leave --algorithm away",
-                      "the only algorithm is \"symmetric\"");
+        return refuse(&c->why, "bad_algorithm",
+                      "leave --algorithm away; import a private key: wwctl key import",
+                      "the only algorithm of a key that is made here is \"symmetric\"");
     return custody_create(c->d->custody, path, &c->why) && tell_change(c, false);
 }
 
@@ -300,11 +308,20 @@ static bool hex_of(struct call *c, const char *name, uint8_t *out, size_t cap, s
 static bool do_key_import(struct call *c)
 {
     const char *path = text_of(c, "path");
-    uint8_t blob[2 * IMPORT_BLOB_LEN];
+    const json_t *name = json_object_get(c->request, "algorithm");
+    uint8_t blob[IMPORT_BLOB_MAX + 8];
     size_t len;
 
-    return path != NULL && hex_of(c, "wrapped", blob, sizeof blob, &len) && may_make(c) &&
-           custody_import(c->d->custody, path, span_of(blob, len), &c->why) && tell_change(c, false);
+    if (path == NULL || !hex_of(c, "wrapped", blob, sizeof blob, &len) || !may_make(c))
+        return false;
+    const struct algorithm *a = name == NULL           ? algorithm_of(ALGORITHM_SYMMETRIC)
+                                : json_is_string(name) ? algorithm_named(json_string_value(name))
+                                                       : NULL;
+    if (a == NULL)
+        return refuse(&c->why, "bad_algorithm",
+                      "give --algorithm one of these, or leave it away for an AES-256 key",
+                      "the algorithms of private keys are " ALGORITHM_NAMES);
+    return custody_import(c->d->custody, path, a, span_of(blob, len), &c->why) && tell_change(c, false);
 }
 
 static bool do_key_import_key(struct call *c)
@@ -324,6 +341,17 @@ static bool do_key_import_key(struct call *c)
     return true;
 }
 
+static bool rotate_import(struct call *c, const char *path, int64_t period)
+{
+    uint8_t blob[IMPORT_BLOB_MAX + 8];
+    size_t len;
+
+    if (period >= 0)
+        return refuse(&c->why, "bad_request", "give one of them", "a period or a file, not both");
+    return hex_of(c, "wrapped", blob, sizeof blob, &len) && may_make(c) &&
+           custody_rotate_import(c->d->custody, path, span_of(blob, len), &c->why) && tell_change(c, false);
+}
+
 static bool do_key_rotate(struct call *c)
 {
     const char *path = text_of(c, "path");
@@ -332,6 +360,8 @@ static bool do_key_rotate(struct call *c)
 
     if (path == NULL || !number_of(c, "period_s", -1, 0, UINT32_MAX, &period) || !may_change(c))
         return false;
+    if (json_object_get(c->request, "wrapped") != NULL)
+        return rotate_import(c, path, period);
     if (period < 0)
         return may_make(c) && custody_rotate(c->d->custody, path, &c->why) && tell_change(c, false);
     return custody_set_period(c->d->custody, path, (uint32_t)period, &already, &c->why) &&

@@ -13,7 +13,9 @@ static const struct option_spec key_switch[] = {
 static const struct option_spec key_rotate[] = {
     {"PATH", "path", OPTION_TEXT, true, "the key's path"},
     {"--period", "period_s", OPTION_DURATION, false,
-     "nothing now, but whenever the newest version is that old: 1d..3650d; 0s: by hand only"}};
+     "nothing now, but whenever the newest version is that old: 1d..3650d; 0s: by hand only"},
+    {"--file", "wrapped", OPTION_BYTES, false,
+     "of a private key's path: the next one, wrapped as for key import"}};
 static const struct option_spec key_destroy[] = {
     {"PATH", "path", OPTION_TEXT, true, "the key's path"},
     {"--version", "version", OPTION_NUMBER, false,
@@ -24,7 +26,10 @@ static const struct option_spec key_destroy[] = {
 static const struct option_spec key_import[] = {
     {"PATH", "path", OPTION_TEXT, true, "the new key's path"},
     {"--file", "wrapped", OPTION_BYTES, true,
-     "an AES-256 key under the import key: RSA-OAEP-SHA256 and AES-KWP (docs/OPERATIONS.md)"}};
+     "the key under the import key: RSA-OAEP-SHA256 and AES-KWP (docs/OPERATIONS.md)"},
+    {"--algorithm", "algorithm", OPTION_TEXT, false,
+     "symmetric (an AES-256 key, the default); or of a private key in PKCS#8, as Cloud KMS names it, such as "
+     "EC_SIGN_P256_SHA256"}};
 static const struct option_spec policy_set[] = {
     {"PATH", "path", OPTION_TEXT, true, "the key's path"},
     {"--file", "text", OPTION_FILE, true, "policy file, YAML or JSON; - reads standard input"}};

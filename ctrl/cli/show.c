@@ -192,6 +192,8 @@ void show_key(const json_t *r)
     printf("%s  %s  id %s  created %s", text(key, "path"), text(key, "state"), text(key, "id"),
            text(key, "created"));
     show_end(key);
+    if (!truth(key, "served"))
+        printf("  %s: kept and backed up; not served yet\n", text(key, "algorithm"));
     if (at(key, "rotate_period_s") != NULL)
         printf("  rotates every %lld days%s%s\n", number(key, "rotate_period_s") / 86400,
                at(key, "rotates") == NULL ? "" : ", next ", text(key, "rotates"));
@@ -200,6 +202,8 @@ void show_key(const json_t *r)
         printf("  version %lld  %s%s  created %s", number(v, "version"), text(v, "state"),
                truth(v, "primary") ? ", primary" : "", text(v, "created"));
         show_end(v);
+        if (at(v, "public_key") != NULL)
+            printf("%s", text(v, "public_key"));
     }
     if (at(key, "still_asked") != NULL) {
         printf("  ");

@@ -17,6 +17,7 @@ struct custody {
         *former_kek; /* of the root before: records that are still on their way are wrapped under it */
     struct slots slots;
     uint8_t *material; /* locked: one key version in the clear, only while it is made or checked */
+    size_t material_len;
     struct import_key import;
     bool trust_known;
     uint8_t trust_digest[MBED_DIGEST_LEN];
@@ -81,9 +82,9 @@ static bool check_record(struct custody *c, const struct key_record *r, struct r
     for (uint32_t i = 0; i < r->version_count; i++) {
         const struct key_version *v = &r->versions[i];
         bool ok = v->life.state == KEY_STATE_DESTROYED ||
-                  record_material_unwrap(c->kek, CTRL_SHARD, r->id, v, c->material);
+                  record_material_unwrap(c->kek, CTRL_SHARD, r, v, c->material) != 0;
 
-        secret_wipe(c->material, KEY_MATERIAL_LEN);
+        secret_wipe(c->material, record_is_served(r) ? KEY_MATERIAL_LEN : RECORD_MATERIAL_MAX);
         if (!ok)
             return refuse(why, "store_format", "restore a backup", "key %s version %u does not open", r->path,
                           v->number);
@@ -252,7 +253,7 @@ static struct mbed_aead *kek_of(const uint8_t *srk)
 static bool derive_kek(struct custody *c, const uint8_t *srk)
 {
     c->kek = kek_of(srk);
-    c->material = secret_pages_alloc(KEY_MATERIAL_LEN);
+    c->material = secret_pages_alloc(IMPORT_MATERIAL_ROOM);
     c->proof_key = secret_pages_alloc(MBED_KEY_LEN);
     if (c->proof_key != NULL)
         store_derive(srk, CUSTODY_PROOF_LABEL, CTRL_SHARD, c->proof_key);
@@ -307,7 +308,7 @@ void custody_close(struct custody *c)
     mbed_aead_free(c->former_kek);
     import_free(&c->import);
     free(c->waiting);
-    secret_pages_free(c->material, KEY_MATERIAL_LEN);
+    secret_pages_free(c->material, IMPORT_MATERIAL_ROOM);
     secret_pages_free(c->proof_key, MBED_KEY_LEN);
     free(c);
 }
@@ -390,7 +391,7 @@ static void put_key(struct custody *c, const struct key_record *r)
 static void put_version(struct custody *c, const struct key_record *r, uint32_t number)
 {
     uint8_t body[STORE_BODY_MAX];
-    size_t len = record_version_encode(&r->versions[number - 1], body);
+    size_t len = record_version_encode(r, &r->versions[number - 1], body);
 
     store_put(c->store, STORE_VERSION, r->id, number, span_of(body, len));
 }
@@ -488,7 +489,7 @@ static void lifecycle_take(struct custody *c, struct key_record *next, struct li
         v->life = l->versions[i];
         v->epoch = epoch;
         if (v->life.state == KEY_STATE_DESTROYED)
-            secret_wipe(v->wrapped, sizeof v->wrapped);
+            record_material_drop(v);
         put_version(c, next, i + 1);
     }
     free(l->versions);
@@ -615,10 +616,13 @@ static void add_version(struct custody *c, struct key_record *r, bool imported)
     do {
         mbed_random(c->rng, v->tag, sizeof v->tag);
     } while (tag_is_taken(r, r->version_count, v->tag));
-    if (!imported)
+    if (!imported) {
+        CHECK(record_is_served(r));
         mbed_random(c->rng, c->material, KEY_MATERIAL_LEN);
-    record_material_wrap(c->kek, c->rng, CTRL_SHARD, r->id, v, c->material);
-    secret_wipe(c->material, KEY_MATERIAL_LEN);
+        c->material_len = KEY_MATERIAL_LEN;
+    }
+    record_material_wrap(c->kek, c->rng, CTRL_SHARD, r, v, span_of(c->material, c->material_len));
+    secret_wipe(c->material, c->material_len);
     r->version_count++;
 }
 
@@ -658,7 +662,7 @@ static bool may_create(const struct custody *c, const char *path, struct refusal
 }
 
 /* imported: the material is in c->material. */
-static bool create(struct custody *c, const char *path, bool imported, struct refusal *why)
+static bool create(struct custody *c, const char *path, uint8_t algorithm, bool imported, struct refusal *why)
 {
     uint8_t id[KEY_ID_LEN];
     struct lifecycle_unit first;
@@ -669,6 +673,7 @@ static bool create(struct custody *c, const char *path, bool imported, struct re
         mbed_random(c->rng, id, sizeof id);
     } while (memcmp(id, no_id, sizeof id) == 0 || registry_by_id(c->registry, id) != NULL);
     struct key_record *r = record_new(id, path);
+    r->algorithm = algorithm;
     r->life = l.key;
     r->created_unix_s = custody_time(c).unix_s;
     add_version(c, r, imported);
@@ -681,7 +686,7 @@ bool custody_create(struct custody *c, const char *path, struct refusal *why)
 
     if (there != NULL && there->life.state == KEY_STATE_PENDING_DURABLE)
         return settle_named(c, there, why);
-    return may_create(c, path, why) && create(c, path, false, why);
+    return may_create(c, path, why) && create(c, path, ALGORITHM_SYMMETRIC, false, why);
 }
 
 /* ---- import ---- */
@@ -727,14 +732,24 @@ const struct import_key *custody_import_key_of(const struct custody *c)
     return &c->import;
 }
 
-bool custody_import(struct custody *c, const char *path, struct span blob, struct refusal *why)
+/* Into c->material; nothing is there when it is refused. */
+static bool open_import(struct custody *c, const struct algorithm *a, struct span blob, struct refusal *why)
 {
-    if (!may_create(c, path, why))
-        return false;
     if (!import_is_valid(&c->import, custody_time(c)))
         return refuse(why, "no_import_key", "wwctl key import-key makes one; wrap the material anew under it",
                       "there is no import key, or its three days are over");
-    return import_open(&c->import, c->rng, blob, c->material, why) && create(c, path, true, why);
+    if (!import_open(&c->import, c->rng, blob, a->kind != ALGORITHM_AES, c->material, &c->material_len, why))
+        return false;
+    if (a->kind == ALGORITHM_AES || private_key_check(span_of(c->material, c->material_len), a, c->rng, why))
+        return true;
+    secret_wipe(c->material, c->material_len);
+    return false;
+}
+
+bool custody_import(struct custody *c, const char *path, const struct algorithm *a, struct span blob,
+                    struct refusal *why)
+{
+    return may_create(c, path, why) && open_import(c, a, blob, why) && create(c, path, a->number, true, why);
 }
 
 /* Its time is over: the row is overwritten, the pages are wiped. */
@@ -754,22 +769,54 @@ static bool forget_import_key(struct custody *c, struct refusal *why)
     return true;
 }
 
+static bool may_rotate(const struct key_record *r, struct refusal *why)
+{
+    struct lifecycle l = lifecycle_of(r);
+    enum lifecycle_status s = lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_ROTATE});
+
+    free(l.versions);
+    return s == LIFECYCLE_CHANGED || lifecycle_refuse(s, r->path, 0, why);
+}
+
+static bool rotate(struct custody *c, const struct key_record *r, bool imported, struct refusal *why)
+{
+    struct key_record *next = record_copy(r);
+
+    add_version(c, next, imported);
+    return commit_new_version(c, next, false, why);
+}
+
+static bool by_import_only(const struct key_record *r, struct refusal *why)
+{
+    return refuse(why, "import_only", "bring the new private key: wwctl key rotate PATH --file F",
+                  "%s: new versions of %s are made elsewhere and imported", r->path,
+                  algorithm_of(r->algorithm)->name);
+}
+
 bool custody_rotate(struct custody *c, const char *path, struct refusal *why)
 {
     const struct key_record *r = registry_by_path(c->registry, span_str(path));
 
     if (r == NULL)
         return lifecycle_refuse(LIFECYCLE_NO_KEY, path, 0, why);
+    if (!record_is_served(r))
+        return by_import_only(r, why);
     if (has_pending(r))
         return settle_named(c, r, why);
-    struct lifecycle l = lifecycle_of(r);
-    enum lifecycle_status s = lifecycle_step(&l, &(struct lifecycle_input){.event = LIFECYCLE_ROTATE});
-    free(l.versions);
-    if (s != LIFECYCLE_CHANGED)
-        return lifecycle_refuse(s, path, 0, why);
-    struct key_record *next = record_copy(r);
-    add_version(c, next, false);
-    return commit_new_version(c, next, false, why);
+    return may_rotate(r, why) && rotate(c, r, false, why);
+}
+
+bool custody_rotate_import(struct custody *c, const char *path, struct span blob, struct refusal *why)
+{
+    const struct key_record *r = registry_by_path(c->registry, span_str(path));
+
+    if (r == NULL)
+        return lifecycle_refuse(LIFECYCLE_NO_KEY, path, 0, why);
+    if (record_is_served(r))
+        return refuse(why, "not_by_import", "leave --file away: Wirewrap makes the new version",
+                      "%s: new versions of a symmetric key are made here", path);
+    return may_rotate(r, why) && open_import(c, algorithm_of(r->algorithm), blob, why) &&
+           rotate(c, r, true, why);
 }
 
 /* One event on one key: stepped on a copy, committed, put in its place. */
@@ -852,6 +899,8 @@ bool custody_set_period(struct custody *c, const char *path, uint32_t period_s, 
     *already = false;
     if (r == NULL)
         return lifecycle_refuse(LIFECYCLE_NO_KEY, path, 0, why);
+    if (!record_is_served(r))
+        return by_import_only(r, why);
     if (r->life.state >= KEY_STATE_DESTROY_SCHEDULED)
         return lifecycle_refuse(r->life.state == KEY_STATE_DESTROYED ? LIFECYCLE_GONE : LIFECYCLE_DOOMED,
                                 path, 0, why);
@@ -1018,14 +1067,38 @@ bool custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN]
     return true;
 }
 
+static size_t material_of(const struct custody *c, const struct key_record *r, const struct key_version *v,
+                          uint8_t *out)
+{
+    size_t len = record_material_unwrap(c->kek, CTRL_SHARD, r, v, out);
+
+    if (len == 0 && c->former_kek != NULL)
+        len = record_material_unwrap(c->former_kek, CTRL_SHARD, r, v, out);
+    CHECK(len != 0);
+    return len;
+}
+
 void custody_material(const struct custody *c, const struct key_record *r, const struct key_version *v,
                       uint8_t *material)
 {
-    bool ok = record_material_unwrap(c->kek, CTRL_SHARD, r->id, v, material);
+    CHECK(record_is_served(r));
+    (void)material_of(c, r, v, material);
+}
 
-    if (!ok && c->former_kek != NULL)
-        ok = record_material_unwrap(c->former_kek, CTRL_SHARD, r->id, v, material);
-    CHECK(ok);
+size_t custody_private_key(const struct custody *c, const struct key_record *r, const struct key_version *v,
+                           uint8_t *out)
+{
+    CHECK(!record_is_served(r));
+    return material_of(c, r, v, out);
+}
+
+void custody_public_pem(const struct custody *c, const struct key_record *r, const struct key_version *v,
+                        char out[PRIVATE_KEY_PEM_MAX])
+{
+    size_t len = custody_private_key(c, r, v, c->material);
+
+    private_key_public_pem(span_of(c->material, len), out);
+    secret_wipe(c->material, len);
 }
 
 /* ---- the root's slots ---- */
@@ -1103,10 +1176,10 @@ static void rewrap_record(struct rewrap *x, const struct key_record *r)
 
         if (v->life.state == KEY_STATE_DESTROYED)
             continue;
-        custody_material(c, r, &r->versions[i], c->material);
-        record_material_wrap(x->kek, c->rng, CTRL_SHARD, r->id, v, c->material);
+        size_t len = material_of(c, r, &r->versions[i], c->material);
+        record_material_wrap(x->kek, c->rng, CTRL_SHARD, next, v, span_of(c->material, len));
+        secret_wipe(c->material, len);
     }
-    secret_wipe(c->material, KEY_MATERIAL_LEN);
     registry_put(x->next, next);
 }
 
@@ -1121,7 +1194,7 @@ static size_t rewrap_body(void *ctx, const struct store_row *row, uint8_t *out)
     }
     const struct key_record *r = registry_by_id(x->next, row->id);
     CHECK(r != NULL && row->sub >= 1 && row->sub <= r->version_count);
-    return record_version_encode(&r->versions[row->sub - 1], out);
+    return record_version_encode(r, &r->versions[row->sub - 1], out);
 }
 
 static bool reroot_store(struct rewrap *x, const uint8_t *srk, const struct slots *s, struct refusal *why)

@@ -67,9 +67,13 @@ bool MUST_USE custody_create(struct custody *c, const char *path, struct refusal
  * its time is over. */
 bool MUST_USE custody_import_key(struct custody *c, bool *made, struct refusal *why);
 const struct import_key *custody_import_key_of(const struct custody *c);
-/* As create, with the material in blob (ctrl/keys/import.h). */
-bool MUST_USE custody_import(struct custody *c, const char *path, struct span blob, struct refusal *why);
+/* As create, with the material in blob (ctrl/keys/import.h): 32 bytes, or a private key as a says. */
+bool MUST_USE custody_import(struct custody *c, const char *path, const struct algorithm *a, struct span blob,
+                             struct refusal *why);
 bool MUST_USE custody_rotate(struct custody *c, const char *path, struct refusal *why);
+/* The next version of a key that is no symmetric one: those come from elsewhere alone. */
+bool MUST_USE custody_rotate_import(struct custody *c, const char *path, struct span blob,
+                                    struct refusal *why);
 /* enable: else disable.  version 0 = the key as a whole.  *already: it was so; nothing was written. */
 bool MUST_USE custody_switch(struct custody *c, const char *path, uint32_t version, bool enable,
                              bool *already, struct refusal *why);
@@ -102,9 +106,14 @@ bool MUST_USE custody_slot_put(struct custody *c, uint8_t number, const struct s
 bool MUST_USE custody_reroot(struct custody *c, const uint8_t *srk, const struct slots *s,
                              struct refusal *why);
 
-/* The clear material of a version, KEY_MATERIAL_LEN bytes into locked pages of the caller's. */
+/* The clear material of a version of a symmetric key, KEY_MATERIAL_LEN bytes into locked pages of the caller's. */
 void custody_material(const struct custody *c, const struct key_record *r, const struct key_version *v,
                       uint8_t *material);
+/* Of any other key: PKCS#8, up to PRIVATE_KEY_MAX bytes; returns the length. */
+size_t custody_private_key(const struct custody *c, const struct key_record *r, const struct key_version *v,
+                           uint8_t *out);
+void custody_public_pem(const struct custody *c, const struct key_record *r, const struct key_version *v,
+                        char out[PRIVATE_KEY_PEM_MAX]);
 
 /* While on, a verb checks everything and changes nothing: it returns what it would, and custody_would is the record
  * as it would be, borrowed until the next verb or until off. */

@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "base/cursor.h"
 #include "base/secret.h"
-#include "drivers/seal/kwp.h"
 
 #include <mbedtls/pk.h>
 #include <mbedtls/rsa.h>
@@ -135,30 +134,43 @@ static bool is_all_zero(const uint8_t *p, size_t len)
     return any == 0;
 }
 
-bool import_open(const struct import_key *k, struct mbed_rng *rng, struct span blob, uint8_t *material,
-                 struct refusal *why)
+static bool has_sound_length(struct span blob, bool private_key, struct refusal *why)
 {
-    size_t len = 0;
+    static const char manual[] = "see docs/OPERATIONS.md, \"Importing a key\"";
 
-    if (blob.len != IMPORT_BLOB_LEN)
-        return refuse(why, "bad_import", "see docs/OPERATIONS.md, \"Importing a key\"",
-                      "the file must have %d bytes, RSA-OAEP and AES-KWP one after the other; it has %zu",
-                      IMPORT_BLOB_LEN, blob.len);
-    uint8_t *room = secret_pages_alloc(KEK_LEN + KEY_MATERIAL_LEN);
-    if (room == NULL)
-        return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl", "no locked memory for an import");
-    bool ok = open_rsa(k, rng, blob.ptr, room) &&
-              kwp_open(span_of(room, KEK_LEN), span_from(blob, RSA_LEN), room + KEK_LEN, &len) == KWP_OK &&
-              len == KEY_MATERIAL_LEN;
-    bool zero = ok && is_all_zero(room + KEK_LEN, KEY_MATERIAL_LEN);
+    if (private_key)
+        return (blob.len > IMPORT_BLOB_LEN && blob.len <= IMPORT_BLOB_MAX && blob.len % 8 == 0) ||
+               refuse(why, "bad_import", manual,
+                      "the file must be a private key under RSA-OAEP and AES-KWP, one after the other, of at "
+                      "most %d bytes; "
+                      "it has %zu",
+                      IMPORT_BLOB_MAX, blob.len);
+    return blob.len == IMPORT_BLOB_LEN ||
+           refuse(why, "bad_import", manual,
+                  "the file must have %d bytes, RSA-OAEP and AES-KWP one after the other; it has %zu",
+                  IMPORT_BLOB_LEN, blob.len);
+}
+
+bool import_open(const struct import_key *k, struct mbed_rng *rng, struct span blob, bool private_key,
+                 uint8_t *material, size_t *len, struct refusal *why)
+{
+    uint8_t *kek = material + PRIVATE_KEY_MAX;
+
+    *len = 0;
+    if (!has_sound_length(blob, private_key, why))
+        return false;
+    bool ok = open_rsa(k, rng, blob.ptr, kek) &&
+              kwp_open(span_of(kek, KEK_LEN), span_from(blob, RSA_LEN), material, len) == KWP_OK &&
+              (private_key || *len == KEY_MATERIAL_LEN);
+    bool zero = ok && is_all_zero(material, *len);
+    secret_wipe(kek, KEK_LEN);
     if (ok && !zero)
-        memcpy(material, room + KEK_LEN, KEY_MATERIAL_LEN);
-    else
-        secret_wipe(material, KEY_MATERIAL_LEN);
-    secret_pages_free(room, KEK_LEN + KEY_MATERIAL_LEN);
+        return true;
+    secret_wipe(material, PRIVATE_KEY_MAX);
+    *len = 0;
     if (zero)
         return refuse(why, "bad_material", "make the key anew where it comes from", "the key is all zeros");
-    return ok || refuse(why, "bad_import",
-                        "wrap it under the key that wwctl key import-key prints now; 32 bytes of AES-256 key",
-                        "the file does not open: another import key, another algorithm, or damage");
+    return refuse(why, "bad_import",
+                  "wrap it under the key that wwctl key import-key prints now, and name its algorithm",
+                  "the file does not open: another import key, another algorithm, or damage");
 }

@@ -46,11 +46,25 @@ void policy_free(struct policy *p)
 
 /* ---- records ---- */
 
+static void wrapped_key_unref(struct wrapped_key *k)
+{
+    if (k == NULL || --k->refs != 0)
+        return;
+    secret_wipe(k->bytes, k->len);
+    free(k);
+}
+
+bool record_is_served(const struct key_record *r)
+{
+    return r->algorithm == ALGORITHM_SYMMETRIC;
+}
+
 struct key_record *record_new(const uint8_t id[KEY_ID_LEN], const char *path)
 {
     struct key_record *r = must_alloc(1, sizeof *r);
 
     r->refs = 1;
+    r->algorithm = ALGORITHM_SYMMETRIC;
     memcpy(r->id, id, KEY_ID_LEN);
     r->path = text_copy(span_str(path));
     policy_default(&r->policy);
@@ -69,6 +83,10 @@ struct key_record *record_copy(const struct key_record *r)
     n->versions = must_alloc((size_t)r->version_count + 1, sizeof *n->versions);
     if (r->version_count != 0)
         memcpy(n->versions, r->versions, r->version_count * sizeof *n->versions);
+    for (uint32_t i = 0; i < n->version_count; i++) {
+        if (n->versions[i].private_key != NULL)
+            n->versions[i].private_key->refs++;
+    }
     return n;
 }
 
@@ -85,6 +103,8 @@ void record_unref(const struct key_record *r)
     if (m == NULL || --m->refs != 0)
         return;
     policy_free(&m->policy);
+    for (uint32_t i = 0; i < m->version_count; i++)
+        wrapped_key_unref(m->versions[i].private_key);
     secret_wipe(m->versions, m->version_count * sizeof *m->versions);
     free(m->versions);
     free(m->path);
@@ -133,7 +153,7 @@ size_t record_key_encode(const struct key_record *r, uint8_t *out)
     struct span path = span_str(r->path);
 
     write_u8(&w, r->life.state);
-    write_u8(&w, KEY_ALGORITHM_AES_256);
+    write_u8(&w, r->algorithm);
     write_u32(&w, r->primary);
     write_u64(&w, (uint64_t)r->created_unix_s);
     write_u16(&w, (uint16_t)path.len);
@@ -161,12 +181,13 @@ struct key_record *record_key_decode(const struct store_row *row)
         period = cursor_u32(&c);
         read_end(&c, &life);
     }
-    if (!cursor_ok(&c) || c.left != 0 || algorithm != KEY_ALGORITHM_AES_256 || path.len == 0 ||
+    if (!cursor_ok(&c) || c.left != 0 || algorithm_of(algorithm) == NULL || path.len == 0 ||
         path.len > EKM_KEY_PATH_MAX || !state_ok(life.state))
         return NULL;
     char *text = text_copy(path);
     struct key_record *r = record_new(row->id, text);
     free(text);
+    r->algorithm = algorithm;
     r->life = life;
     r->primary = primary;
     r->window_s = window;
@@ -176,16 +197,56 @@ struct key_record *record_key_decode(const struct store_row *row)
     return r;
 }
 
-size_t record_version_encode(const struct key_version *v, uint8_t *out)
+static void write_material(struct writer *w, const struct key_record *r, const struct key_version *v)
+{
+    if (r->algorithm == ALGORITHM_SYMMETRIC) {
+        write_bytes(w, span_of(v->wrapped, sizeof v->wrapped));
+        return;
+    }
+    write_u16(w, (uint16_t)v->private_key->len);
+    write_bytes(w, span_of(v->private_key->bytes, v->private_key->len));
+}
+
+static struct span read_material(struct cursor *c, const struct key_record *r)
+{
+    if (r->algorithm == ALGORITHM_SYMMETRIC)
+        return cursor_take(c, WRAPPED_MATERIAL_LEN);
+    return cursor_take(c, cursor_u16(c));
+}
+
+static struct wrapped_key *wrapped_key_new(size_t len)
+{
+    struct wrapped_key *k = must_alloc(1, sizeof *k + len);
+
+    k->refs = 1;
+    k->len = (uint32_t)len;
+    return k;
+}
+
+static bool keep_material(struct key_version *v, const struct key_record *r, struct span wrapped)
+{
+    if (r->algorithm == ALGORITHM_SYMMETRIC) {
+        memcpy(v->wrapped, wrapped.ptr, sizeof v->wrapped);
+        return true;
+    }
+    if (wrapped.len <= MBED_NONCE_LEN + MBED_TAG_LEN ||
+        wrapped.len > MBED_NONCE_LEN + RECORD_MATERIAL_MAX + MBED_TAG_LEN)
+        return false;
+    v->private_key = wrapped_key_new(wrapped.len);
+    memcpy(v->private_key->bytes, wrapped.ptr, wrapped.len);
+    return true;
+}
+
+size_t record_version_encode(const struct key_record *r, const struct key_version *v, uint8_t *out)
 {
     struct writer w = writer_of(out, STORE_BODY_MAX);
 
     write_u8(&w, v->life.state);
-    write_u8(&w, KEY_ALGORITHM_AES_256);
+    write_u8(&w, r->algorithm);
     write_u64(&w, (uint64_t)v->created_unix_s);
     write_bytes(&w, span_of(v->tag, sizeof v->tag));
     if (v->life.state != KEY_STATE_DESTROYED)
-        write_bytes(&w, span_of(v->wrapped, sizeof v->wrapped));
+        write_material(&w, r, v);
     write_end(&w, &v->life);
     CHECK(writer_ok(&w));
     return w.len;
@@ -200,14 +261,14 @@ bool record_version_decode(const struct store_row *row, struct key_record *r)
 
     v.created_unix_s = (int64_t)cursor_u64(&c);
     struct span tag = cursor_take(&c, sizeof v.tag);
-    struct span wrapped = cursor_take(&c, v.life.state == KEY_STATE_DESTROYED ? 0 : sizeof v.wrapped);
+    struct span wrapped = v.life.state == KEY_STATE_DESTROYED ? (struct span){0} : read_material(&c, r);
     read_end(&c, &v.life);
-    if (!cursor_ok(&c) || c.left != 0 || algorithm != KEY_ALGORITHM_AES_256 ||
-        row->sub != r->version_count + 1 || !state_ok(v.life.state))
+    if (!cursor_ok(&c) || c.left != 0 || algorithm != r->algorithm || row->sub != r->version_count + 1 ||
+        !state_ok(v.life.state))
         return false;
     memcpy(v.tag, tag.ptr, sizeof v.tag);
-    if (wrapped.len != 0)
-        memcpy(v.wrapped, wrapped.ptr, sizeof v.wrapped);
+    if (v.life.state != KEY_STATE_DESTROYED && !keep_material(&v, r, wrapped))
+        return false;
     struct key_version *more = realloc(r->versions, ((size_t)r->version_count + 1) * sizeof *more);
     CHECK(more != NULL);
     r->versions = more;
@@ -257,36 +318,53 @@ bool record_policy_decode(const struct store_row *row, struct key_record *r)
 
 #define MATERIAL_AAD_MAX 64
 
-static struct span material_aad(uint16_t shard, const uint8_t id[KEY_ID_LEN], const struct key_version *v,
+static struct span material_aad(uint16_t shard, const struct key_record *r, const struct key_version *v,
                                 uint8_t room[MATERIAL_AAD_MAX])
 {
     struct writer w = writer_of(room, MATERIAL_AAD_MAX);
 
     write_bytes(&w, span_str("wirewrap material 1"));
     write_u16(&w, shard);
-    write_bytes(&w, span_of(id, KEY_ID_LEN));
+    write_bytes(&w, span_of(r->id, KEY_ID_LEN));
     write_u32(&w, v->number);
-    write_u8(&w, KEY_ALGORITHM_AES_256);
+    write_u8(&w, r->algorithm);
     write_bytes(&w, span_of(v->tag, sizeof v->tag));
     CHECK(writer_ok(&w));
     return writer_span(&w);
 }
 
 void record_material_wrap(struct mbed_aead *kek, struct mbed_rng *rng, uint16_t shard,
-                          const uint8_t id[KEY_ID_LEN], struct key_version *v, const uint8_t *material)
+                          const struct key_record *r, struct key_version *v, struct span material)
 {
-    uint8_t room[MATERIAL_AAD_MAX];
+    uint8_t room[MATERIAL_AAD_MAX], *to = v->wrapped;
 
-    mbed_random(rng, v->wrapped, MBED_NONCE_LEN);
-    mbed_seal(kek, v->wrapped, material_aad(shard, id, v, room), span_of(material, KEY_MATERIAL_LEN),
-              v->wrapped + MBED_NONCE_LEN);
+    if (r->algorithm == ALGORITHM_SYMMETRIC) {
+        CHECK(material.len == KEY_MATERIAL_LEN);
+    } else {
+        wrapped_key_unref(v->private_key);
+        v->private_key = wrapped_key_new(MBED_NONCE_LEN + material.len + MBED_TAG_LEN);
+        to = v->private_key->bytes;
+    }
+    mbed_random(rng, to, MBED_NONCE_LEN);
+    mbed_seal(kek, to, material_aad(shard, r, v, room), material, to + MBED_NONCE_LEN);
 }
 
-bool record_material_unwrap(struct mbed_aead *kek, uint16_t shard, const uint8_t id[KEY_ID_LEN],
-                            const struct key_version *v, uint8_t *material)
+size_t record_material_unwrap(struct mbed_aead *kek, uint16_t shard, const struct key_record *r,
+                              const struct key_version *v, uint8_t *out)
 {
     uint8_t room[MATERIAL_AAD_MAX];
+    struct span from = {v->wrapped, sizeof v->wrapped};
 
-    return mbed_open(kek, v->wrapped, material_aad(shard, id, v, room),
-                     span_of(v->wrapped + MBED_NONCE_LEN, KEY_MATERIAL_LEN + MBED_TAG_LEN), material);
+    if (r->algorithm != ALGORITHM_SYMMETRIC)
+        from = span_of(v->private_key->bytes, v->private_key->len);
+    if (!mbed_open(kek, from.ptr, material_aad(shard, r, v, room), span_from(from, MBED_NONCE_LEN), out))
+        return 0;
+    return from.len - MBED_NONCE_LEN - MBED_TAG_LEN;
+}
+
+void record_material_drop(struct key_version *v)
+{
+    secret_wipe(v->wrapped, sizeof v->wrapped);
+    wrapped_key_unref(v->private_key);
+    v->private_key = NULL;
 }

@@ -2,16 +2,18 @@
 """A key made elsewhere: wrapped by another program's RSA-OAEP and AES-KWP, imported, and its blobs opened here by docs/WIRE.md alone."""
 import json
 import os
+import signal
 import subprocess
 import sys
 
-from cryptography.hazmat.primitives import ciphers, hashes, keywrap, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives import ciphers, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import aead
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import client
 import house
+import imports
 import tap
 
 h = house.House()
@@ -20,18 +22,12 @@ MATERIAL = bytes(range(40, 72))
 SECRET, AAD = b"a data key under a key from elsewhere", b"aad"
 
 
-def wrapped(material, kek=None):
-    public = serialization.load_pem_public_key(h.wwctl_json("key", "import-key")["public_key"].encode())
-    kek = kek or os.urandom(32)
-    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
-    return public.encrypt(kek, oaep) + keywrap.aes_key_wrap_with_padding(kek, material)
+def wrapped(material):
+    return imports.wrapped(h, material)
 
 
 def file_of(data):
-    name = f"{h.state}/wrapped-by-a-test"
-    with open(name, "wb") as f:
-        f.write(data)
-    return name
+    return imports.file_of(h, data)
 
 
 def aes(key, block):
@@ -93,6 +89,78 @@ def the_commands_of_the_manual_make_a_file_that_imports():
     tap.equal(h.wwctl_json("key", "show", "v0/team/key")["key"]["state"], "enabled")
 
 
+# ---- private keys ----
+
+SIGNS, signing = "v0/imported/signs", imports.ec_key()
+
+
+def shown(path):
+    return json.loads(h.wwctl("key", "show", path, "--json"))["key"]
+
+
+@tap.case
+def a_private_key_is_imported_and_shown_by_its_public_half():
+    h.wwctl("key", "import", SIGNS, "--algorithm", "EC_SIGN_P256_SHA256", "--file", file_of(wrapped(imports.pkcs8(signing))))
+    key = shown(SIGNS)
+    tap.equal((key["algorithm"], key["served"], key["state"]), ("EC_SIGN_P256_SHA256", False, "enabled"))
+    tap.equal(key["versions"][0]["public_key"], imports.public_pem(signing))
+    tap.check("not served yet" in h.wwctl("key", "show", SIGNS), "not told")
+
+
+@tap.case
+def its_next_version_is_imported_too_and_only_so():
+    tap.check("key rotate PATH --file" in h.wwctl("key", "rotate", SIGNS, refused=True), "not named")
+    other = imports.ec_key()
+    h.wwctl("key", "rotate", SIGNS, "--file", file_of(wrapped(imports.pkcs8(other))))
+    tap.equal([v["public_key"] for v in shown(SIGNS)["versions"]], [imports.public_pem(signing), imports.public_pem(other)])
+    h.wwctl("key", "disable", SIGNS, "--version", "1")
+    tap.equal(shown(SIGNS)["versions"][0]["state"], "disabled")
+
+
+@tap.case
+def what_it_is_not_for_is_answered_as_such():
+    h.policy_set(SIGNS, CALLER)
+    house.wait_for(h.in_sync, 20, "the dataplane to have all")
+    c, token = client.Connection(h), h.token_for(CALLER)
+    answers = [c.wrap(SECRET, path=SIGNS, token=token), c.post(f"{SIGNS}:asymmetricSign", b"{}", token=token)]
+    c.close()
+    tap.equal([a.status for a in answers], [400, 501])
+    tap.equal(json.loads(answers[0].body)["code"], 9)  # FAILED_PRECONDITION
+
+
+@tap.case
+def wrong_and_weak_keys_are_named():
+    for key, algorithm, says in ((signing, "RSA_SIGN_PSS_2048_SHA256", "another kind"), (signing, "EC_SIGN_P384_SHA384", "P-384"),
+                                 (signing, "EC_SIGN_P521", "the algorithms of private keys are"), (close_primes(), "RSA_SIGN_PSS_2048_SHA256", "too close")):
+        done = h.wwctl("key", "import", "v0/no", "--algorithm", algorithm, "--file", file_of(wrapped(imports.pkcs8(key))), refused=True)
+        tap.check(says in done, f"{done} does not say {says}")
+
+
+def is_prime(n):
+    return all(n % p for p in (3, 5, 7, 11, 13, 17, 19, 23)) and all(pow(a, n - 1, n) == 1 for a in (2, 3, 5))
+
+
+def close_primes():
+    """A modulus that Fermat's method factors at once."""
+    p = int.from_bytes(os.urandom(128), "big") | 3 << 1022 | 1
+    while not is_prime(p) or p % 65537 == 1:
+        p += 2
+    q = p + 2
+    while not is_prime(q) or q % 65537 == 1:
+        q += 2
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key()
+
+
+@tap.case
+def a_start_opens_it_again():
+    before = shown(SIGNS)
+    os.kill(h.pid("ctrl"), signal.SIGKILL)
+    house.wait_for(h.in_sync, 30, "ww-ctrl to be back")
+    tap.equal(shown(SIGNS), before)
+
+
 @tap.case
 def no_log_and_no_file_holds_the_material():
     for folder, _, names in os.walk(h.state):
@@ -101,6 +169,7 @@ def no_log_and_no_file_holds_the_material():
                 continue
             with open(f"{folder}/{name}", "rb") as f:
                 data = f.read()
+            tap.check(imports.pkcs8(signing)[36:68] not in data, f"the private key is in {name}")
             tap.check(MATERIAL not in data and MATERIAL.hex().encode() not in data, f"the material is in {name}")
 
 

@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import backups
 import client
 import house
+import imports
 import tap
 
 BLOBS, KEYS = 1000, 5
@@ -17,6 +18,7 @@ h = house.House()
 away = tempfile.mkdtemp(prefix="wirewrap-away.")  # what is elsewhere: the sinks, and what people hold
 blobs = []  # (path of the key, plaintext, AAD, blob)
 epoch = drilled = None
+SIGNS, signing = "v0/lost/signs", imports.ec_key()
 
 
 def wrap_all():
@@ -50,6 +52,8 @@ def up():
     for name in ("first", "second"):
         backups.offline_slot_of(h, f"{away}/{name}.key")
     wrap_all()
+    backups.change(h, "key", "import", SIGNS, "--algorithm", "EC_SIGN_P256_SHA256", "--file",
+                   imports.file_of(h, imports.wrapped(h, imports.pkcs8(signing))))
     h.wwctl("key", "enable", "v0/lost/key0", "--version", "1")
     epoch = h.wwctl_json("status")["epoch"]
     house.wait_for(lambda: all(s["epoch"] >= epoch for s in h.wwctl_json("backup", "status")["sinks"]), 60, "both sinks to hold everything")
@@ -112,6 +116,8 @@ def the_state_directory_is_lost_and_made_again_from_one_sink_with_one_slot():
     tap.check(f"epoch={epoch} " in done.stderr, done.stderr)
     h.up()
     tap.check(h.wwctl_json("status")["keys"] > KEYS, "keys are missing")
+    key = h.wwctl_json("key", "show", SIGNS)["key"]
+    tap.equal((key["state"], key["versions"][0]["public_key"]), ("enabled", imports.public_pem(signing)))
 
 
 def bare_config():

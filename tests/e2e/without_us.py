@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import backups
 import client
 import house
+import imports
 import tap
 
 BLOBS = 1000
@@ -18,6 +19,7 @@ h = house.House()
 away = tempfile.mkdtemp(prefix="wirewrap-away.")
 paths = ["v0/orphan/one", "v0/orphan/two"]
 blobs = {path: [] for path in paths}  # (plaintext, AAD, blob)
+SIGNS, signing = "v0/orphan/signs", imports.ec_key()
 
 
 def up():
@@ -30,6 +32,8 @@ def up():
     for path in paths:
         backups.change(h, "key", "create", path)
         h.policy_set(path, house.CALLER)
+    backups.change(h, "key", "import", SIGNS, "--algorithm", "EC_SIGN_P256_SHA256", "--file",
+                   imports.file_of(h, imports.wrapped(h, imports.pkcs8(signing))))
     for n in range(BLOBS):
         path = paths[n % 2]
         if n in (250, 500, 750):
@@ -77,6 +81,13 @@ def every_key_and_version_is_listed():
     tap.equal(done.returncode, 0, done.stderr)
     listed = {line.split()[0]: len(line.split()) - 2 for line in done.stdout.splitlines()}
     tap.equal((listed[paths[0]], listed[paths[1]]), (4, 1))
+
+
+@tap.case
+def a_private_key_comes_out_as_pkcs8():
+    line = next(line for line in recover("keys", *files()).stdout.splitlines() if line.startswith(SIGNS))
+    version, key = line.split()[2].split(":")
+    tap.equal((version, bytes.fromhex(key)), ("1", imports.pkcs8(signing)))
 
 
 @tap.case

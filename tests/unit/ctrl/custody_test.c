@@ -177,10 +177,10 @@ static void leave_pending(struct rig *g)
     struct mbed_aead *kek = mbed_aead_new(key);
     r->life.state = KEY_STATE_PENDING_DURABLE;
     r->versions[0] = (struct key_version){.number = 1, .life.state = KEY_STATE_PENDING_DURABLE};
-    record_material_wrap(kek, g->rng, CTRL_SHARD, id, &r->versions[0], g->srk);
+    record_material_wrap(kek, g->rng, CTRL_SHARD, r, &r->versions[0], span_of(g->srk, KEY_MATERIAL_LEN));
     store_begin(s);
     store_put(s, STORE_KEY, id, 0, span_of(body, record_key_encode(r, body)));
-    store_put(s, STORE_VERSION, id, 1, span_of(body, record_version_encode(&r->versions[0], body)));
+    store_put(s, STORE_VERSION, id, 1, span_of(body, record_version_encode(r, &r->versions[0], body)));
     store_put(s, STORE_POLICY, id, 0, span_of(body, record_policy_encode(&r->policy, body)));
     ok(store_commit(s, &why));
     record_unref(r);

@@ -386,7 +386,7 @@ static void leave_half(struct rig *g, struct key_record *r)
     r->versions[0].life = r->life;
     store_begin(s);
     store_put(s, STORE_KEY, r->id, 0, span_of(body, record_key_encode(r, body)));
-    store_put(s, STORE_VERSION, r->id, 1, span_of(body, record_version_encode(&r->versions[0], body)));
+    store_put(s, STORE_VERSION, r->id, 1, span_of(body, record_version_encode(r, &r->versions[0], body)));
     ok(store_commit(s, &why));
     store_close(s);
 }

@@ -1,4 +1,5 @@
-/* Import: what is wrapped under the import key comes in as it was, and nothing else comes in. */
+/* Import: what is wrapped under the import key comes in as it was, and nothing else comes in.  Private keys are made by the openssl
+ * program while the test runs. */
 #include "tests/unit/ctrl/rig.h"
 
 #include "base/secret.h"
@@ -84,7 +85,7 @@ static void wrap(struct span kek, struct span material, uint8_t *out, size_t *le
 }
 
 static const uint8_t kek[32] = {9, 8, 7}, material[KEY_MATERIAL_LEN] = {1, 2, 3, 4, 5, 6, 7};
-static uint8_t blob[1024];
+static uint8_t blob[IMPORT_BLOB_MAX];
 static size_t blob_len;
 
 static void wrap_good(void)
@@ -94,7 +95,7 @@ static void wrap_good(void)
 
 static bool import(const char *path)
 {
-    return custody_import(custody, path, span_of(blob, blob_len), &why);
+    return custody_import(custody, path, algorithm_of(ALGORITHM_SYMMETRIC), span_of(blob, blob_len), &why);
 }
 
 static void imported_material_is_the_one_that_was_wrapped(void **state)
@@ -151,7 +152,9 @@ static void any_other_length_is_refused(void **state)
     (void)state;
     wrap_good();
     for (size_t len = 0; len < sizeof blob; len += len == IMPORT_BLOB_LEN - 1 ? 2 : 1)
-        refused_as(custody_import(custody, "v0/none", span_of(blob, len), &why), "bad_import");
+        refused_as(
+            custody_import(custody, "v0/none", algorithm_of(ALGORITHM_SYMMETRIC), span_of(blob, len), &why),
+            "bad_import");
 }
 
 static void a_shorter_or_all_zero_key_is_refused(void **state)
@@ -193,7 +196,7 @@ static void a_dry_run_opens_the_file_and_makes_nothing(void **state)
     assert_null(rig_key(custody, "v0/dry"));
 }
 
-/* The last one: after it the key is gone. */
+/* After it the key is gone. */
 static void after_three_days_the_import_key_is_gone_from_memory_and_store(void **state)
 {
     static const uint8_t zeros[IMPORT_DER_MAX];
@@ -211,6 +214,206 @@ static void after_three_days_the_import_key_is_gone_from_memory_and_store(void *
     refused_as(import("v0/late"), "no_import_key");
 }
 
+/* ---- private keys ---- */
+
+#define P256 "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 "
+#define RSA  "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:"
+#define DER  " 2>/dev/null | openssl pkcs8 -topk8 -nocrypt -outform DER"
+
+static uint8_t der[8192];
+static size_t der_len;
+
+static void make(const char *command)
+{
+    FILE *f = popen(command, "r");
+
+    assert_non_null(f);
+    der_len = fread(der, 1, sizeof der, f);
+    assert_int_equal(pclose(f), 0);
+    assert_true(der_len > 0 && der_len < sizeof der);
+}
+
+static void wrap_private(void)
+{
+    static uint8_t room[8192];
+    size_t len;
+
+    wrap(span_of(kek, sizeof kek), span_of(der, der_len), room, &len);
+    assert_true(len <= sizeof blob);
+    memcpy(blob, room, len);
+    blob_len = len;
+}
+
+static bool import_private(const char *path, const char *algorithm)
+{
+    wrap_private();
+    return custody_import(custody, path, algorithm_named(algorithm), span_of(blob, blob_len), &why);
+}
+
+static void is_kept(const char *path, uint32_t version)
+{
+    const struct key_record *r = rig_key(custody, path);
+    uint8_t *got = secret_pages_alloc(RECORD_MATERIAL_MAX);
+
+    assert_non_null(got);
+    assert_int_equal(custody_private_key(custody, r, &r->versions[version - 1], got), der_len);
+    assert_memory_equal(got, der, der_len);
+    secret_pages_free(got, RECORD_MATERIAL_MAX);
+}
+
+static void each_algorithm_takes_a_private_key_of_its_kind_and_size(void **state)
+{
+    static const struct {
+        const char *command, *algorithm;
+    } table[] = {
+        {P256 DER, "EC_SIGN_P256_SHA256"},
+        {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384" DER, "EC_SIGN_P384_SHA384"},
+        {RSA "2048" DER, "RSA_SIGN_PSS_2048_SHA256"},
+        {RSA "3072" DER, "RSA_SIGN_PKCS1_3072_SHA256"},
+        {RSA "4096" DER, "RSA_SIGN_PSS_4096_SHA512"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char path[64];
+
+        snprintf(path, sizeof path, "v0/private/%zu", i);
+        make(table[i].command);
+        ok(import_private(path, table[i].algorithm));
+        is_kept(path, 1);
+        reopen();
+        is_kept(path, 1);
+        assert_string_equal(algorithm_of(rig_key(custody, path)->algorithm)->name, table[i].algorithm);
+        assert_int_equal(rig_key(custody, path)->life.state, KEY_STATE_ENABLED);
+    }
+}
+
+static void another_kind_or_size_is_refused_by_name(void **state)
+{
+    (void)state;
+    make(P256 DER);
+    refused_as(import_private("v0/no", "EC_SIGN_P384_SHA384"), "wrong_algorithm");
+    assert_non_null(strstr(why.text, "EC_SIGN_P384_SHA384 takes a key on the curve P-384"));
+    refused_as(import_private("v0/no", "RSA_SIGN_PSS_2048_SHA256"), "wrong_algorithm");
+    make(RSA "2048" DER);
+    refused_as(import_private("v0/no", "RSA_SIGN_PSS_3072_SHA256"), "wrong_algorithm");
+    assert_non_null(strstr(why.text, "takes RSA of 3072 bits, and this key has 2048"));
+    refused_as(import_private("v0/no", "EC_SIGN_P256_SHA256"), "wrong_algorithm");
+    make("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1" DER);
+    refused_as(import_private("v0/no", "EC_SIGN_P256_SHA256"), "wrong_algorithm");
+    assert_null(registry_by_path(custody_registry(custody), span_str("v0/no")));
+}
+
+static void weak_is(const char *algorithm)
+{
+    refused_as(import_private("v0/no", algorithm), "bad_material");
+}
+
+static void what_is_no_pkcs8_is_refused(void **state)
+{
+    (void)state;
+    make(RSA "2048" DER);
+    der[der_len++] = 0;
+    weak_is("RSA_SIGN_PSS_2048_SHA256");
+    der_len -= 2;
+    weak_is("RSA_SIGN_PSS_2048_SHA256");
+    make("openssl genrsa -traditional 2048 2>/dev/null | openssl rsa -traditional -outform DER 2>/dev/null");
+    weak_is("RSA_SIGN_PSS_2048_SHA256");
+    make("openssl ecparam -name prime256v1 -genkey -noout -outform DER");
+    weak_is("EC_SIGN_P256_SHA256");
+    make(P256 "2>/dev/null | openssl pkcs8 -topk8 -passout pass:x -outform DER");
+    weak_is("EC_SIGN_P256_SHA256");
+    make(P256 "2>/dev/null");
+    weak_is("EC_SIGN_P256_SHA256");
+    make("openssl genpkey -algorithm ED25519" DER);
+    weak_is("EC_SIGN_P256_SHA256");
+}
+
+static void a_key_that_is_weak_or_does_not_go_together_is_refused(void **state)
+{
+    (void)state;
+    make("openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_pubexp:3" DER);
+    weak_is("RSA_SIGN_PSS_2048_SHA256");
+    assert_non_null(strstr(why.text, "exponent"));
+    make(P256 DER);
+    der[der_len - 1] ^= 1; /* of the public point */
+    weak_is("EC_SIGN_P256_SHA256");
+    make(P256 DER);
+    der[der_len - 80] ^= 1; /* of the secret: the point is another's then */
+    weak_is("EC_SIGN_P256_SHA256");
+}
+
+/* Each in turn, from the modulus to the last coefficient: none of them may matter without being noticed. */
+static void an_rsa_key_with_any_byte_altered_is_refused(void **state)
+{
+    unsigned refused = 0, tried = 0;
+
+    (void)state;
+    make(RSA "2048" DER);
+    for (size_t at = 40; at < der_len; at += 61, tried++) {
+        der[at] ^= 4;
+        refused += import_private("v0/no", "RSA_SIGN_PSS_2048_SHA256") ? 0 : 1;
+        der[at] ^= 4;
+    }
+    assert_int_equal(refused, tried);
+    ok(import_private("v0/whole", "RSA_SIGN_PSS_2048_SHA256"));
+}
+
+static void new_versions_of_a_private_key_are_imported_and_no_other_way(void **state)
+{
+    bool already;
+
+    (void)state;
+    make(P256 DER);
+    ok(import_private("v0/signs", "EC_SIGN_P256_SHA256"));
+    refused_as(custody_rotate(custody, "v0/signs", &why), "import_only");
+    refused_as(custody_set_period(custody, "v0/signs", 90 * 86400, &already, &why), "import_only");
+    make(RSA "2048" DER);
+    wrap_private();
+    refused_as(custody_rotate_import(custody, "v0/signs", span_of(blob, blob_len), &why), "wrong_algorithm");
+    make(P256 DER);
+    wrap_private();
+    ok(custody_rotate_import(custody, "v0/signs", span_of(blob, blob_len), &why));
+    assert_int_equal(rig_key(custody, "v0/signs")->version_count, 2);
+    assert_int_equal(rig_key(custody, "v0/signs")->primary, 2);
+    reopen();
+    is_kept("v0/signs", 2);
+    wrap_good();
+    ok(import("v0/symmetric"));
+    refused_as(custody_rotate_import(custody, "v0/symmetric", span_of(blob, blob_len), &why),
+               "not_by_import");
+}
+
+static void a_new_root_key_takes_private_keys_along(void **state)
+{
+    (void)state;
+    mbed_random(rig->rng, rig->srk, SEAL_SRK_LEN);
+    ok(custody_reroot(custody, rig->srk, custody_slots(custody), &why));
+    is_kept("v0/signs", 2);
+    reopen();
+    is_kept("v0/signs", 2);
+}
+
+static void a_private_key_lives_and_ends_as_any_other(void **state)
+{
+    const struct key_version *v;
+    bool already;
+
+    (void)state;
+    ok(custody_switch(custody, "v0/signs", 1, false, &already, &why));
+    ok(custody_destroy(custody, "v0/signs", 1, 2 * 86400, &already, &why));
+    ok(custody_restore(custody, "v0/signs", 1, &already, &why));
+    ok(custody_destroy(custody, "v0/signs", 1, 0, &already, &why));
+    rig_clock_pass(&clock_now, 31 * DAY);
+    custody_tick(custody);
+    for (int times = 0; times < 2; times++, reopen()) {
+        v = &rig_key(custody, "v0/signs")->versions[0];
+        assert_int_equal(v->life.state, KEY_STATE_DESTROYED);
+        assert_null(v->private_key);
+    }
+    is_kept("v0/signs", 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,7 +424,15 @@ int main(void)
         cmocka_unit_test(a_shorter_or_all_zero_key_is_refused),
         cmocka_unit_test(the_import_key_stays_the_same_while_it_is_valid_and_over_a_restart),
         cmocka_unit_test(a_dry_run_opens_the_file_and_makes_nothing),
+        cmocka_unit_test(each_algorithm_takes_a_private_key_of_its_kind_and_size),
+        cmocka_unit_test(another_kind_or_size_is_refused_by_name),
+        cmocka_unit_test(what_is_no_pkcs8_is_refused),
+        cmocka_unit_test(a_key_that_is_weak_or_does_not_go_together_is_refused),
+        cmocka_unit_test(an_rsa_key_with_any_byte_altered_is_refused),
+        cmocka_unit_test(new_versions_of_a_private_key_are_imported_and_no_other_way),
+        cmocka_unit_test(a_new_root_key_takes_private_keys_along),
         cmocka_unit_test(after_three_days_the_import_key_is_gone_from_memory_and_store),
+        cmocka_unit_test(a_private_key_lives_and_ends_as_any_other),
     };
 
     return cmocka_run_group_tests_name("ctrl import", tests, group_setup, group_teardown);
