@@ -33,12 +33,13 @@ static json_t *sink_json(const struct daemon *d, size_t i)
     struct backup_sink_status s;
 
     backup_sink_status(d->backup, i, &s);
-    return json_pack(
-        "{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:I, s:s, s:o}", "name", s.config->name, "kind",
-        s.config->kind, "place", s.config->place, "required", s.config->required, "known", s.known, "epoch",
-        (json_int_t)s.epoch, "behind", (json_int_t)(custody_epoch(d->custody) - s.epoch), "full_epoch",
-        (json_int_t)s.full_epoch, "full", when_json(s.full_unix_s), "last_ok", when_json(s.ok_unix_s),
-        "files", (json_int_t)s.files, "problem", s.problem, "drill", drill_json(d, i));
+    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:s, s:o}", "name",
+                     s.config->name, "kind", s.config->kind, "place", s.config->place, "required",
+                     s.config->required, "known", s.known, "epoch", (json_int_t)s.epoch, "behind",
+                     (json_int_t)(custody_epoch(d->custody) - s.epoch), "full_epoch",
+                     (json_int_t)s.full_epoch, "full", when_json(s.full_unix_s), "last_ok",
+                     when_json(s.ok_unix_s), "files", (json_int_t)s.files, "failed", (json_int_t)s.failed,
+                     "problem", s.problem, "drill", drill_json(d, i));
 }
 
 json_t *admin_backup_json(const struct daemon *d)

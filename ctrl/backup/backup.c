@@ -55,7 +55,8 @@ struct sink {
     uint64_t have, full_to, ticket;
     int64_t full_unix_s, ok_unix_s;
     uint64_t retry_ms;
-    unsigned failures;
+    unsigned failures; /* in a row */
+    uint64_t failed;   /* since start */
     /* Put and failed: whatever it lists under that name may be half of it.  A restart forgets them; a drill finds what
      * a restart believed. */
     struct backup_name doubted[DOUBTED_MAX];
@@ -338,6 +339,7 @@ static void sink_failed(struct sink *s, const struct fetch_reply *r, uint64_t no
     unsigned doubles = s->failures < RETRY_DOUBLES ? s->failures : RETRY_DOUBLES;
 
     s->failures++;
+    s->failed++;
     s->known = false; /* what it holds is not known after a failure */
     s->retry_ms = now_ms + ((uint64_t)RETRY_MS << doubles);
     if (strcmp(s->problem, r->text) != 0)
@@ -839,6 +841,7 @@ void backup_sink_status(const struct backup *b, size_t i, struct backup_sink_sta
                                        .full_unix_s = s->full_unix_s,
                                        .ok_unix_s = s->ok_unix_s,
                                        .files = s->name_count,
+                                       .failed = s->failed,
                                        .problem = s->problem};
 }
 

@@ -53,6 +53,7 @@ struct backup_sink_status {
     int64_t full_unix_s;
     int64_t ok_unix_s; /* when it last took something; 0 = not since start */
     size_t files;
+    uint64_t failed;     /* so many times since start */
     const char *problem; /* empty = none */
 };
 

@@ -99,7 +99,7 @@ static void show_sink(const json_t *s)
     else
         printf("epoch %lld, %lld behind\n", number(s, "epoch"), number(s, "behind"));
     if (text(s, "problem")[0] != '\0')
-        printf("             FAILS: %s\n", text(s, "problem"));
+        printf("             FAILS (%lld times since start): %s\n", number(s, "failed"), text(s, "problem"));
     show_drill(at(s, "drill"));
 }
 

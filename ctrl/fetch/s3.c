@@ -180,7 +180,7 @@ static enum fetch_status perform(struct call *c, const char *method, const char 
                                  uint64_t in_size, struct fetch_stream *to, struct body *b)
 {
     char url[12 * FETCH_TEXT_CAP];
-    CURL *curl = transfer_new(c->r, "https,http");
+    CURL *curl = transfer_new(c->r, strncmp(c->r->place, "https:", 6) == 0 ? "https" : "http");
     struct curl_slist *headers = headers_of(c, method, sha);
     struct routing x = {curl, to, b};
     enum fetch_status status = FETCH_FAILED;
@@ -196,8 +196,10 @@ static enum fetch_status perform(struct call *c, const char *method, const char 
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, route);
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, &x);
-        if (c->r->trust[0] != '\0')
+        if (c->r->trust[0] != '\0') { /* and nobody else: not those that the system trusts besides */
             curl_easy_setopt(curl, CURLOPT_CAINFO, c->r->trust);
+            curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+        }
         if (in != NULL) {
             curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
             curl_easy_setopt(curl, CURLOPT_READFUNCTION, stream_to_curl);

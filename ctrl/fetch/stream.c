@@ -8,6 +8,9 @@
 
 #define CONNECT_S 15
 
+/* What libcurl, or the library below it, says of the transfer under way. */
+static char said[CURL_ERROR_SIZE];
+
 enum fetch_status fetch_fail(struct fetch_reply *out, enum fetch_status status, const char *format, ...)
 {
     va_list args;
@@ -117,6 +120,8 @@ CURL *transfer_new(const struct fetch_request *r, const char *protocols)
 
     if (c == NULL)
         return NULL;
+    said[0] = '\0';
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, said);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, protocols);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
@@ -146,5 +151,6 @@ enum fetch_status transfer_fail(struct fetch_reply *out, CURLcode code, const st
         status = FETCH_NOT_FOUND;
     else if (code == CURLE_REMOTE_DISK_FULL)
         status = FETCH_NO_SPACE;
-    return fetch_fail(out, status, "%.300s: %s", what, curl_easy_strerror(code));
+    return fetch_fail(out, status, "%.240s: %s%s%.160s", what, curl_easy_strerror(code),
+                      said[0] == '\0' ? "" : ": ", said);
 }

@@ -61,8 +61,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def serve(self):
         store = self.server.store
+        store.requests += 1
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = store.fault(self.command)
+        if fault == "close":
+            self.close_connection = True
+            return
+        if fault and fault.startswith("http:"):
+            self.send_response(301)
+            self.send_header("Location", fault + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if fault == "stall":
             store.released.wait(600)
             self.close_connection = True
@@ -96,12 +106,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.list(urllib.parse.parse_qs(self.path.partition("?")[2]))
         elif key not in store.objects:
             self.refuse(404, "NoSuchKey")
-        elif fault == "truncate":
+        elif fault in ("truncate", "stall halfway"):
             body = store.objects[key]
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[:len(body) // 2])
+            if fault == "stall halfway":
+                self.wfile.flush()
+                store.released.wait(600)
             self.close_connection = True
         else:
             self.answer(200, store.objects[key])
@@ -121,7 +134,7 @@ class Store:
 
     def __init__(self, bucket="backups", region="eu-test-1", key_id="AKIDTEST", secret="a+secret/of=the test", context=None):
         self.bucket, self.region, self.key_id, self.secret = bucket, region, key_id, secret
-        self.objects, self.refused, self.faults = {}, [], {}
+        self.objects, self.refused, self.faults, self.requests = {}, [], {}, 0
         self.released = threading.Event()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -138,6 +151,12 @@ class Store:
     @property
     def url(self):
         return f"{self.scheme}://127.0.0.1:{self.server.server_port}"
+
+    def mend(self):
+        """What stalls goes on, and nothing fails any more."""
+        self.faults = {}
+        self.released.set()
+        self.released = threading.Event()
 
     def stop(self):
         self.released.set()
