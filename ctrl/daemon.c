@@ -20,6 +20,7 @@
 #define AUDIT_SYNC_MS    1000
 #define DEV_JWKS_FRESH_S 3600
 #define DEVICE_MS        30000
+#define COMPACT_AGAIN_MS 600000 /* after one that failed, or was done */
 
 /* ---- configuration ---- */
 
@@ -460,6 +461,33 @@ static void refresh_if_due(struct daemon *d)
     }
 }
 
+bool daemon_compact(struct daemon *d, struct refusal *why)
+{
+    struct store *s = custody_store(d->custody);
+    uint64_t changes = store_epoch(s) - store_base(s);
+
+    if (drills_are_running(d->drills))
+        return refuse(why, "backup_running", "repeat it in a moment", "a restore drill is running");
+    if (!store_compact(s, why))
+        return false;
+    log_info("the store's changes were compacted", F("epoch", store_epoch(s)), F("changes", changes));
+    (void)backup_full(d->backup);
+    return true;
+}
+
+static void compact_if_due(struct daemon *d, uint64_t now_ms)
+{
+    struct refusal why;
+
+    if (now_ms < d->compact_ms || !store_wants_compaction(custody_store(d->custody)) ||
+        !backup_may_compact(d->backup) || drills_are_running(d->drills))
+        return;
+    d->compact_ms = now_ms + COMPACT_AGAIN_MS;
+    if (!daemon_compact(d, &why))
+        log_error("the store's changes could not be compacted; nothing is lost, and it is tried again",
+                  F("code", why.code), F("why", why.text), F("next", why.next));
+}
+
 void daemon_tick(struct daemon *d, uint64_t now_ms)
 {
     push_tick(d->push, now_ms);
@@ -472,5 +500,6 @@ void daemon_tick(struct daemon *d, uint64_t now_ms)
     refresh_if_due(d);
     approvals_expire(d->approvals, (int64_t)time(NULL));
     custody_tick(d->custody);
+    compact_if_due(d, now_ms);
     daemon_backup_step(d, now_ms);
 }

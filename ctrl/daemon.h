@@ -52,7 +52,7 @@ struct daemon {
     struct drills *drills;
     int64_t started_unix_s, trust_loaded_unix_s;
     uint64_t reloads;
-    uint64_t audit_synced_ms;
+    uint64_t audit_synced_ms, compact_ms;
     char ca_file[2 * CONFIG_TEXT_CAP]; /* --dev: the authority of a certificate made here; else empty */
     void (*progress)(void *ctx);       /* see push_listener */
     void *progress_ctx;
@@ -74,6 +74,9 @@ bool daemon_needs_approvals(const struct daemon *d);
  * was; false: the configuration itself is bad, or the store refused the change.  force: an epoch even when nothing
  * changed, so that the dataplane learns that the sets are fresh. */
 bool MUST_USE daemon_reload(struct daemon *d, bool force, struct refusal *why);
+
+/* A new anchor in the store, now; the sinks get a full file after it. */
+bool MUST_USE daemon_compact(struct daemon *d, struct refusal *why);
 
 /* What is due at now_ms (monotonic), in steps of about 100 ms. */
 void daemon_tick(struct daemon *d, uint64_t now_ms);

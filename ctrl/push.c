@@ -6,6 +6,7 @@
 #include "base/secret_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -116,7 +117,19 @@ static void disconnect(struct push *p, const char *why)
 static void drop_garbage(struct push *p, const char *why)
 {
     p->status.dropped_garbage++;
+    snprintf(p->status.problem, sizeof p->status.problem, "%s", why);
     disconnect(p, why);
+}
+
+/* Nothing was sent to it: what it serves, or does not, stays as it is. */
+static void drop_other_version(struct push *p, unsigned version)
+{
+    char why[sizeof p->status.problem];
+
+    snprintf(why, sizeof why,
+             "it speaks ctl version %u, and this ww-ctrl version %u: start versions that go together",
+             version, CTL_VERSION);
+    drop_garbage(p, why);
 }
 
 void push_free(struct push *p)
@@ -361,6 +374,7 @@ static bool on_hello(struct push *p, const struct ctl_head *h, struct span body)
     p->need_full = true;
     p->wait_retry = false;
     p->status.attached = true;
+    p->status.problem[0] = '\0';
     p->status.held_epoch = m.held_epoch;
     p->status.acked_epoch = 0;
     p->status.ahead = m.held_epoch > custody_epoch(p->custody);
@@ -436,6 +450,10 @@ static bool take_messages(struct push *p, uint64_t now_ms)
         struct ctl_head h;
         enum ctl_head_status s = ctl_head_parse(span_of(p->in + at, p->in_len - at), &h);
 
+        if (s == CTL_HEAD_BAD && h.version != CTL_VERSION) {
+            drop_other_version(p, h.version);
+            return false;
+        }
         if (s == CTL_HEAD_BAD || (s == CTL_HEAD_OK && h.len > IN_CAP)) {
             drop_garbage(p, "a message that does not parse");
             return false;
@@ -443,7 +461,11 @@ static bool take_messages(struct push *p, uint64_t now_ms)
         if (s == CTL_HEAD_MORE || p->in_len - at < h.len)
             break;
         if (!on_message(p, &h, span_of(p->in + at + CTL_HEAD_LEN, h.len - CTL_HEAD_LEN), now_ms)) {
-            drop_garbage(p, "a message that is wrong here");
+            drop_garbage(p,
+                         h.type == CTL_HELLO
+                             ? "its HELLO is not one, or its audit rings are not laid out as this ww-ctrl's: "
+                               "start versions that go together"
+                             : "a message that is wrong here");
             return false;
         }
         at += h.len;

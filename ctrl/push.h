@@ -34,6 +34,7 @@ struct push_status {
     uint64_t held_epoch;  /* as its HELLO said */
     uint8_t last_refusal; /* enum ctl_refusal; 0 = none since the last ack */
     uint64_t refused_epoch;
+    char problem[128]; /* why the last peer was sent away; empty: none was since one attached */
     uint64_t connections, turned_away, dropped_garbage, dropped_hung; /* since start */
 };
 

@@ -550,7 +550,9 @@ static void consume(struct ctl *c)
         enum ctl_head_status s = ctl_head_parse(rest, &h);
 
         if (s == CTL_HEAD_BAD) {
-            why = "message head does not parse";
+            why = h.version == CTL_VERSION
+                      ? "message head does not parse"
+                      : "ctrl speaks another version of the ctl messages: start versions that go together";
             break;
         }
         if (s == CTL_HEAD_MORE || rest.len < h.len)

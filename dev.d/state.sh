@@ -75,7 +75,7 @@ certificate_issue() {
     rm -f "$1.csr"
 }
 
-# WW_IDLE, WW_CORES and WW_CONNECTIONS are for measurements; WW_DATAPLANE is another program in the dataplane's place.
+# WW_IDLE, WW_CORES and WW_CONNECTIONS are for measurements; WW_DATAPLANE is another program in the dataplane's place, WW_CTRL (a path) in ctrl's.
 # DIR/issuers.yaml, if somebody put it there, becomes auth.issuers; DIR/dataplane.yaml goes into dataplane, DIR/ctrl.yaml into ctrl.
 config_write() {
     local device=tap:ww0
@@ -129,7 +129,7 @@ state_prepare() {
 }
 
 processes_write() {
-    STATE=$state NETNS=$netns NIC=$nic WORKERS=$workers CTRL=$(binary ww-ctrl) DATAPLANE=$(binary "${WW_DATAPLANE:-ww-dataplane}") BRIDGE=$(bridge_if_needed) \
+    STATE=$state NETNS=$netns NIC=$nic WORKERS=$workers CTRL=${WW_CTRL:-$(binary ww-ctrl)} DATAPLANE=$(binary "${WW_DATAPLANE:-ww-dataplane}") BRIDGE=$(bridge_if_needed) \
         /usr/bin/python3 - <<'PY' >"$state/processes.json"
 import json, os
 e = os.environ

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "ctrl/admin/admin_backup.h"
 #include "ctrl/admin/admin_root.h"
+#include "ctrl/admin/admin_upgrade.h"
 #include "base/log.h"
 #include "ctrl/keys/policy.h"
 
@@ -513,13 +514,13 @@ static json_t *dataplane_json(const struct daemon *d)
     struct push_status s;
 
     push_status(d->push, &s);
-    return json_pack("{s:b, s:b, s:b, s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "attached", s.attached, "in_sync",
-                     s.attached && s.acked_epoch == custody_epoch(d->custody), "ahead", s.ahead,
-                     "acked_epoch", (json_int_t)s.acked_epoch, "held_epoch_at_hello",
-                     (json_int_t)s.held_epoch, "last_refusal",
-                     s.last_refusal == 0 ? "" : ctl_refusal_name(s.last_refusal), "connections",
-                     (json_int_t)s.connections, "turned_away", (json_int_t)s.turned_away, "dropped_garbage",
-                     (json_int_t)s.dropped_garbage, "dropped_hung", (json_int_t)s.dropped_hung);
+    return json_pack(
+        "{s:b, s:b, s:b, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I}", "attached", s.attached, "in_sync",
+        s.attached && s.acked_epoch == custody_epoch(d->custody), "ahead", s.ahead, "acked_epoch",
+        (json_int_t)s.acked_epoch, "held_epoch_at_hello", (json_int_t)s.held_epoch, "last_refusal",
+        s.last_refusal == 0 ? "" : ctl_refusal_name(s.last_refusal), "problem", s.problem, "connections",
+        (json_int_t)s.connections, "turned_away", (json_int_t)s.turned_away, "dropped_garbage",
+        (json_int_t)s.dropped_garbage, "dropped_hung", (json_int_t)s.dropped_hung);
 }
 
 static json_t *audit_json(const struct daemon *d)
@@ -850,6 +851,32 @@ static bool do_root(struct call *c)
 
     c->changed = r.changed;
     return ok;
+}
+
+/* ---- formats ---- */
+
+static bool upgrade_run(struct call *c, bool (*command)(struct admin_upgrade *u))
+{
+    struct admin_upgrade u = {c->d, c->reply, c->dry, false, &c->why};
+    bool ok = command(&u);
+
+    c->changed = u.changed;
+    return ok;
+}
+
+static bool do_upgrade_status(struct call *c)
+{
+    return upgrade_run(c, admin_upgrade_status);
+}
+
+static bool do_upgrade_commit(struct call *c)
+{
+    return upgrade_run(c, admin_upgrade_commit);
+}
+
+static bool do_store_compact(struct call *c)
+{
+    return upgrade_run(c, admin_store_compact);
 }
 
 /* ---- the rest ---- */
@@ -1241,6 +1268,9 @@ static const struct command commands[] = {
     {"drill", do_drill, false},
     {"drill offline-root", do_drill_offline_root, false},
     {"drill prove", do_drill_prove, false},
+    {"upgrade status", do_upgrade_status, false},
+    {"upgrade commit", do_upgrade_commit, true},
+    {"store compact", do_store_compact, true},
     {"reload", do_reload, false},
     {"dev token", do_dev_token, false},
 };

@@ -83,6 +83,7 @@ struct backup {
     uint64_t full_retry_ms, more_retry_ms;
     uint64_t durable_epoch;
     uint8_t slots_digest[MBED_DIGEST_LEN];
+    uint8_t root[MBED_KEY_LEN];
     bool slots_known;
     uint64_t slots_ms;
     char problem[BACKUP_TEXT_CAP];
@@ -268,7 +269,7 @@ static bool is_doubted(const struct sink *s, const struct backup_name *n)
     return false;
 }
 
-/* Of the history that this store has. */
+/* Of the history that this store has, as far as it goes back: of what is before an anchor nobody can tell. */
 static bool is_of_chain(const struct backup *b, const struct backup_name *n)
 {
     uint8_t hash[MBED_DIGEST_LEN];
@@ -363,8 +364,11 @@ static void put_done(struct backup *b, struct sink *s, const struct piece *p, in
     struct backup_name n;
 
     sink_works(s, unix_s);
-    if (backup_name_parse(p->made.name, &n))
-        name_add(s, &n);
+    if (!backup_name_parse(p->made.name, &n))
+        return;
+    name_add(s, &n);
+    if (!is_of_chain(b, &n)) /* made under the root key before, or before an anchor: nothing continues it */
+        return;
     if (p->made.from == 1) {
         s->full_to = p->made.to;
         s->full_unix_s = p->made.made_unix_s;
@@ -373,7 +377,6 @@ static void put_done(struct backup *b, struct sink *s, const struct piece *p, in
     }
     if (p->made.from <= s->have + 1 && p->made.to > s->have)
         s->have = p->made.to;
-    (void)b;
 }
 
 /* The sink's own figures of what it read back must be ours. */
@@ -529,13 +532,14 @@ static bool wants_full(const struct backup *b, const struct sink *s, int64_t uni
     uint64_t epoch = store_epoch(b->setup.store);
 
     return epoch != 0 && (s->full_to == 0 || s->ticket < b->ticket || epoch - s->have > GAP_MAX ||
+                          s->have < store_base(b->setup.store) ||
                           unix_s - s->full_unix_s >= (int64_t)b->setup.config->backup.full_every_s);
 }
 
 static bool wants_more(const struct backup *b, const struct sink *s)
 {
     return s->full_to != 0 && s->have < store_epoch(b->setup.store) &&
-           store_epoch(b->setup.store) - s->have <= GAP_MAX;
+           s->have >= store_base(b->setup.store) && store_epoch(b->setup.store) - s->have <= GAP_MAX;
 }
 
 static bool serves_full(const struct backup *b, const struct sink *s, const struct piece *p)
@@ -749,6 +753,19 @@ static void drop_pieces(struct backup *b, uint64_t now_ms, int64_t unix_s)
     }
 }
 
+/* Under another root key all hashes are others: what the sinks have is not continued by anything made from now on. */
+static void look_at_root(struct backup *b)
+{
+    struct store_identity id;
+
+    store_identity(b->setup.store, &id);
+    if (memcmp(id.root, b->root, sizeof b->root) == 0)
+        return;
+    memcpy(b->root, id.root, sizeof b->root);
+    for (size_t i = 0; i < b->sink_count; i++)
+        take_stock(b, &b->sinks[i]);
+}
+
 /* Slots are not epochs: when they change, or the root key does, a full file takes them along. */
 static bool hash_slot(void *ctx, const struct store_raw *r)
 {
@@ -790,6 +807,7 @@ void backup_step(struct backup *b, uint64_t now_ms, int64_t unix_s)
     (void)eventfd_read(b->poke_fd, &pokes);
     if (b->sink_count == 0)
         return;
+    look_at_root(b);
     collect(b, now_ms, unix_s);
     look_at_slots(b, now_ms);
     drop_pieces(b, now_ms, unix_s);
@@ -806,6 +824,32 @@ void backup_step(struct backup *b, uint64_t now_ms, int64_t unix_s)
     tell_durable(b);
     if (busy)
         backup_changed(b);
+}
+
+bool backup_may_compact(const struct backup *b)
+{
+    for (size_t i = 0; i < b->sink_count; i++) {
+        uint64_t have = b->sinks[i].have, behind = store_epoch(b->setup.store) - have;
+
+        if (behind != 0 && behind <= GAP_MAX && have >= store_base(b->setup.store))
+            return false;
+    }
+    return b->more_job == NULL && b->full_job == NULL;
+}
+
+bool backup_is_quiet(const struct backup *b, struct refusal *why)
+{
+    if (b->more_job != NULL || b->full_job != NULL)
+        return refuse(why, "backup_running", "repeat it in a moment", "a backup is being made right now");
+    for (size_t i = 0; i < b->sink_count; i++) {
+        const struct sink *s = &b->sinks[i];
+
+        if (s->have != store_epoch(b->setup.store))
+            return refuse(why, "backup_behind", "see wwctl backup status, mend it, then repeat",
+                          "sink %s does not hold the newest epoch%s%.160s", s->config->name,
+                          s->problem[0] == '\0' ? "" : ": ", s->problem);
+    }
+    return true;
 }
 
 uint64_t backup_full(struct backup *b)

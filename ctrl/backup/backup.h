@@ -40,6 +40,11 @@ bool backup_durable(const struct backup *b, uint64_t epoch);
 /* Which do not, and why; empty: none is missing. */
 void backup_missing(const struct backup *b, uint64_t epoch, char out[BACKUP_TEXT_CAP]);
 
+/* No file is being made, and no sink waits for changes: one that is so far behind that it gets a full file does not. */
+bool backup_may_compact(const struct backup *b);
+/* Every sink holds the newest epoch, and no file is being made.  false: why. */
+bool MUST_USE backup_is_quiet(const struct backup *b, struct refusal *why);
+
 /* A full file is made for every sink; the ticket to ask for. */
 uint64_t backup_full(struct backup *b);
 /* Every sink has it, or has failed since. */

@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FORMAT   1
 #define LINE_CAP (BASE64_ENCODED_LEN(STORE_RECORD_MAX) + 256)
 #define READ_LEN (64 * 1024)
 #define PREV_AT  32 /* of the hash before, in a record (docs/WIRE.md, "The store") */
@@ -112,6 +111,7 @@ struct backup_writer {
     mbedtls_sha256_context sha;
     uint64_t size;
     struct backup_end end;
+    uint8_t level;
     char line[LINE_CAP];
 };
 
@@ -154,7 +154,7 @@ static bool put_head(struct backup_writer *w, const struct backup_head *h)
     int n = snprintf(w->line, LINE_CAP,
                      "{\"wirewrap_backup\":%d,\"shard\":%u,\"store\":\"%s\",\"root\":\"%s\",\"from\":%" PRIu64
                      ",\"before\":\"%s\",\"made\":\"%s\"}\n",
-                     FORMAT, h->identity.shard, store, root, h->from, before, made);
+                     h->level, h->identity.shard, store, root, h->from, before, made);
     return put_line(w, (size_t)n);
 }
 
@@ -166,6 +166,7 @@ struct backup_writer *backup_writer_new(int fd, struct mbed_rng *rng, const stru
 
     CHECK(w != NULL);
     w->fd = fd;
+    w->level = head->level;
     mbedtls_sha256_init(&w->sha);
     CHECK(mbedtls_sha256_starts_ret(&w->sha, 0) == 0);
     w->age = age_writer_new(rng, to, to_count, to_file, w, &status);
@@ -188,6 +189,8 @@ bool backup_writer_put(struct backup_writer *w, const struct store_raw *r)
     CHECK(r->record.len <= STORE_RECORD_MAX);
     if (r->kind == STORE_RAW_SLOT)
         n = snprintf(w->line, LINE_CAP, "{\"slot\":%" PRIu64 ",\"record\":\"", r->number);
+    else if (r->kind == STORE_RAW_ANCHOR)
+        n = snprintf(w->line, LINE_CAP, "{\"anchor\":%" PRIu64 ",\"record\":\"", r->number);
     else if (r->kind == STORE_RAW_CHANGE)
         n = snprintf(w->line, LINE_CAP, "{\"change\":%" PRIu64 ",\"record\":\"", r->number);
     else
@@ -198,22 +201,26 @@ bool backup_writer_put(struct backup_writer *w, const struct store_raw *r)
     w->end.slots += r->kind == STORE_RAW_SLOT;
     w->end.rows += r->kind == STORE_RAW_ROW;
     w->end.changes += r->kind == STORE_RAW_CHANGE;
+    w->end.anchors += r->kind == STORE_RAW_ANCHOR;
     return put_line(w, len + 3);
 }
 
 bool backup_writer_end(struct backup_writer *w, struct backup_end *end, uint8_t sha256[MBED_DIGEST_LEN],
                        uint64_t *size)
 {
-    char head[2 * MBED_DIGEST_LEN + 1];
+    char head[2 * MBED_DIGEST_LEN + 1], anchors[40] = "";
 
     end->slots = w->end.slots;
     end->rows = w->end.rows;
     end->changes = w->end.changes;
+    end->anchors = w->end.anchors;
+    if (w->level >= STORE_LEVEL_ANCHORS)
+        snprintf(anchors, sizeof anchors, ",\"anchors\":%" PRIu64, end->anchors);
     hex_print(end->head, MBED_DIGEST_LEN, head);
     int n = snprintf(w->line, LINE_CAP,
                      "{\"end\":%" PRIu64 ",\"head\":\"%s\",\"slots\":%" PRIu64 ",\"rows\":%" PRIu64
-                     ",\"changes\":%" PRIu64 "}\n",
-                     end->to, head, end->slots, end->rows, end->changes);
+                     ",\"changes\":%" PRIu64 "%s}\n",
+                     end->to, head, end->slots, end->rows, end->changes, anchors);
     if (!put_line(w, (size_t)n))
         return false;
     w->failed = age_writer_finish(w->age) != AGE_OK;
@@ -275,13 +282,24 @@ static bool hex_field(const json_t *j, const char *name, uint8_t *out, size_t le
     return json_is_string(v) && json_string_length(v) == 2 * len && hex_parse(json_string_value(v), out, len);
 }
 
+static bool reader_newer(struct reader *r, uint64_t format)
+{
+    r->refused = true;
+    return refuse(r->why, "backup_newer", "use the version that wrote it, or one after it",
+                  "%s is of format level %" PRIu64 "; this version reads %u..%u", r->name, format,
+                  STORE_LEVEL_MIN, STORE_LEVEL_MAX);
+}
+
 static bool take_head(struct reader *r, const json_t *j)
 {
     uint64_t format, shard;
     const char *made = json_string_value(json_object_get(j, "made"));
 
-    if (!number_field(j, "wirewrap_backup", &format) || format != FORMAT)
-        return reader_refuse(r, "backup_format", "not a backup of format 1");
+    if (!number_field(j, "wirewrap_backup", &format) || format < STORE_LEVEL_MIN)
+        return reader_refuse(r, "backup_format", "not a backup of a format that this version knows");
+    if (format > STORE_LEVEL_MAX)
+        return reader_newer(r, format);
+    r->head.level = (uint8_t)format;
     if (!number_field(j, "shard", &shard) || shard > UINT16_MAX || !number_field(j, "from", &r->head.from) ||
         r->head.from < 1 || !hex_field(j, "store", r->head.identity.store_id, STORE_ID_LEN) ||
         !hex_field(j, "root", r->head.identity.root, MBED_KEY_LEN) ||
@@ -312,6 +330,26 @@ static bool take_change(struct reader *r, const struct store_raw *raw)
     return true;
 }
 
+/* A page tells in the clear where the chain is that it stands for; what it says of the rows is sealed. */
+static bool take_anchor(struct reader *r, const struct store_raw *raw)
+{
+    struct cursor c = cursor_of(raw->record);
+
+    cursor_skip(&c, 4);
+    uint32_t page = cursor_u32(&c);
+    uint64_t epoch = cursor_u64(&c);
+    cursor_skip(&c, KEY_ID_LEN);
+    struct span hash = cursor_take(&c, MBED_DIGEST_LEN);
+    bool is_next = cursor_ok(&c) && r->head.level >= STORE_LEVEL_ANCHORS && r->head.from == 1 &&
+                   r->seen.changes == 0 && raw->number == r->seen.anchors && page == r->seen.anchors &&
+                   epoch != 0;
+    if (!is_next || (page != 0 && (epoch != r->seen.to || memcmp(hash.ptr, r->chain, hash.len) != 0)))
+        return reader_refuse(r, "backup_damaged", "a page of the anchor does not follow the one before");
+    r->seen.to = epoch;
+    memcpy(r->chain, hash.ptr, hash.len);
+    return true;
+}
+
 static bool take_record(struct reader *r, const json_t *j)
 {
     const json_t *text = json_object_get(j, "record");
@@ -320,16 +358,21 @@ static bool take_record(struct reader *r, const json_t *j)
 
     if (number_field(j, "change", &raw.number))
         raw.kind = STORE_RAW_CHANGE;
+    else if (r->head.level >= STORE_LEVEL_ANCHORS && number_field(j, "anchor", &raw.number))
+        raw.kind = STORE_RAW_ANCHOR;
     else if (number_field(j, "row", &kind))
         raw.kind = STORE_RAW_ROW;
     else if (!number_field(j, "slot", &raw.number))
-        return reader_refuse(r, "backup_format", "neither slot, row, change nor end");
+        return reader_refuse(r, "backup_format", "neither slot, row, change, anchor nor end");
     if (!json_is_string(text) || json_string_length(text) > BASE64_ENCODED_LEN(STORE_RECORD_MAX) ||
         !base64_decode(span_of(json_string_value(text), json_string_length(text)), r->record,
                        &raw.record.len))
         return reader_refuse(r, "backup_format", "a record that is none");
     if (raw.kind == STORE_RAW_CHANGE && !take_change(r, &raw))
         return false;
+    if (raw.kind == STORE_RAW_ANCHOR && !take_anchor(r, &raw))
+        return false;
+    r->seen.anchors += raw.kind == STORE_RAW_ANCHOR;
     r->seen.slots += raw.kind == STORE_RAW_SLOT;
     r->seen.rows += raw.kind == STORE_RAW_ROW;
     r->seen.changes += raw.kind == STORE_RAW_CHANGE;
@@ -343,10 +386,12 @@ static bool take_end(struct reader *r, const json_t *j)
 
     if (!number_field(j, "end", &e->to) || !hex_field(j, "head", e->head, MBED_DIGEST_LEN) ||
         !number_field(j, "slots", &e->slots) || !number_field(j, "rows", &e->rows) ||
-        !number_field(j, "changes", &e->changes))
+        !number_field(j, "changes", &e->changes) ||
+        (!number_field(j, "anchors", &e->anchors) && r->head.level >= STORE_LEVEL_ANCHORS))
         return reader_refuse(r, "backup_format", "not the end of a backup");
     if (e->to != r->seen.to || e->to < r->head.from || memcmp(e->head, r->chain, MBED_DIGEST_LEN) != 0 ||
-        e->slots != r->seen.slots || e->rows != r->seen.rows || e->changes != r->seen.changes)
+        e->slots != r->seen.slots || e->rows != r->seen.rows || e->changes != r->seen.changes ||
+        e->anchors != r->seen.anchors)
         return reader_refuse(r, "backup_damaged", "the end does not fit what was before it");
     r->ended = true;
     return true;

@@ -1,7 +1,8 @@
 /* One backup file: an age v1 file of JSON lines that hold a store's sealed records (docs/WIRE.md, "Backups").
  *
  * A file covers the epochs from..to: the change of each, and every row that they wrote as it was at `to`.  One from
- * epoch 1 is full: alone it is the store as it was at `to`.  Any other continues one that reaches from - 1.  All
+ * epoch 1 is full: alone it is the store as it was at `to`; where the store has an anchor, its pages are there in place of
+ * the changes up to its epoch.  Any other continues one that reaches from - 1.  All
  * have all slots.  The rows stay sealed under the root key, so that who opens the age layer alone has no key. */
 #ifndef CTRL_BACKUP_BACKUP_FILE_H
 #define CTRL_BACKUP_BACKUP_FILE_H
@@ -12,6 +13,7 @@
 #define BACKUP_NAME_CAP 96
 
 struct backup_head {
+    uint8_t level; /* of the store that it was made of; it is the file's format */
     struct store_identity identity;
     uint64_t from;
     int64_t made_unix_s;
@@ -21,7 +23,7 @@ struct backup_head {
 struct backup_end {
     uint64_t to;
     uint8_t head[MBED_DIGEST_LEN]; /* the chain's hash at `to` */
-    uint64_t slots, rows, changes;
+    uint64_t slots, rows, changes, anchors;
 };
 
 /* What a name claims; the file itself decides. */
@@ -57,7 +59,7 @@ struct backup_visitor {
 
 /* Reads a file to its end.  true: it is whole, its changes are chained from head->before to end->head, and every
  * count is right.  What the visitor got before a false is to be thrown away.  Codes: backup_sealed (for other
- * recipients), backup_damaged, backup_format, file_unreadable, and the visitor's. */
+ * recipients), backup_damaged, backup_format, backup_newer (of a level above ours), file_unreadable, and the visitor's. */
 bool MUST_USE backup_read(int fd, const char *name, struct mbed_rng *rng,
                           const uint8_t (*identities)[AGE_KEY_LEN], size_t identity_count,
                           const struct backup_visitor *v, struct backup_end *end, struct refusal *why);

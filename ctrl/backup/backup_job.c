@@ -17,6 +17,7 @@ struct backup_job {
     struct backup_writer *writer;
     struct store_raw_at at;
     bool rows_done;
+    uint32_t pages_done;  /* of the anchor */
     uint64_t done_to;     /* changes written so far */
     uint64_t rows_before; /* changes above it may have written rows that were copied before */
 };
@@ -63,14 +64,21 @@ struct backup_job *backup_job_new(struct store *s, struct mbed_rng *rng, const c
     store_identity(s, &j->head.identity);
     j->head.from = from;
     j->head.made_unix_s = now_unix_s;
+    j->head.level = store_level(s);
     j->rows_done = from != 1;
-    j->done_to = from - 1;
+    j->pages_done = from == 1 ? 0 : store_anchor_pages(s);
+    j->done_to = from == 1 ? store_base(s) : from - 1;
     j->rows_before = from == 1 ? store_epoch(s) : 0;
     bool ok = store_chain_hash(s, from - 1, j->head.before) || job_refuse(j, 0, why);
     if (ok && job_begin(j, rng, to, to_count, why))
         return j;
     backup_job_free(j);
     return NULL;
+}
+
+static bool step_anchor(struct backup_job *j)
+{
+    return store_raw_anchor(j->store, j->pages_done++, put, j);
 }
 
 static bool step_changes(struct backup_job *j, uint32_t budget)
@@ -113,14 +121,20 @@ static bool job_end(struct backup_job *j, struct backup_made *made, struct refus
 enum backup_job_status backup_job_step(struct backup_job *j, uint32_t budget, struct backup_made *made,
                                        struct refusal *why)
 {
-    bool ok = j->rows_done ? step_changes(j, budget)
-                           : store_raw_rows(j->store, &j->at, budget, &j->rows_done, put, j);
+    bool ok;
+
+    if (!j->rows_done)
+        ok = store_raw_rows(j->store, &j->at, budget, &j->rows_done, put, j);
+    else if (j->pages_done < store_anchor_pages(j->store))
+        ok = step_anchor(j);
+    else
+        ok = step_changes(j, budget);
 
     if (!ok) {
         job_refuse(j, backup_writer_errno(j->writer), why);
         return BACKUP_JOB_FAILED;
     }
-    if (!j->rows_done || j->done_to < store_epoch(j->store))
+    if (!j->rows_done || j->pages_done < store_anchor_pages(j->store) || j->done_to < store_epoch(j->store))
         return BACKUP_JOB_MORE;
     return is_of_one_root(j, why) && job_end(j, made, why) ? BACKUP_JOB_DONE : BACKUP_JOB_FAILED;
 }

@@ -53,6 +53,11 @@ static const char *sink_name(const struct drills *d, size_t i)
     return d->setup.config->backup.sinks[i].name;
 }
 
+bool drills_are_running(const struct drills *d)
+{
+    return d->running != CONFIG_SINKS_MAX;
+}
+
 bool drills_are_configured(const struct drills *d)
 {
     return d->setup.config->backup.drill_identity_file[0] != '\0' && sink_count(d) != 0;
@@ -208,8 +213,11 @@ static void take_result(struct drills *d, size_t i, const json_t *j, int64_t uni
         snprintf(r->text, sizeof r->text, "%s", json_string_value(json_array_get(notes, 0)));
     if (r->ok && !same_chain(d, j, r->epoch)) {
         r->ok = false;
-        snprintf(r->text, sizeof r->text, "what it holds at epoch %llu is not what this store was then",
-                 (unsigned long long)r->epoch);
+        snprintf(r->text, sizeof r->text, "what it holds at epoch %llu is not what this store was then%s",
+                 (unsigned long long)r->epoch,
+                 r->epoch < store_base(custody_store(d->setup.custody))
+                     ? ", as far as can be told: its changes were compacted since"
+                     : "");
     }
     if (r->ok)
         r->good_unix_s = unix_s;

@@ -46,6 +46,7 @@ void drills_step(struct drills *d, uint64_t now_ms, int64_t unix_s);
 #define DRILL_ALL SIZE_MAX
 uint64_t drills_run(struct drills *d, size_t i);
 bool drills_done(const struct drills *d, uint64_t ticket);
+bool drills_are_running(const struct drills *d);
 bool drills_are_configured(const struct drills *d);
 void drills_result(const struct drills *d, size_t i, struct drill_result *out);
 

@@ -254,6 +254,10 @@ static bool apply_rest(struct building *b, struct refusal *why)
     for (struct candidate *c; (c = next_file(b)) != NULL;) {
         if (file_apply(b, c, &now))
             continue;
+        if (strcmp(now.code, "backup_newer") == 0) {
+            *why = now; /* it leads further, and we cannot follow: to stop short of it would be a rollback */
+            return false;
+        }
         note(b->report, "%.200s", now.text);
         if (!store_import_drop(b->import, why))
             return false;

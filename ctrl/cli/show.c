@@ -46,7 +46,8 @@ static void show_effect(const json_t *r)
 static void show_dataplane(const json_t *d)
 {
     if (!truth(d, "attached")) {
-        printf("dataplane    not attached\n");
+        printf("dataplane    not attached%s%s\n", text(d, "problem")[0] == '\0' ? "" : ": ",
+               text(d, "problem"));
         return;
     }
     printf("dataplane    attached, serves epoch %lld%s\n", number(d, "acked_epoch"),
@@ -434,6 +435,42 @@ void show_backup_list(const json_t *r)
         printf("%-12s  %s  %s  epochs %lld..%lld\n", text(f, "sink"), text(f, "made"),
                truth(f, "full") ? "full" : "more", number(f, "from"), number(f, "to"));
     }
+}
+
+/* ---- formats ---- */
+
+void show_upgrade(const json_t *r)
+{
+    const json_t *reads = at(r, "reads"), *f;
+    size_t i;
+
+    if (at(r, "compacted") != NULL)
+        printf("%lld changes %s one anchor\n", number(r, "compacted"),
+               truth(r, "dry_run") ? "would become" : "became");
+    printf("ww-ctrl %s reads levels %lld..%lld; the store is at level %lld\n", text(r, "version"),
+           json_integer_value(json_array_get(reads, 0)), json_integer_value(json_array_get(reads, 1)),
+           number(r, "level"));
+    json_array_foreach(at(r, "formats"), i, f)
+    {
+        if (number(f, "now") == number(f, "after"))
+            printf("  %-14s  %lld\n", text(f, "format"), number(f, "now"));
+        else
+            printf("  %-14s  %lld, %lld after a commit\n", text(f, "format"), number(f, "now"),
+                   number(f, "after"));
+    }
+    printf("chain: %lld changes after an anchor at epoch %lld\n", number(r, "changes"),
+           number(r, "anchor_epoch"));
+    if (truth(r, "newest"))
+        printf("nothing to commit: versions that read less than level %lld refuse this store\n",
+               number(r, "level"));
+    else
+        printf("not committed: the version before this one still opens this store and its backups, and not "
+               "after a "
+               "commit\n%s%s\n",
+               truth(r, "may_commit") ? "next: wwctl upgrade commit, once you would not go back"
+                                      : "a commit is refused now: ",
+               text(r, "in_the_way"));
+    show_effect(r);
 }
 
 void show_challenge(const json_t *r)

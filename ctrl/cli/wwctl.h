@@ -74,6 +74,7 @@ void show_acts(const json_t *r);
 void show_approvals(const json_t *r);
 void show_approval(const json_t *r);
 void show_submitted(const json_t *r);
+void show_upgrade(const json_t *r);
 void show_slots(const json_t *r);
 void show_slot(const json_t *r);
 

@@ -746,10 +746,21 @@ static bool open_import(struct custody *c, const struct algorithm *a, struct spa
     return false;
 }
 
+/* Rows of private keys are not for the version before. */
+static bool level_has(const struct custody *c, const struct algorithm *a, struct refusal *why)
+{
+    return a->number == ALGORITHM_SYMMETRIC || store_level(c->store) >= STORE_LEVEL_PRIVATE_KEYS ||
+           refuse(
+               why, "store_level", "wwctl upgrade status tells what a commit means",
+               "the store is at format level %u, which has no private keys: wwctl upgrade commit comes first",
+               store_level(c->store));
+}
+
 bool custody_import(struct custody *c, const char *path, const struct algorithm *a, struct span blob,
                     struct refusal *why)
 {
-    return may_create(c, path, why) && open_import(c, a, blob, why) && create(c, path, a->number, true, why);
+    return level_has(c, a, why) && may_create(c, path, why) && open_import(c, a, blob, why) &&
+           create(c, path, a->number, true, why);
 }
 
 /* Its time is over: the row is overwritten, the pages are wiped. */
@@ -1063,6 +1074,22 @@ bool custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN]
     memcpy(c->trust_digest, digest, MBED_DIGEST_LEN);
     c->trust_known = true;
     if (c->listener.changed != NULL)
+        c->listener.changed(c->listener.ctx, NULL);
+    return true;
+}
+
+bool custody_set_level(struct custody *c, uint8_t level, bool *already, struct refusal *why)
+{
+    *already = store_level(c->store) >= level;
+    if (*already || c->dry)
+        return true;
+    store_begin(c->store);
+    store_put_level(c->store, level);
+    if (!store_commit(c->store, why))
+        return false;
+    log_info("the store is at a new level; versions before this one read it no more", F("level", level),
+             F("epoch", store_epoch(c->store)));
+    if (c->listener.changed != NULL) /* nothing that the dataplane has changed, but it follows every epoch */
         c->listener.changed(c->listener.ctx, NULL);
     return true;
 }

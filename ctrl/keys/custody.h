@@ -93,6 +93,9 @@ bool MUST_USE custody_set_policy(struct custody *c, const char *path, const stru
 bool MUST_USE custody_note_trust(struct custody *c, const uint8_t digest[MBED_DIGEST_LEN], bool force,
                                  struct refusal *why);
 
+/* The store goes to that level of formats (store.h), for good; a version before ours reads it no more. */
+bool MUST_USE custody_set_level(struct custody *c, uint8_t level, bool *already, struct refusal *why);
+
 /* ---- the root's slots ---- */
 
 /* What the store vouches for. */

@@ -46,6 +46,9 @@ static const struct role_rule rules[] = {
     {"drill", HANDS, true, APPROVAL_NEVER},
     {"drill offline-root", HANDS, true, APPROVAL_NEVER},
     {"drill prove", HANDS, true, APPROVAL_NEVER},
+    {"upgrade status", ANY, false, APPROVAL_NEVER},
+    {"upgrade commit", HANDS, true, APPROVAL_NEVER},
+    {"store compact", HANDS, true, APPROVAL_NEVER},
     {"reload", ROLE_OPERATOR, true, APPROVAL_NEVER},
     {"dev token", HANDS, true, APPROVAL_NEVER},
 };

@@ -25,7 +25,12 @@
 #define TOUCHED_LEN        (1 + KEY_ID_LEN + 4 + MBED_DIGEST_LEN)
 #define CHANGE_MAX         (4 + STORE_WRITES_MAX * TOUCHED_LEN + RECORD_OVERHEAD)
 #define CHECKPOINT_COMMITS 256
-#define FORMAT             "1"
+#define ANCHOR_ROWS        256 /* in one page */
+#define ANCHOR_ENTRY_LEN   (1 + KEY_ID_LEN + 4 + 8 + MBED_DIGEST_LEN)
+#define ANCHOR_BODY_MAX    (4 + 4 + ANCHOR_ROWS * ANCHOR_ENTRY_LEN)
+#define LEVEL_BODY_LEN     2
+
+_Static_assert(ANCHOR_BODY_MAX <= STORE_BODY_MAX, "a page is a record");
 
 static const char schema[] =
     "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
@@ -33,6 +38,8 @@ static const char schema[] =
     "CREATE TABLE sealed_row(kind INTEGER, id BLOB, sub INTEGER, record BLOB NOT NULL,"
     " PRIMARY KEY(kind, id, sub)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE sealed_change(epoch INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;";
+
+static const uint8_t no_id[KEY_ID_LEN];
 
 struct place {
     uint8_t kind;
@@ -73,6 +80,11 @@ struct store {
     uint8_t store_id[STORE_ID_LEN];
     uint64_t epoch;
     uint8_t head[MBED_DIGEST_LEN]; /* hash of the last change; of the store's identity at epoch 0 */
+    uint8_t level, next_level;     /* next: of the change that is open; 0: it changes none */
+    uint64_t base;                 /* epoch of the anchor; 0: none */
+    uint8_t base_hash[MBED_DIGEST_LEN];
+    uint32_t anchor_pages;
+    uint64_t anchor_rows;
     bool open_change;
     bool failed;
     bool head_behind; /* the head beside the file is older than the last change */
@@ -260,6 +272,29 @@ static int db_configure(struct store *s)
     return SQLITE_OK;
 }
 
+/* In the clear, for whoever must refuse it before he can open it; what counts is the row of kind STORE_LEVEL. */
+static int level_note(struct store *s, uint8_t level)
+{
+    uint8_t digit = (uint8_t)('0' + level);
+
+    return meta_put(s, "format", span_of(&digit, 1));
+}
+
+static bool check_level(const struct store *s, uint8_t level, struct refusal *why)
+{
+    if (level > STORE_LEVEL_MAX)
+        return refuse(
+            why, "store_newer",
+            "start the version that wrote it; there is no way back behind wwctl upgrade commit but a "
+            "backup of before",
+            "%s is of format level %u; this version reads %u..%u: nothing was changed", s->file, level,
+            STORE_LEVEL_MIN, STORE_LEVEL_MAX);
+    return level >= STORE_LEVEL_MIN ||
+           refuse(why, "store_format", "point ctrl.state_dir at a store of this version, or the one before",
+                  "%s is of format level %u; this version reads %u..%u", s->file, level, STORE_LEVEL_MIN,
+                  STORE_LEVEL_MAX);
+}
+
 static int db_create(struct store *s)
 {
     uint8_t shard[2] = {(uint8_t)(s->shard >> 8), (uint8_t)s->shard};
@@ -269,7 +304,7 @@ static int db_create(struct store *s)
     if (rc == SQLITE_OK)
         rc = db_exec(s, schema);
     if (rc == SQLITE_OK)
-        rc = meta_put(s, "format", span_str(FORMAT));
+        rc = level_note(s, STORE_LEVEL_MIN);
     if (rc == SQLITE_OK)
         rc = meta_put(s, "store_id", span_of(s->store_id, sizeof s->store_id));
     if (rc == SQLITE_OK)
@@ -303,16 +338,17 @@ static bool check_format(struct store *s, struct refusal *why)
 {
     uint8_t format[8], shard[2];
 
-    if (meta_get(s, "format", format, sizeof format) != 1 || format[0] != FORMAT[0] ||
+    if (meta_get(s, "format", format, sizeof format) != 1 || format[0] < '0' || format[0] > '9' ||
         meta_get(s, "store_id", s->store_id, STORE_ID_LEN) != STORE_ID_LEN ||
         meta_get(s, "shard", shard, sizeof shard) != 2)
         return refuse(why, "store_format", "point ctrl.state_dir at this version's store",
-                      "%s is not a store of format %s", s->file, FORMAT);
+                      "%s is not a store that this version knows", s->file);
     if (((unsigned)shard[0] << 8 | shard[1]) != s->shard)
         return refuse(why, "store_format", "point ctrl.state_dir at this shard's store",
                       "%s belongs to shard %u, not to %u", s->file, (unsigned)shard[0] << 8 | shard[1],
                       s->shard);
-    return true;
+    s->level = (uint8_t)(format[0] - '0');
+    return check_level(s, s->level, why);
 }
 
 static bool store_attach(struct store *s, bool create, struct refusal *why)
@@ -384,12 +420,35 @@ uint64_t store_epoch(const struct store *s)
     return s->epoch;
 }
 
+uint8_t store_level(const struct store *s)
+{
+    return s->level;
+}
+
+uint64_t store_base(const struct store *s)
+{
+    return s->base;
+}
+
+uint32_t store_anchor_pages(const struct store *s)
+{
+    return s->anchor_pages;
+}
+
+bool store_wants_compaction(const struct store *s)
+{
+    return s->level >= STORE_LEVEL_ANCHORS && s->epoch - s->base > STORE_COMPACT_CHANGES + s->anchor_rows;
+}
+
 bool store_is_new(struct store *s)
 {
     sqlite3_stmt *st = NULL;
     bool is_new = false;
 
-    if (db_prepare(s, "SELECT count(*) FROM (SELECT 1 FROM sealed_change LIMIT 1)", &st) == SQLITE_OK)
+    if (db_prepare(
+            s,
+            "SELECT count(*) FROM (SELECT 1 FROM sealed_change UNION ALL SELECT 1 FROM sealed_row LIMIT 1)",
+            &st) == SQLITE_OK)
         is_new = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int(st, 0) == 0;
     sqlite3_finalize(st);
     return is_new;
@@ -737,7 +796,6 @@ static bool chain_broken(const struct store *s, uint64_t epoch, struct refusal *
 static bool walk_changes(struct store *s, sqlite3_stmt *st, struct expected_table *t, const struct head *head,
                          int *rc, struct refusal *why)
 {
-    static const uint8_t no_id[KEY_ID_LEN];
     uint8_t room[RECORD_MAX];
 
     while ((*rc = sqlite3_step(st)) == SQLITE_ROW) {
@@ -761,6 +819,96 @@ static bool walk_changes(struct store *s, sqlite3_stmt *st, struct expected_tabl
     return true;
 }
 
+/* ---- the anchor ---- */
+
+#if STORE_LEVEL_MAX >= STORE_LEVEL_ANCHORS
+
+static bool has_anchor(struct store *s)
+{
+    sqlite3_stmt *st = NULL;
+    bool has = db_prepare(s, "SELECT 1 FROM sqlite_schema WHERE name = 'sealed_anchor'", &st) == SQLITE_OK &&
+               sqlite3_step(st) == SQLITE_ROW;
+
+    sqlite3_finalize(st);
+    return has;
+}
+
+static bool anchor_apply(struct expected_table *t, const struct record *page, uint32_t *pages)
+{
+    struct cursor c = cursor_of(page->body);
+
+    *pages = cursor_u32(&c);
+    uint32_t count = cursor_u32(&c);
+    for (uint32_t i = 0; i < count; i++) {
+        struct place p = {.kind = cursor_u8(&c)};
+        struct span id = cursor_take(&c, KEY_ID_LEN);
+
+        p.sub = cursor_u32(&c);
+        uint64_t epoch = cursor_u64(&c);
+        struct span hash = cursor_take(&c, MBED_DIGEST_LEN);
+        if (!cursor_ok(&c) || epoch > page->epoch)
+            return false;
+        memcpy(p.id, id.ptr, KEY_ID_LEN);
+        expected_set(t, &p, epoch, hash);
+    }
+    return cursor_ok(&c) && c.left == 0;
+}
+
+/* Each page names the epoch, the chain's hash there and how many pages there are: all of one anchor, or none is. */
+static bool walk_anchor(struct store *s, sqlite3_stmt *st, struct expected_table *t, int *rc,
+                        struct refusal *why)
+{
+    uint8_t room[RECORD_MAX];
+    uint32_t pages = 0, count = 0;
+
+    while ((*rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct span raw = column_span(st, 1);
+        struct record r;
+        uint32_t of;
+
+        if (sqlite3_column_int64(st, 0) != count || raw.len > sizeof room || !record_open(s, raw, room, &r) ||
+            r.place.kind != STORE_ANCHOR || r.place.sub != count ||
+            memcmp(r.place.id, no_id, KEY_ID_LEN) != 0 || r.epoch == 0 || !anchor_apply(t, &r, &of) ||
+            (count != 0 &&
+             (of != pages || r.epoch != s->base || memcmp(r.prev, s->base_hash, MBED_DIGEST_LEN) != 0)))
+            return chain_broken(s, s->base, why);
+        pages = of;
+        s->base = r.epoch;
+        memcpy(s->base_hash, r.prev, MBED_DIGEST_LEN);
+        count++;
+    }
+    if (*rc != SQLITE_DONE)
+        return db_refuse(s, "read the anchor", *rc, why);
+    s->anchor_pages = count;
+    s->anchor_rows = t->count;
+    return count == pages || chain_broken(s, s->base, why);
+}
+
+static bool load_anchor(struct store *s, struct expected_table *t, struct refusal *why)
+{
+    sqlite3_stmt *st = NULL;
+
+    s->base = s->anchor_pages = 0;
+    if (!has_anchor(s))
+        return true;
+    int rc = db_prepare(s, "SELECT page, record FROM sealed_anchor ORDER BY page", &st);
+    bool ok = rc == SQLITE_OK ? walk_anchor(s, st, t, &rc, why) : db_refuse(s, "read the anchor", rc, why);
+    sqlite3_finalize(st);
+    return ok;
+}
+
+#else
+
+static bool load_anchor(struct store *s, struct expected_table *t, struct refusal *why)
+{
+    (void)s;
+    (void)t;
+    (void)why;
+    return true;
+}
+
+#endif
+
 static bool load_chain(struct store *s, struct expected_table *t, const struct head *head,
                        struct refusal *why)
 {
@@ -769,17 +917,22 @@ static bool load_chain(struct store *s, struct expected_table *t, const struct h
 
     if (rc != SQLITE_OK)
         return db_refuse(s, "read changes", rc, why);
-    s->epoch = 0;
     genesis_hash(s, s->head);
-    bool ok = walk_changes(s, st, t, head, &rc, why);
+    bool ok = load_anchor(s, t, why);
+    if (s->base != 0)
+        memcpy(s->head, s->base_hash, MBED_DIGEST_LEN);
+    s->epoch = s->base;
+    if (ok && head->present && head->epoch == s->epoch && memcmp(head->hash, s->head, MBED_DIGEST_LEN) != 0)
+        ok = rolled_back(s, head, why);
+    ok = ok && walk_changes(s, st, t, head, &rc, why);
     sqlite3_finalize(st);
     return ok;
 }
 
 static const char *kind_name(uint8_t kind)
 {
-    static const char *const names[] = {"change", "key",  "version", "policy",
-                                        "trust",  "head", "clock",   "import key"};
+    static const char *const names[] = {"change", "key",   "version",    "policy", "trust",
+                                        "head",   "clock", "import key", "level",  "anchor"};
 
     if (kind == STORE_SLOT)
         return "slot";
@@ -831,6 +984,33 @@ static bool row_verify(struct store *s, sqlite3_stmt *st, struct expected_table 
     return true;
 }
 
+/* What the row says counts; what stands beside it in the clear is made to say the same. */
+static bool level_take(struct store *s, const struct store_row *row, struct refusal *why)
+{
+    struct cursor c = cursor_of(row->body);
+    uint8_t version = cursor_u8(&c), level = cursor_u8(&c);
+
+    if (!cursor_ok(&c) || c.left != 0 || version != 1)
+        return refuse(why, "store_format", "start the version that wrote it",
+                      "%s: its level is noted in a way that this version does not know", s->file);
+    s->next_level = level;
+    return check_level(s, level, why);
+}
+
+static bool level_settle(struct store *s, struct refusal *why)
+{
+    uint8_t noted = s->level, level = s->next_level != 0 ? s->next_level : STORE_LEVEL_MIN;
+
+    s->next_level = 0;
+    if (noted == level)
+        return true;
+    log_warn("the store's level was noted wrongly beside it; mended", F("file", s->file), F("noted", noted),
+             F("level", level));
+    int rc = level_note(s, level);
+    s->level = level;
+    return rc == SQLITE_OK || db_refuse(s, "note the level", rc, why);
+}
+
 static bool walk_rows(struct store *s, sqlite3_stmt *st, struct expected_table *t,
                       bool (*visit)(void *ctx, const struct store_row *r), void *ctx, struct refusal *why)
 {
@@ -841,6 +1021,11 @@ static bool walk_rows(struct store *s, sqlite3_stmt *st, struct expected_table *
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         if (!row_verify(s, st, t, room, &row, why))
             return false;
+        if (row.kind == STORE_LEVEL) {
+            if (!level_take(s, &row, why))
+                return false;
+            continue;
+        }
         if (!visit(ctx, &row)) {
             struct place p = {.kind = row.kind, .sub = row.sub};
 
@@ -920,7 +1105,8 @@ bool store_unlock(struct store *s, const uint8_t *srk, bool (*visit)(void *ctx, 
     if (s->aead == NULL)
         return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
                       "no locked memory for the store's key");
-    bool ok = head_read(s, &head, why) && load_chain(s, &t, &head, why) && load_rows(s, &t, visit, ctx, why);
+    bool ok = head_read(s, &head, why) && load_chain(s, &t, &head, why) &&
+              load_rows(s, &t, visit, ctx, why) && level_settle(s, why);
     free(t.slots);
     if (!ok)
         return false;
@@ -955,6 +1141,7 @@ void store_begin(struct store *s)
 void store_abandon(struct store *s)
 {
     writes_free(s);
+    s->next_level = 0;
     s->open_change = false;
 }
 
@@ -974,8 +1161,6 @@ void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LE
 
 void store_put_slot(struct store *s, uint8_t number, struct span body, struct span slot)
 {
-    static const uint8_t no_id[KEY_ID_LEN];
-
     CHECK(number < STORE_SLOTS_MAX && slot.len <= STORE_SLOT_MAX);
     store_put(s, STORE_SLOT, no_id, number, body);
     if (slot.len == 0)
@@ -985,6 +1170,15 @@ void store_put_slot(struct store *s, uint8_t number, struct span body, struct sp
     CHECK(w->slot != NULL);
     memcpy(w->slot, slot.ptr, slot.len);
     w->slot_len = slot.len;
+}
+
+void store_put_level(struct store *s, uint8_t level)
+{
+    uint8_t body[LEVEL_BODY_LEN] = {1, level};
+
+    CHECK(level >= STORE_LEVEL_MIN && level <= STORE_LEVEL_MAX);
+    store_put(s, STORE_LEVEL, no_id, 0, span_of(body, sizeof body));
+    s->next_level = level;
 }
 
 static size_t change_seal(struct store *s, uint8_t *out, size_t cap)
@@ -1067,6 +1261,8 @@ static int db_write_put(struct store *s, struct span change)
         rc = db_write_row(s, w);
         if (rc == SQLITE_OK && w->place.kind == STORE_SLOT)
             rc = db_set_slot(s, w->place.sub, span_of(w->slot, w->slot_len));
+        if (rc == SQLITE_OK && w->place.kind == STORE_LEVEL)
+            rc = level_note(s, s->next_level);
     }
     return rc == SQLITE_OK ? db_write_change(s, s->epoch + 1, change) : rc;
 }
@@ -1080,14 +1276,19 @@ static int db_write_all(struct store *s, struct span change)
     return rc == SQLITE_OK ? db_exec(s, "COMMIT") : rc;
 }
 
+static bool failed_before(const struct store *s, struct refusal *why)
+{
+    return refuse(why, "store_io", "check the disk, then restart ww-ctrl",
+                  "%s: an earlier write failed: no change is accepted until a restart", s->file);
+}
+
 static bool may_commit(struct store *s, struct refusal *why)
 {
     CHECK(s->open_change);
     if (!s->failed)
         return true;
     store_abandon(s);
-    return refuse(why, "store_io", "check the disk, then restart ww-ctrl",
-                  "%s: an earlier write failed: no change is accepted until a restart", s->file);
+    return failed_before(s, why);
 }
 
 static bool commit_refused(struct store *s, int rc, struct refusal *why)
@@ -1112,6 +1313,7 @@ bool store_commit(struct store *s, struct refusal *why)
         return commit_refused(s, rc, why);
     s->epoch++;
     mbed_sha256(span_of(change, len), s->head);
+    s->level = s->next_level != 0 ? s->next_level : s->level;
     store_abandon(s);
     s->head_behind = true;
     s->commits_since_checkpoint++;
@@ -1130,6 +1332,186 @@ bool store_checkpoint(struct store *s, bool now)
     return rc == SQLITE_OK;
 }
 
+/* Runs a statement that is used again. */
+static int db_run(sqlite3_stmt *st)
+{
+    int rc = sqlite3_step(st);
+
+    sqlite3_reset(st);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* ---- a new anchor ---- */
+
+/* Every row is what the chain expects; nothing that was altered while we ran is vouched for anew. */
+static bool compare_rows(struct store *s, sqlite3_stmt *st, struct expected_table *t, struct refusal *why)
+{
+    size_t seen = 0;
+    int rc;
+
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct place p;
+        uint8_t hash[MBED_DIGEST_LEN];
+        const struct expected *e = place_of_columns(st, &p) ? expected_find(t, &p) : NULL;
+
+        mbed_sha256(column_span(st, 3), hash);
+        if (e == NULL || memcmp(hash, e->hash, sizeof hash) != 0)
+            return row_refuse(s, "store_row_changed", "was altered since ww-ctrl was started", &p, why);
+        seen++;
+    }
+    if (rc != SQLITE_DONE)
+        return db_refuse(s, "read rows", rc, why);
+    return seen == t->count || refuse(why, "store_row_missing", "keep the file as it is and restore a backup",
+                                      "%s: a row is not there any more", s->file);
+}
+
+static bool compare_all(struct store *s, struct expected_table *t, struct refusal *why)
+{
+    struct head now = {.present = true, .epoch = s->epoch};
+    sqlite3_stmt *st = NULL;
+
+    memcpy(now.hash, s->head, MBED_DIGEST_LEN);
+    bool ok = load_chain(s, t, &now, why);
+    s->epoch = now.epoch;
+    memcpy(s->head, now.hash, MBED_DIGEST_LEN);
+    if (!ok)
+        return false;
+    int rc = db_prepare(s, "SELECT kind, id, sub, record FROM sealed_row", &st);
+    ok = rc == SQLITE_OK ? compare_rows(s, st, t, why) : db_refuse(s, "read rows", rc, why);
+    sqlite3_finalize(st);
+    return ok;
+}
+
+static int anchor_page_write(struct store *s, sqlite3_stmt *st, uint32_t page, struct span body)
+{
+    uint8_t record[ANCHOR_BODY_MAX + RECORD_OVERHEAD];
+    struct place p = {.kind = STORE_ANCHOR, .sub = page};
+    size_t len = record_seal(s, &p, s->epoch, s->head, body, record, sizeof record);
+
+    sqlite3_bind_int64(st, 1, page);
+    sqlite3_bind_blob(st, 2, record, (int)len, SQLITE_TRANSIENT);
+    return db_run(st);
+}
+
+static void anchor_entry_write(struct writer *w, const struct expected *e)
+{
+    write_u8(w, e->place.kind);
+    write_bytes(w, span_of(e->place.id, KEY_ID_LEN));
+    write_u32(w, e->place.sub);
+    write_u64(w, e->epoch);
+    write_bytes(w, span_of(e->hash, MBED_DIGEST_LEN));
+}
+
+static uint32_t anchor_pages_of(const struct expected_table *t)
+{
+    return (uint32_t)((t->count + ANCHOR_ROWS - 1) / ANCHOR_ROWS);
+}
+
+static int anchor_pages_write(struct store *s, const struct expected_table *t, sqlite3_stmt *st)
+{
+    uint32_t pages = anchor_pages_of(t);
+    size_t at = 0, left = t->count;
+    int rc = SQLITE_OK;
+
+    for (uint32_t page = 0; rc == SQLITE_OK && page < pages; page++) {
+        uint8_t body[ANCHOR_BODY_MAX];
+        struct writer w = writer_of(body, sizeof body);
+        uint32_t count = left < ANCHOR_ROWS ? (uint32_t)left : ANCHOR_ROWS;
+
+        write_u32(&w, pages);
+        write_u32(&w, count);
+        for (uint32_t i = 0; i < count; at++) {
+            if (!t->slots[at].used)
+                continue;
+            anchor_entry_write(&w, &t->slots[at]);
+            i++;
+        }
+        CHECK(writer_ok(&w));
+        left -= count;
+        rc = anchor_page_write(s, st, page, writer_span(&w));
+    }
+    return rc;
+}
+
+static int anchor_table(struct store *s)
+{
+    return db_exec(s, "CREATE TABLE IF NOT EXISTS sealed_anchor"
+                      "(page INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT");
+}
+
+/* Inside a transaction: t, which is all rows as of s->epoch, in place of every change. */
+static int anchor_write(struct store *s, const struct expected_table *t)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = anchor_table(s);
+
+    if (rc == SQLITE_OK)
+        rc = db_exec(s, "DELETE FROM sealed_anchor; DELETE FROM sealed_change");
+    if (rc == SQLITE_OK)
+        rc = db_prepare(s, "INSERT INTO sealed_anchor(page, record) VALUES(?, ?)", &st);
+    if (rc == SQLITE_OK)
+        rc = anchor_pages_write(s, t, st);
+    sqlite3_finalize(st);
+    return rc;
+}
+
+static void anchor_take(struct store *s, uint64_t epoch, const uint8_t hash[MBED_DIGEST_LEN],
+                        const struct expected_table *t)
+{
+    s->base = epoch;
+    memcpy(s->base_hash, hash, MBED_DIGEST_LEN);
+    s->anchor_pages = anchor_pages_of(t);
+    s->anchor_rows = t->count;
+}
+
+static bool compact_all(struct store *s, struct expected_table *t, struct refusal *why)
+{
+    int rc = db_exec(s, "BEGIN IMMEDIATE");
+
+    if (rc == SQLITE_OK && !compare_all(s, t, why))
+        return false;
+    if (rc == SQLITE_OK)
+        rc = anchor_write(s, t);
+    if (rc == SQLITE_OK)
+        rc = db_exec(s, "COMMIT");
+    return rc == SQLITE_OK || db_refuse(s, "compact", rc, why);
+}
+
+static bool compact(struct store *s, struct refusal *why)
+{
+    struct expected_table t = {0};
+
+    if (s->level < STORE_LEVEL_ANCHORS)
+        return refuse(why, "store_level", "wwctl upgrade status",
+                      "%s is of format level %u, which has no anchors", s->file, s->level);
+    if (s->failed)
+        return failed_before(s, why);
+    if (s->epoch == s->base)
+        return true;
+    head_catch_up(s);
+    uint64_t base = s->base, rows = s->anchor_rows;
+    uint32_t pages = s->anchor_pages;
+    bool ok = compact_all(s, &t, why);
+    if (ok) {
+        anchor_take(s, s->epoch, s->head, &t);
+        (void)store_checkpoint(s, true);
+    } else {
+        if (sqlite3_get_autocommit(s->db) == 0)
+            (void)db_exec(s, "ROLLBACK");
+        s->base = base; /* what was read before it failed */
+        s->anchor_rows = rows;
+        s->anchor_pages = pages;
+    }
+    free(t.slots);
+    return ok;
+}
+
+bool store_compact(struct store *s, struct refusal *why)
+{
+    CHECK(s->aead != NULL && !s->open_change);
+    return compact(s, why);
+}
+
 /* ---- a new root ---- */
 
 /* The old keys open, the new ones, which s has already, seal. */
@@ -1137,7 +1519,9 @@ struct reroot {
     struct store *s;
     struct mbed_aead *old;
     const struct store_reroot *r;
-    struct expected_table rows; /* each with the hash that it has now */
+    struct expected_table rows;        /* each with the hash that it has now */
+    uint8_t fork[16];                  /* random */
+    uint8_t anchored[MBED_DIGEST_LEN]; /* the chain's hash at the anchor under the new root */
     uint8_t room[RECORD_MAX], body[STORE_BODY_MAX], record[RECORD_MAX];
 };
 
@@ -1146,15 +1530,6 @@ static void bind_place(sqlite3_stmt *st, int first, const struct place *p)
     sqlite3_bind_int(st, first, p->kind);
     sqlite3_bind_blob(st, first + 1, p->id, KEY_ID_LEN, SQLITE_STATIC);
     sqlite3_bind_int64(st, first + 2, p->sub);
-}
-
-/* Runs a statement that is used again. */
-static int db_run(sqlite3_stmt *st)
-{
-    int rc = sqlite3_step(st);
-
-    sqlite3_reset(st);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 static bool reroot_row(struct reroot *x, const struct place *p, struct span raw, sqlite3_stmt *write,
@@ -1240,11 +1615,30 @@ static bool reroot_change(struct reroot *x, uint64_t epoch, struct span raw, sql
     return rc == SQLITE_OK || db_refuse(s, "write changes", rc, why);
 }
 
+/* All changes were compacted before.  The chain goes on from a hash of its own, which no file under the old root has. */
+static bool reroot_anchor(struct reroot *x, struct refusal *why)
+{
+    struct store *s = x->s;
+    uint8_t text[64];
+    struct writer w = writer_of(text, sizeof text);
+
+    write_bytes(&w, span_str("wirewrap root 1"));
+    write_bytes(&w, span_of(s->base_hash, MBED_DIGEST_LEN));
+    write_bytes(&w, span_of(x->fork, sizeof x->fork));
+    CHECK(writer_ok(&w));
+    mbed_sha256(writer_span(&w), s->head);
+    memcpy(x->anchored, s->head, sizeof x->anchored);
+    int rc = anchor_write(s, &x->rows);
+    return rc == SQLITE_OK || db_refuse(s, "write the anchor", rc, why);
+}
+
 static bool reroot_changes(struct reroot *x, sqlite3_stmt *read, sqlite3_stmt *write, struct refusal *why)
 {
     bool ok = true;
 
     genesis_hash(x->s, x->s->head);
+    if (x->s->level >= STORE_LEVEL_ANCHORS)
+        return reroot_anchor(x, why);
     for (uint64_t epoch = 1; ok && epoch <= x->s->epoch; epoch++) {
         sqlite3_bind_int64(read, 1, (sqlite3_int64)epoch);
         int rc = sqlite3_step(read);
@@ -1314,6 +1708,8 @@ static bool reroot_all(struct reroot *x, const uint8_t *srk, struct refusal *why
         rc = db_exec(s, "COMMIT");
     if (rc != SQLITE_OK)
         return db_refuse(s, "commit", rc, why);
+    if (s->level >= STORE_LEVEL_ANCHORS)
+        anchor_take(s, s->epoch, x->anchored, &x->rows);
     s->epoch++;
     memcpy(s->head, head, sizeof head);
     return true;
@@ -1340,9 +1736,14 @@ bool store_reroot(struct store *s, const uint8_t *srk, const struct store_reroot
 {
     if (!may_commit(s, why))
         return false;
+    if (s->level >= STORE_LEVEL_ANCHORS && !compact(s, why)) {
+        store_abandon(s);
+        return false;
+    }
     struct reroot *x = calloc(1, sizeof *x);
     CHECK(x != NULL);
     *x = (struct reroot){.s = s, .old = s->aead, .r = r};
+    mbed_random(s->rng, x->fork, sizeof x->fork);
     s->aead = rows_aead(s, srk);
     bool ok = s->aead != NULL ? reroot_run(x, srk, why)
                               : refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
@@ -1499,6 +1900,17 @@ static size_t change_read(struct store *s, uint64_t epoch, uint8_t *out)
     return len;
 }
 
+bool store_raw_anchor(struct store *s, uint32_t page, store_raw_sink sink, void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = db_prepare(s, "SELECT page, record FROM sealed_anchor WHERE page = ?", &st);
+
+    if (rc != SQLITE_OK)
+        return raw_failed(s, rc);
+    sqlite3_bind_int64(st, 1, page);
+    return raw_walk(s, st, STORE_RAW_ANCHOR, sink, ctx);
+}
+
 bool store_raw_change(struct store *s, uint64_t epoch, bool with_rows, store_raw_sink sink, void *ctx)
 {
     uint8_t raw[RECORD_MAX], room[RECORD_MAX];
@@ -1507,6 +1919,26 @@ bool store_raw_change(struct store *s, uint64_t epoch, bool with_rows, store_raw
 
     return len != 0 && sink(ctx, &(struct store_raw){STORE_RAW_CHANGE, epoch, span_of(raw, len)}) &&
            (!with_rows || (record_open(s, span_of(raw, len), room, &r) && raw_rows_of(s, &r, sink, ctx)));
+}
+
+/* Of an import, which is not unlocked: as the first page says in the clear. */
+static bool anchor_hash_of_import(struct store *s, uint64_t epoch, uint8_t out[MBED_DIGEST_LEN])
+{
+    sqlite3_stmt *st = NULL;
+    bool found = false;
+
+    if (s->aead == NULL &&
+        db_prepare(s, "SELECT record FROM sealed_anchor WHERE page = 0", &st) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW && column_span(st, 0).len >= RECORD_OVERHEAD) {
+        struct cursor c = cursor_of(column_span(st, 0));
+
+        cursor_skip(&c, 8);
+        found = cursor_u64(&c) == epoch;
+        cursor_skip(&c, KEY_ID_LEN);
+        memcpy(out, cursor_take(&c, MBED_DIGEST_LEN).ptr, MBED_DIGEST_LEN);
+    }
+    sqlite3_finalize(st);
+    return found;
 }
 
 bool store_chain_hash(struct store *s, uint64_t epoch, uint8_t out[MBED_DIGEST_LEN])
@@ -1518,13 +1950,21 @@ bool store_chain_hash(struct store *s, uint64_t epoch, uint8_t out[MBED_DIGEST_L
         genesis_hash(s, out);
         return true;
     }
+    if (epoch == s->base) {
+        memcpy(out, s->base_hash, MBED_DIGEST_LEN);
+        return true;
+    }
+    if (epoch < s->base)
+        return false;
     if (epoch == s->epoch && s->aead != NULL) {
         memcpy(out, s->head, MBED_DIGEST_LEN);
         return true;
     }
     len = change_read(s, epoch, raw);
+    if (len == 0)
+        return anchor_hash_of_import(s, epoch, out);
     mbed_sha256(span_of(raw, len), out);
-    return len != 0;
+    return true;
 }
 
 /* ---- raw records, in ---- */
@@ -1591,6 +2031,15 @@ static int import_numbered(struct store *s, const char *sql, const struct store_
     return db_finish(st);
 }
 
+static int import_anchor(struct store *s, const struct store_raw *r)
+{
+    int rc = anchor_table(s);
+
+    return rc == SQLITE_OK
+               ? import_numbered(s, "INSERT OR REPLACE INTO sealed_anchor(page, record) VALUES(?, ?)", r)
+               : rc;
+}
+
 bool store_import_put(struct store *s, const struct store_raw *r, struct refusal *why)
 {
     int rc;
@@ -1603,6 +2052,8 @@ bool store_import_put(struct store *s, const struct store_raw *r, struct refusal
         rc = import_row(s, r->record);
     else if (r->kind == STORE_RAW_SLOT)
         rc = import_numbered(s, "INSERT OR REPLACE INTO slot(number, record) VALUES(?, ?)", r);
+    else if (r->kind == STORE_RAW_ANCHOR)
+        rc = import_anchor(s, r);
     else
         rc = import_numbered(s, "INSERT OR REPLACE INTO sealed_change(epoch, record) VALUES(?, ?)", r);
     return rc == SQLITE_OK || db_refuse(s, "import", rc, why);

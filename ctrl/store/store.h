@@ -24,6 +24,18 @@
 #define STORE_SLOT_MAX   2048
 #define STORE_WRITES_MAX 20 /* rows in one change; every slot is one at a root rotation */
 
+/* Formats come in levels.  This version reads these, and writes a store and its backups at the level that the store is
+ * at: 1 until somebody says store_put_level, so that the version before this one still reads everything.  2 knows
+ * anchors, and rows of private keys.  A test builds the version before this one with STORE_LEVEL_MAX 1: what level 2 brought is left out. */
+#define STORE_LEVEL_MIN 1
+#ifndef STORE_LEVEL_MAX
+#define STORE_LEVEL_MAX 2
+#endif
+#define STORE_LEVEL_ANCHORS      2
+#define STORE_LEVEL_PRIVATE_KEYS 2
+
+#define STORE_COMPACT_CHANGES 1024 /* so many more than the anchor has rows: time for a new anchor */
+
 enum store_kind {
     STORE_CHANGE = 0, /* the store's own */
     STORE_KEY = 1,
@@ -33,6 +45,8 @@ enum store_kind {
     STORE_HEAD = 5,   /* the store's own */
     STORE_CLOCK = 6,  /* the store's own */
     STORE_IMPORT = 7, /* the private half of the import key */
+    STORE_LEVEL = 8,  /* the store's own */
+    STORE_ANCHOR = 9, /* the store's own */
     STORE_SLOT = 16,  /* sub = its number: what the slot table is to hold there (ctrl/store/slots.h) */
 };
 
@@ -47,7 +61,7 @@ struct store_row {
 };
 
 /* A file that is not there yet is made only when `create`.  NULL: why says what is wrong.  Codes: store_absent,
- * store_held, store_damaged, store_format, and those of store_commit. */
+ * store_held, store_damaged, store_format, store_newer (of a level above ours), and those of store_commit. */
 struct store *MUST_USE store_open(const char *file, uint16_t shard, bool create, struct mbed_rng *rng,
                                   struct refusal *why);
 void store_close(struct store *s);
@@ -66,12 +80,23 @@ bool store_is_root(struct store *s, const uint8_t *srk);
 
 /* Derives the keys from srk, walks the chain, compares every row and hands each to visit (body dies with the
  * call).  false: why.code is one of store_chain_broken, store_row_changed, store_row_missing, store_row_alien,
- * store_rolled_back, store_wrong_root.  Cost: one AES-GCM pass over everything. */
+ * store_rolled_back, store_wrong_root, store_newer.  Cost: one AES-GCM pass over everything. */
 bool MUST_USE store_unlock(struct store *s, const uint8_t *srk,
                            bool (*visit)(void *ctx, const struct store_row *r), void *ctx,
                            struct refusal *why);
 
 uint64_t store_epoch(const struct store *s);
+uint8_t store_level(const struct store *s);
+
+/* The changes so far, all of them, are replaced by one anchor: their epoch, the chain's hash there, and of each row when
+ * it was last written and its hash.  Every row was compared with the chain before.  One transaction; neither epoch nor
+ * hash changes by it.  Not while a change is open, nor while somebody walks the changes (store_raw_change).  Codes:
+ * store_level, store_chain_broken, store_row_*, those of store_commit.  Cost: a hash over everything. */
+bool MUST_USE store_compact(struct store *s, struct refusal *why);
+/* Epoch of the anchor; 0: there is none.  The changes above it are there. */
+uint64_t store_base(const struct store *s);
+/* There are so many changes that a new anchor makes the file smaller. */
+bool store_wants_compaction(const struct store *s);
 
 /* One change: begin, put rows, commit.  All of it or nothing: a commit that returns false has changed nothing.
  * Codes: disk_full, read_only, store_io (with the file and errno).  After store_io the disk cannot be trusted: every
@@ -82,6 +107,8 @@ void store_put(struct store *s, enum store_kind kind, const uint8_t id[KEY_ID_LE
 bool MUST_USE store_commit(struct store *s, struct refusal *why);
 /* Puts the row of a slot, and with the same commit `slot` into the slot table in its place; empty: none is there. */
 void store_put_slot(struct store *s, uint8_t number, struct span body, struct span slot);
+/* With that commit the store is at this level, STORE_LEVEL_MIN..MAX, for good. */
+void store_put_level(struct store *s, uint8_t level);
 /* The slot table is not what its rows say: makes it so again, without a change. */
 bool MUST_USE store_slot_mend(struct store *s, uint8_t number, struct span slot, struct refusal *why);
 
@@ -93,8 +120,8 @@ struct store_reroot {
 };
 /* In place of store_commit: the change that was put, and with it every row and every change sealed anew under srk, in
  * one transaction.  Until it is committed, and after any refusal, everything is under the old root; epochs stay, the
- * chain's hashes do not.  Codes: those of store_commit, store_row_changed, store_chain_broken.  Cost: two AES-GCM
- * passes over everything, and as much log as there is store. */
+ * chain's hashes do not.  Where there may be an anchor, one takes the place of all changes.  Codes: those of store_commit
+ * and store_compact.  Cost: two AES-GCM passes over everything, and as much log as there is store. */
 bool MUST_USE store_reroot(struct store *s, const uint8_t *srk, const struct store_reroot *r,
                            struct refusal *why);
 
@@ -129,11 +156,12 @@ struct store_identity {
     uint8_t root[MBED_KEY_LEN]; /* names the root key that everything is sealed under */
 };
 
-enum store_raw_kind { STORE_RAW_SLOT, STORE_RAW_ROW, STORE_RAW_CHANGE };
+enum store_raw_kind { STORE_RAW_SLOT, STORE_RAW_ROW, STORE_RAW_CHANGE, STORE_RAW_ANCHOR };
 
 struct store_raw {
     enum store_raw_kind kind;
-    uint64_t number; /* of a slot; a change's epoch; 0 of a row, whose place is in its record */
+    uint64_t
+        number; /* of a slot, of an anchor's page; a change's epoch; 0 of a row, whose place is in its record */
     struct span record;
 };
 
@@ -154,10 +182,13 @@ bool MUST_USE store_raw_slots(struct store *s, store_raw_sink sink, void *ctx);
 /* Up to budget rows behind *at, which moves; *done: there are no more. */
 bool MUST_USE store_raw_rows(struct store *s, struct store_raw_at *at, uint32_t budget, bool *done,
                              store_raw_sink sink, void *ctx);
-/* The change of that epoch; with_rows: behind it the rows that it wrote, as they are by now. */
+/* A page of the anchor; there are store_anchor_pages of them, numbered from 0. */
+uint32_t store_anchor_pages(const struct store *s);
+bool MUST_USE store_raw_anchor(struct store *s, uint32_t page, store_raw_sink sink, void *ctx);
+/* The change of that epoch, above store_base; with_rows: behind it the rows that it wrote, as they are by now. */
 bool MUST_USE store_raw_change(struct store *s, uint64_t epoch, bool with_rows, store_raw_sink sink,
                                void *ctx);
-/* The chain's hash at that epoch, 0..store_epoch.  false: it could not be read. */
+/* The chain's hash at that epoch, 0 and store_base..store_epoch.  false: it could not be read. */
 bool MUST_USE store_chain_hash(struct store *s, uint64_t epoch, uint8_t out[MBED_DIGEST_LEN]);
 
 /* A new store, filled record by record and believed only when store_unlock has walked it.  A row takes the place of

@@ -99,6 +99,13 @@ def shown(path):
 
 
 @tap.case
+def before_a_commit_a_private_key_is_refused():
+    said = h.wwctl("key", "import", SIGNS, "--algorithm", "EC_SIGN_P256_SHA256", "--file", file_of(wrapped(imports.pkcs8(signing))), refused=True)
+    tap.check("wwctl upgrade commit comes first" in said, said)
+    h.wwctl("upgrade", "commit")
+
+
+@tap.case
 def a_private_key_is_imported_and_shown_by_its_public_half():
     h.wwctl("key", "import", SIGNS, "--algorithm", "EC_SIGN_P256_SHA256", "--file", file_of(wrapped(imports.pkcs8(signing))))
     key = shown(SIGNS)

@@ -52,6 +52,7 @@ def up():
     for name in ("first", "second"):
         backups.offline_slot_of(h, f"{away}/{name}.key")
     wrap_all()
+    backups.newest_level(h)
     backups.change(h, "key", "import", SIGNS, "--algorithm", "EC_SIGN_P256_SHA256", "--file",
                    imports.file_of(h, imports.wrapped(h, imports.pkcs8(signing))))
     h.wwctl("key", "enable", "v0/lost/key0", "--version", "1")

@@ -32,6 +32,7 @@ def up():
     for path in paths:
         backups.change(h, "key", "create", path)
         h.policy_set(path, house.CALLER)
+    backups.newest_level(h)
     backups.change(h, "key", "import", SIGNS, "--algorithm", "EC_SIGN_P256_SHA256", "--file",
                    imports.file_of(h, imports.wrapped(h, imports.pkcs8(signing))))
     for n in range(BLOBS):

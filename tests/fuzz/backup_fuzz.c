@@ -2,6 +2,7 @@
 #include "ctrl/backup/backup_file.h"
 
 #include "base/check.h"
+#include "base/cursor.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,6 +22,12 @@ static bool on_record(void *ctx, const struct store_raw *r, struct refusal *why)
     CHECK(r->record.len <= STORE_RECORD_MAX);
     if (r->kind == STORE_RAW_CHANGE)
         *last = r->number;
+    if (r->kind == STORE_RAW_ANCHOR) {
+        struct cursor c = cursor_of(r->record);
+
+        cursor_skip(&c, 8);
+        *last = cursor_u64(&c);
+    }
     return true;
 }
 
@@ -32,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct backup_visitor v = {&last, on_head, on_record};
 
     if (backup_parse(span_of(data, size), "fuzz", &v, &end, &why))
-        CHECK(end.to == last && end.changes >= 1);
+        CHECK(end.to == last && end.changes + end.anchors >= 1);
     else
         CHECK(why.code[0] != '\0');
     return 0;

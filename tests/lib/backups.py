@@ -108,3 +108,9 @@ def make_places(away):
 def offline_slot_of(h, path):
     """A slot for the age identity in that file, in a running house."""
     h.wwctl("root", "slots", "add", "--age", recipient(path), "--identity", path)
+
+
+def newest_level(h):
+    """A running house takes up what its version brought; refused while a backup is under way."""
+    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], 120, "the sinks to hold everything")
+    h.wwctl("upgrade", "commit")

@@ -483,6 +483,85 @@ static void old_files_go_and_the_last_two_full_ones_stay(void **state)
     assert_int_equal(restored_epoch(f, 0), custody_epoch(f->c));
 }
 
+/* Files under the old root and under the new one are never one history: nothing is durable before a full one is there. */
+static void after_a_new_root_a_key_waits_for_a_full_file_under_it(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t root[SEAL_SRK_LEN];
+
+    f->config->backup.required = 2;
+    start(f);
+    key(f, "v0/a");
+    until_all_hold(f, 2);
+    struct slots s = *custody_slots(f->c);
+    memset(root, 0xa5, sizeof root);
+    assert_true(custody_reroot(f->c, root, &s, &f->why));
+    key(f, "v0/b");
+    for (int i = 0; state_of(f, "v0/b") != KEY_STATE_ENABLED; i++) {
+        assert_true(i < 100000);
+        turn(f);
+        /* Whatever is durable at any moment is in a full file of this root, or behind one. */
+        assert_true(!backup_durable(f->b, custody_epoch(f->c)) || (fulls(f, 0) == 2 && fulls(f, 1) == 2));
+        f->unix_s += 1;
+    }
+    assert_int_equal(fulls(f, 0), 2);
+    assert_int_equal(fulls(f, 1), 2);
+}
+
+static void a_compacted_store_gives_every_sink_a_full_file_again_and_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    bool already;
+
+    start(f);
+    key(f, "v0/a");
+    assert_false(backup_may_compact(f->b));
+    assert_false(backup_is_quiet(f->b, &f->why));
+    assert_string_equal(f->why.code, "backup_behind");
+    until_all_hold(f, custody_epoch(f->c));
+    assert_true(custody_set_level(f->c, STORE_LEVEL_ANCHORS, &already, &f->why));
+    until_all_hold(f, custody_epoch(f->c));
+    turn(f);
+    assert_true(backup_may_compact(f->b) && backup_is_quiet(f->b, &f->why));
+    assert_true(store_compact(custody_store(f->c), &f->why));
+    key(f, "v0/b");
+    until_all_hold(f, custody_epoch(f->c));
+    assert_int_equal(restored_epoch(f, 0), custody_epoch(f->c)); /* across the anchor */
+    f->unix_s += 60;
+    stop(f); /* what is before an anchor cannot be told from another history */
+    start(f);
+    until_all_hold(f, custody_epoch(f->c));
+    assert_int_equal(fulls(f, 0), 2);
+    assert_int_equal(restored_epoch(f, 0), custody_epoch(f->c));
+    assert_int_equal(restored_epoch(f, 1), custody_epoch(f->c));
+}
+
+static void a_sink_that_slept_through_a_compaction_gets_a_full_file(void **state)
+{
+    struct fixture *f = *state;
+    bool already;
+    char away[160];
+
+    start(f);
+    key(f, "v0/a");
+    assert_true(custody_set_level(f->c, STORE_LEVEL_ANCHORS, &already, &f->why));
+    until_all_hold(f, custody_epoch(f->c));
+    snprintf(away, sizeof away, "%s/away", f->g->dir);
+    assert_int_equal(rename(f->config->backup.sinks[1].place, away), 0);
+    key(f, "v0/b");
+    until_problem(f, 1);
+    for (int i = 0; sink(f, 0).epoch < custody_epoch(f->c); i++)
+        turn(f);
+    assert_true(store_compact(custody_store(f->c), &f->why));
+    key(f, "v0/c");
+    assert_int_equal(rename(away, f->config->backup.sinks[1].place), 0);
+    f->now_ms += 1000 * 1000;
+    f->unix_s += 60;
+    until_all_hold(f, custody_epoch(f->c));
+    assert_int_equal(fulls(f, 1), 2);
+    assert_int_equal(restored_epoch(f, 1), custody_epoch(f->c));
+}
+
 static void a_store_that_nobody_could_open_again_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -515,6 +594,9 @@ int main(void)
         CASE(a_hole_in_a_sink_is_filled),
         CASE(a_full_one_is_made_daily_and_on_demand),
         CASE(old_files_go_and_the_last_two_full_ones_stay),
+        CASE(after_a_new_root_a_key_waits_for_a_full_file_under_it),
+        CASE(a_compacted_store_gives_every_sink_a_full_file_again_and_goes_on),
+        CASE(a_sink_that_slept_through_a_compaction_gets_a_full_file),
         CASE(a_store_that_nobody_could_open_again_is_told),
     };
 

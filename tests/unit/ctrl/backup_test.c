@@ -245,6 +245,154 @@ static void names_say_what_is_inside(void **state)
     assert_false(backup_name_parse("store.db", &n));
 }
 
+/* ---- levels and anchors ---- */
+
+static void to_level(struct fixture *f)
+{
+    bool already;
+
+    assert_true(custody_set_level(f->c, STORE_LEVEL_ANCHORS, &already, &f->why));
+}
+
+static void compact(struct fixture *f)
+{
+    if (!store_compact(custody_store(f->c), &f->why))
+        fail_msg("%s: %s", f->why.code, f->why.text);
+}
+
+static void a_full_backup_of_a_compacted_store_restores_to_the_same_store(void **state)
+{
+    struct fixture *f = *state;
+    struct restore_report r;
+
+    key(f, "v0/a");
+    to_level(f);
+    compact(f);
+    key(f, "v0/b");
+    backup(f, 1);
+    restore_ok(f, &r);
+    same_history(f, &r);
+    assert_int_equal(r.epoch, epoch(f));
+    assert_int_equal(r.keys, 2);
+    assert_int_equal(r.note_count, 0);
+    struct store *s = store_open(f->restored, CTRL_SHARD, false, f->g->rng, &f->why);
+    assert_non_null(s);
+    assert_int_equal(store_level(s), STORE_LEVEL_ANCHORS);
+    store_close(s);
+}
+
+/* The newest full file is of before the anchor, and what follows it goes across. */
+static void files_of_before_and_after_an_anchor_are_one_history(void **state)
+{
+    struct fixture *f = *state;
+    struct restore_report r;
+
+    key(f, "v0/a");
+    backup(f, 1);
+    uint64_t from = epoch(f) + 1;
+    to_level(f);
+    key(f, "v0/b");
+    backup(f, from);
+    compact(f);
+    from = epoch(f) + 1;
+    key(f, "v0/c");
+    backup(f, from);
+    restore_ok(f, &r);
+    same_history(f, &r);
+    assert_int_equal(r.epoch, epoch(f));
+    assert_int_equal(r.used, 3);
+    assert_int_equal(r.keys, 3);
+}
+
+static void more_files_continue_a_full_one_that_ends_at_its_anchor(void **state)
+{
+    struct fixture *f = *state;
+    struct restore_report r;
+
+    key(f, "v0/a");
+    to_level(f);
+    compact(f);
+    backup(f, 1);
+    uint64_t from = epoch(f) + 1;
+    key(f, "v0/b");
+    backup(f, from);
+    restore_ok(f, &r);
+    same_history(f, &r);
+    assert_int_equal(r.epoch, epoch(f));
+    assert_int_equal(r.used, 2);
+}
+
+/* A new root at level 2: the chain goes on from another hash, so that nothing of the old root is continued. */
+static void a_new_root_is_another_branch_of_a_compacted_store(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t before[MBED_DIGEST_LEN], after[MBED_DIGEST_LEN], root[SEAL_SRK_LEN];
+
+    key(f, "v0/a");
+    to_level(f);
+    uint64_t at = epoch(f);
+    assert_true(store_chain_hash(custody_store(f->c), at, before));
+    memset(root, 0xa5, sizeof root);
+    assert_true(custody_reroot(f->c, root, custody_slots(f->c), &f->why));
+    assert_true(store_chain_hash(custody_store(f->c), at, after));
+    assert_memory_not_equal(before, after, sizeof before);
+}
+
+static void edit(const struct fixture *f, const char *name, const char *program)
+{
+    char key_file[160], line[2000], path[256];
+
+    snprintf(key_file, sizeof key_file, "%s/identity", f->g->dir);
+    path_of(f, name, path);
+    char text[128];
+    age_identity_print(*f->identity, text);
+    rig_write(key_file, text);
+    char to[128];
+    age_recipient_print(&f->to, to);
+    snprintf(line, sizeof line, "age -d -i %s %s | sed -e '%s' | age -r %s -o %s.new && mv %s.new %s",
+             key_file, path, program, to, path, path, path);
+    assert_int_equal(system(line), 0);
+}
+
+/* To stop short of a file that leads further would be a rollback. */
+static void a_file_of_a_level_above_ours_ends_a_restore_by_name(void **state)
+{
+    struct fixture *f = *state;
+    struct restore_report r;
+
+    key(f, "v0/a");
+    backup(f, 1);
+    uint64_t from = epoch(f) + 1;
+    key(f, "v0/b");
+    backup(f, from);
+    edit(f, f->made.name, "1s/\"wirewrap_backup\":1/\"wirewrap_backup\":3/");
+    assert_false(restore(f, &r));
+    assert_string_equal(f->why.code, "backup_newer");
+    assert_non_null(strstr(f->why.text, "format level 3"));
+    assert_int_not_equal(access(f->restored, F_OK), 0);
+}
+
+static void a_page_of_an_anchor_that_is_missing_or_twice_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct restore_report r;
+
+    key(f, "v0/a");
+    to_level(f);
+    compact(f);
+    backup(f, 1);
+    edit(f, f->made.name, "/\"anchor\":/d");
+    assert_false(restore(f, &r));
+    assert_string_equal(f->why.code, "backup_damaged");
+    char path[256];
+    path_of(f, f->made.name, path);
+    assert_int_equal(unlink(path), 0);
+    backup(f, 1);
+    edit(f, f->made.name, "/\"anchor\":/p");
+    assert_false(restore(f, &r));
+    assert_string_equal(f->why.code, "backup_damaged");
+}
+
 /* ---- what must not be ---- */
 
 static void an_existing_store_is_never_overwritten(void **state)
@@ -427,14 +575,12 @@ static size_t file_size(const char *path)
     return (size_t)st.st_size;
 }
 
-static void each_byte_flipped_is_refused_or_changes_nothing(void **state)
+static void flip_each_byte(struct fixture *f)
 {
-    struct fixture *f = *state;
     struct restore_report whole;
     char path[256];
     uint8_t byte;
 
-    key(f, "v0/a");
     backup(f, 1);
     restore_ok(f, &whole);
     forget_restored(f);
@@ -450,6 +596,20 @@ static void each_byte_flipped_is_refused_or_changes_nothing(void **state)
         assert_int_equal(pwrite(fd, &byte, 1, (off_t)i), 1);
     }
     close(fd);
+}
+
+static void each_byte_flipped_is_refused_or_changes_nothing(void **state)
+{
+    key(*state, "v0/a");
+    flip_each_byte(*state);
+}
+
+static void each_byte_flipped_of_a_file_with_an_anchor_is_refused_or_changes_nothing(void **state)
+{
+    key(*state, "v0/a");
+    to_level(*state);
+    compact(*state);
+    flip_each_byte(*state);
 }
 
 static void each_truncation_is_refused_and_named(void **state)
@@ -472,7 +632,7 @@ static void each_truncation_is_refused_and_named(void **state)
 static void who_can_only_encrypt_cannot_put_a_row_in(void **state)
 {
     struct fixture *f = *state;
-    struct backup_head head = {.from = 1, .made_unix_s = NOW};
+    struct backup_head head = {.level = 1, .from = 1, .made_unix_s = NOW};
     struct backup_end end = {.to = 1};
     struct restore_report r;
     uint8_t forged[128] = {1}, sha[MBED_DIGEST_LEN];
@@ -538,6 +698,12 @@ int main(void)
         CASE(a_store_that_changes_meanwhile_is_backed_up_as_it_is_at_the_end),
         CASE(files_that_overlap_are_one_history),
         CASE(names_say_what_is_inside),
+        CASE(a_full_backup_of_a_compacted_store_restores_to_the_same_store),
+        CASE(files_of_before_and_after_an_anchor_are_one_history),
+        CASE(more_files_continue_a_full_one_that_ends_at_its_anchor),
+        CASE(a_new_root_is_another_branch_of_a_compacted_store),
+        CASE(a_file_of_a_level_above_ours_ends_a_restore_by_name),
+        CASE(a_page_of_an_anchor_that_is_missing_or_twice_is_refused),
         CASE(an_existing_store_is_never_overwritten),
         CASE(an_identity_that_is_no_recipient_is_named),
         CASE(a_gap_is_named_and_what_is_before_it_is_restored),
@@ -547,6 +713,7 @@ int main(void)
         CASE(backups_of_two_stores_are_told_apart),
         CASE(a_slot_that_was_removed_does_not_come_back),
         CASE(each_byte_flipped_is_refused_or_changes_nothing),
+        CASE(each_byte_flipped_of_a_file_with_an_anchor_is_refused_or_changes_nothing),
         CASE(each_truncation_is_refused_and_named),
         CASE(who_can_only_encrypt_cannot_put_a_row_in),
         CASE(a_disk_that_fills_up_leaves_no_file),

@@ -50,6 +50,7 @@ static int group_setup(void **state)
     custody = rig_custody_at(rig, &clock_now);
     ok(custody_import_key(custody, &made, &why));
     assert_true(made);
+    ok(custody_set_level(custody, STORE_LEVEL_PRIVATE_KEYS, &made, &why));
     return 0;
 }
 
@@ -414,6 +415,20 @@ static void a_private_key_lives_and_ends_as_any_other(void **state)
     is_kept("v0/signs", 2);
 }
 
+static void a_private_key_waits_until_the_version_before_need_not_read_the_store(void **state)
+{
+    void *other;
+    const struct algorithm *ec = algorithm_named("EC_SIGN_P256_SHA256");
+
+    (void)state;
+    assert_int_equal(rig_setup_in_memory(&other), 0);
+    struct custody *c = rig_custody_ok(other);
+    refused_as(custody_import(c, "v0/early", ec, span_of(NULL, 0), &why), "store_level");
+    assert_non_null(strstr(why.text, "wwctl upgrade commit"));
+    custody_close(c);
+    rig_teardown(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +444,7 @@ int main(void)
         cmocka_unit_test(what_is_no_pkcs8_is_refused),
         cmocka_unit_test(a_key_that_is_weak_or_does_not_go_together_is_refused),
         cmocka_unit_test(an_rsa_key_with_any_byte_altered_is_refused),
+        cmocka_unit_test(a_private_key_waits_until_the_version_before_need_not_read_the_store),
         cmocka_unit_test(new_versions_of_a_private_key_are_imported_and_no_other_way),
         cmocka_unit_test(a_new_root_key_takes_private_keys_along),
         cmocka_unit_test(after_three_days_the_import_key_is_gone_from_memory_and_store),

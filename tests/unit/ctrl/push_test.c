@@ -612,6 +612,24 @@ static void a_second_dataplane_is_turned_away_while_the_first_lives(void **state
     assert_true(status_of(s).attached);
 }
 
+static void a_dataplane_of_another_ctl_version_is_turned_away_by_name_before_anything_is_pushed(void **state)
+{
+    struct stage *s = *state;
+    uint8_t head[CTL_HEAD_LEN + 26] = {CTL_VERSION + 1, CTL_HELLO}, byte;
+
+    head[7] = sizeof head;
+    fake_connect(s);
+    assert_int_equal(send(s->f.fd, head, sizeof head, MSG_NOSIGNAL), sizeof head);
+    settle(s);
+    assert_int_equal(push_fd(s->p), -1);
+    assert_true(recv(s->f.fd, &byte, 1, 0) <= 0);
+    assert_non_null(strstr(status_of(s).problem, "it speaks ctl version 2, and this ww-ctrl version 1"));
+    close(s->f.fd);
+    s->f.fd = -1;
+    attach_and_ack(s);
+    assert_string_equal(status_of(s).problem, "");
+}
+
 static void garbage_ends_the_connection_and_the_next_one_works(void **state)
 {
     struct stage *s = *state;
@@ -790,6 +808,7 @@ int main(void)
         CASE(a_dataplane_that_holds_a_newer_epoch_is_sent_nothing),
         CASE(a_reconnect_gets_a_full_snapshot_again),
         CASE(a_second_dataplane_is_turned_away_while_the_first_lives),
+        CASE(a_dataplane_of_another_ctl_version_is_turned_away_by_name_before_anything_is_pushed),
         CASE(garbage_ends_the_connection_and_the_next_one_works),
         CASE(messages_that_only_ctrl_may_send_end_the_connection),
         CASE(an_ack_of_an_epoch_that_does_not_exist_ends_the_connection),

@@ -19,7 +19,8 @@ int rig_setup(void **state);
 int rig_setup_in_memory(void **state);
 int rig_teardown(void **state);
 
-/* A store on the rig's file, made if need be, unlocked into a custody.  NULL: g->why. */
+/* A store on the rig's file, made if need be, unlocked into a custody.  NULL: g->why.  With WW_TEST_LEVEL in the
+ * environment it goes to that level of formats, and is compacted at each opening, as far as its disk lets it. */
 struct custody *rig_custody(struct rig *g);
 /* The same, and it must work. */
 struct custody *rig_custody_ok(struct rig *g);

@@ -127,10 +127,23 @@ static bool walk_time(struct walk *w)
     return all;
 }
 
+/* Where the level has anchors: no change, so that nothing is in doubt after a refusal. */
+static bool walk_compact(struct walk *w)
+{
+    uint64_t epoch = custody_epoch(w->c);
+    bool done = store_compact(custody_store(w->c), &why);
+
+    assert_true(done || faulty_struck());
+    assert_int_equal(custody_epoch(w->c), epoch);
+    return done;
+}
+
 static bool walk_step(struct walk *w)
 {
     for (size_t n = 0; n < KEYS; n++)
         w->maybe[n] = w->twins[n];
+    if (store_level(custody_store(w->c)) >= STORE_LEVEL_ANCHORS && rig_random(&w->seed) % 5 == 0)
+        return walk_compact(w);
     return rig_random(&w->seed) % 4 == 0 ? walk_time(w) : walk_verb(w);
 }
 
