@@ -1,6 +1,6 @@
-/* A key's context is keyed once and used for every derivation: one ECB pass over two or four blocks of OpenSSL's.  GCM is keyed anew
- * for every message, and there EVP's parameters and contexts cost many times what the cipher does: it is libipsec-mb's
- * (docs/decisions/0006). */
+/* A key's context is keyed once and used for every derivation: one ECB pass over two or four blocks of OpenSSL's.  What is keyed anew for
+ * every message is libipsec-mb's, for there EVP's parameters and contexts cost many times what the cipher does: GCM, and the
+ * derivation that begins with the key's bytes.  A wrap is derived by the one and verified by the other (docs/decisions/0006). */
 #include "drivers/crypto/aead.h"
 
 #include "base/check.h"
@@ -21,9 +21,11 @@ struct aead_key {
     uint8_t k1[BLOCK];   /* SP 800-38B 6.1 */
 };
 
-/* Of one message; on secret pages. */
-struct gcm {
+/* What is made anew for one message; on secret pages. */
+struct message {
     struct gcm_key_data key;
+    _Alignas(16) uint32_t schedule[4 * 15]; /* of xaes_derive_fresh */
+    _Alignas(16) uint32_t unused[4 * 15];   /* the same for decryption, which comes with it */
     struct gcm_context_data context;
     uint8_t aad[AAD_CAP];
 };
@@ -32,11 +34,10 @@ struct aead_worker {
     OSSL_LIB_CTX *lib;
     EVP_CIPHER *ecb;
     IMB_MGR *mb;
-    struct gcm *gcm;
-    struct aead_key *fresh; /* keyed anew by every xaes_derive_fresh */
+    struct message *message;
 };
 
-static const uint8_t zeros[XAES_KEY_LEN];
+static const uint8_t zeros[BLOCK];
 
 _Static_assert(sizeof(struct xaes_derived) == 4 * BLOCK,
                "derivation writes Kx and the commitment in one pass");
@@ -47,16 +48,14 @@ struct aead_worker *aead_worker_new(void)
 
     if (w == NULL)
         return NULL;
-    w->gcm = secret_pages_alloc(sizeof *w->gcm);
+    w->message = secret_pages_alloc(sizeof *w->message);
     w->mb = alloc_mb_mgr(0);
     if (w->mb != NULL)
         init_mb_mgr_auto(w->mb, NULL); /* the widest code that this processor runs */
     w->lib = OSSL_LIB_CTX_new();
     if (w->lib != NULL)
         w->ecb = EVP_CIPHER_fetch(w->lib, "AES-256-ECB", NULL);
-    if (w->ecb != NULL)
-        w->fresh = aead_key_new(w, zeros);
-    if (w->fresh == NULL || w->gcm == NULL || w->mb == NULL || imb_get_errno(w->mb) != 0) {
+    if (w->ecb == NULL || w->message == NULL || w->mb == NULL || imb_get_errno(w->mb) != 0) {
         aead_worker_free(w);
         return NULL;
     }
@@ -67,21 +66,18 @@ void aead_worker_free(struct aead_worker *w)
 {
     if (w == NULL)
         return;
-    aead_key_free(w->fresh);
     EVP_CIPHER_free(w->ecb);
     OSSL_LIB_CTX_free(w->lib);
     if (w->mb != NULL)
         free_mb_mgr(w->mb);
-    if (w->gcm != NULL)
-        secret_pages_free(w->gcm, sizeof *w->gcm);
+    if (w->message != NULL)
+        secret_pages_free(w->message, sizeof *w->message);
     free(w);
 }
 
 void aead_worker_forget(struct aead_worker *w)
 {
-    secret_wipe(w->gcm, offsetof(struct gcm, aad));
-    CHECK(EVP_EncryptInit_ex2(w->fresh->ecb, NULL, zeros, NULL, NULL) == 1);
-    secret_wipe(w->fresh->k1, BLOCK);
+    secret_wipe(w->message, offsetof(struct message, aad));
 }
 
 static bool ecb_encrypt(EVP_CIPHER_CTX *ctx, const uint8_t *in, size_t len, uint8_t *out)
@@ -91,19 +87,31 @@ static bool ecb_encrypt(EVP_CIPHER_CTX *ctx, const uint8_t *in, size_t len, uint
     return EVP_EncryptUpdate(ctx, out, &n, in, (int)len) == 1 && (size_t)n == len;
 }
 
-/* SP 800-38B 6.1: L = AES(K, 0), K1 = L << 1, and 0x87 into the last byte when a one fell out. */
+/* SP 800-38B 6.1: K1 = L << 1, and 0x87 into the last byte when a one fell out; L = AES(K, 0). */
+static void k1_from(const uint8_t l[BLOCK], uint8_t k1[BLOCK])
+{
+    uint64_t high, low;
+
+    memcpy(&high, l, sizeof high);
+    memcpy(&low, l + sizeof high, sizeof low);
+    high = __builtin_bswap64(high);
+    low = __builtin_bswap64(low);
+    uint64_t carry = high >> 63;
+    high = __builtin_bswap64(high << 1 | low >> 63);
+    low = __builtin_bswap64(low << 1 ^ (0x87 & -carry));
+    memcpy(k1, &high, sizeof high);
+    memcpy(k1 + sizeof high, &low, sizeof low);
+}
+
 static bool derive_k1(struct aead_key *k)
 {
     uint8_t l[BLOCK];
+    bool ok = ecb_encrypt(k->ecb, zeros, BLOCK, l);
 
-    if (!ecb_encrypt(k->ecb, zeros, BLOCK, l))
-        return false;
-    uint8_t carry = l[0] >> 7;
-    for (size_t i = 0; i < BLOCK; i++)
-        k->k1[i] = (uint8_t)(l[i] << 1 | (i + 1 < BLOCK ? l[i + 1] >> 7 : 0));
-    k->k1[BLOCK - 1] = (uint8_t)(k->k1[BLOCK - 1] ^ (0x87 & -carry));
+    if (ok)
+        k1_from(l, k->k1);
     secret_wipe(l, sizeof l);
-    return true;
+    return ok;
 }
 
 struct aead_key *aead_key_new(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN])
@@ -130,15 +138,20 @@ void aead_key_free(struct aead_key *k)
     OPENSSL_clear_free(k, sizeof *k);
 }
 
-/* SP 800-108r1 4.1 with CMAC over the one block counter || label 'X' || 00 || N[0..11], its K1 already in. */
-static void counter_block(const struct aead_key *k, const uint8_t *nonce, uint8_t counter, uint8_t m[BLOCK])
+/* SP 800-108r1 4.1 with CMAC over one block each, counter || label 'X' || 00 || N[0..11] for the counters 1 to count, K1 already in. */
+static void counter_blocks(const uint8_t k1[BLOCK], const uint8_t *nonce, size_t count, uint8_t *blocks)
 {
-    const uint8_t head[4] = {0, counter, 'X', 0};
+    const uint8_t head[4] = {0, 0, 'X', 0};
+    uint8_t zeroth[BLOCK];
 
-    memcpy(m, head, sizeof head);
-    memcpy(m + sizeof head, nonce, 12);
+    memcpy(zeroth, head, sizeof head);
+    memcpy(zeroth + sizeof head, nonce, 12);
     for (size_t i = 0; i < BLOCK; i++)
-        m[i] ^= k->k1[i];
+        zeroth[i] ^= k1[i];
+    for (size_t i = 0; i < count; i++) {
+        memcpy(blocks + i * BLOCK, zeroth, BLOCK);
+        blocks[i * BLOCK + 1] ^= (uint8_t)(i + 1);
+    }
 }
 
 bool xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool with_commitment,
@@ -147,8 +160,7 @@ bool xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool w
     uint8_t blocks[4 * BLOCK];
     size_t count = with_commitment ? 4 : 2;
 
-    for (size_t i = 0; i < count; i++)
-        counter_block(k, nonce, (uint8_t)(i + 1), blocks + i * BLOCK);
+    counter_blocks(k->k1, nonce, count, blocks);
     memset(out, 0, sizeof *out);
     bool ok = ecb_encrypt(k->ecb, blocks, count * BLOCK, out->kx);
     secret_wipe(blocks, sizeof blocks);
@@ -159,25 +171,56 @@ bool xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool w
     return ok;
 }
 
+/* Under the schedule in w->message; nothing else is ever queued in the manager, so the job that comes back is the one that went in. */
+static bool fresh_encrypt(struct aead_worker *w, const uint8_t *in, size_t len, uint8_t *out)
+{
+    IMB_JOB *job = IMB_GET_NEXT_JOB(w->mb);
+
+    job->cipher_mode = IMB_CIPHER_ECB;
+    job->cipher_direction = IMB_DIR_ENCRYPT;
+    job->key_len_in_bytes = XAES_KEY_LEN;
+    job->enc_keys = w->message->schedule;
+    job->dec_keys = w->message->unused;
+    job->src = in;
+    job->dst = out;
+    job->cipher_start_src_offset_in_bytes = 0;
+    job->msg_len_to_cipher_in_bytes = len;
+    job->iv_len_in_bytes = 0;
+    job->hash_alg = IMB_AUTH_NULL;
+    job->chain_order = IMB_ORDER_CIPHER_HASH;
+    const IMB_JOB *done = IMB_SUBMIT_JOB(w->mb);
+    return done == job && done->status == IMB_STATUS_COMPLETED;
+}
+
 bool xaes_derive_fresh(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN],
                        const uint8_t nonce[XAES_NONCE_LEN], struct xaes_derived *out)
 {
-    if (EVP_EncryptInit_ex2(w->fresh->ecb, NULL, key, NULL, NULL) == 1 && derive_k1(w->fresh))
-        return xaes_derive(w->fresh, nonce, true, out);
-    ERR_clear_error();
-    secret_wipe(out, sizeof *out);
-    return false;
+    uint8_t l[BLOCK], k1[BLOCK], blocks[4 * BLOCK];
+
+    IMB_AES_KEYEXP_256(w->mb, key, w->message->schedule, w->message->unused);
+    bool ok = fresh_encrypt(w, zeros, BLOCK, l);
+    if (ok) {
+        k1_from(l, k1);
+        counter_blocks(k1, nonce, 4, blocks);
+        ok = fresh_encrypt(w, blocks, sizeof blocks, out->kx);
+    }
+    secret_wipe(l, sizeof l);
+    secret_wipe(k1, sizeof k1);
+    secret_wipe(blocks, sizeof blocks);
+    if (!ok)
+        secret_wipe(out, sizeof *out);
+    return ok;
 }
 
 /* The library takes additional data in one piece. */
-static bool aad_join(struct gcm *g, const struct span *parts, size_t count, size_t *len)
+static bool aad_join(struct message *m, const struct span *parts, size_t count, size_t *len)
 {
     *len = 0;
     for (size_t i = 0; i < count; i++) {
-        if (parts[i].len > sizeof g->aad - *len)
+        if (parts[i].len > sizeof m->aad - *len)
             return false;
         if (parts[i].len != 0)
-            memcpy(g->aad + *len, parts[i].ptr, parts[i].len);
+            memcpy(m->aad + *len, parts[i].ptr, parts[i].len);
         *len += parts[i].len;
     }
     return true;
@@ -187,13 +230,13 @@ bool xaes_seal(struct aead_worker *w, const struct xaes_derived *d, const uint8_
                const struct span *aad, size_t aad_parts, struct span in, uint8_t *out,
                uint8_t tag[XAES_TAG_LEN])
 {
-    struct gcm *g = w->gcm;
+    struct message *m = w->message;
     size_t aad_len;
-    bool ok = aad_join(g, aad, aad_parts, &aad_len);
+    bool ok = aad_join(m, aad, aad_parts, &aad_len);
 
     if (ok) {
-        IMB_AES256_GCM_PRE(w->mb, d->kx, &g->key);
-        IMB_AES256_GCM_ENC(w->mb, &g->key, &g->context, out, in.ptr, in.len, nonce + 12, g->aad, aad_len, tag,
+        IMB_AES256_GCM_PRE(w->mb, d->kx, &m->key);
+        IMB_AES256_GCM_ENC(w->mb, &m->key, &m->context, out, in.ptr, in.len, nonce + 12, m->aad, aad_len, tag,
                            XAES_TAG_LEN);
         ok = imb_get_errno(w->mb) == 0;
     }
@@ -208,14 +251,14 @@ bool xaes_open(struct aead_worker *w, const struct xaes_derived *d, const uint8_
                const struct span *aad, size_t aad_parts, struct span in, const uint8_t tag[XAES_TAG_LEN],
                uint8_t *out)
 {
-    struct gcm *g = w->gcm;
+    struct message *m = w->message;
     uint8_t found[XAES_TAG_LEN];
     size_t aad_len;
-    bool ok = aad_join(g, aad, aad_parts, &aad_len);
+    bool ok = aad_join(m, aad, aad_parts, &aad_len);
 
     if (ok) {
-        IMB_AES256_GCM_PRE(w->mb, d->kx, &g->key);
-        IMB_AES256_GCM_DEC(w->mb, &g->key, &g->context, out, in.ptr, in.len, nonce + 12, g->aad, aad_len,
+        IMB_AES256_GCM_PRE(w->mb, d->kx, &m->key);
+        IMB_AES256_GCM_DEC(w->mb, &m->key, &m->context, out, in.ptr, in.len, nonce + 12, m->aad, aad_len,
                            found, XAES_TAG_LEN);
         ok = imb_get_errno(w->mb) == 0 && secret_equal(found, tag, XAES_TAG_LEN);
     }

@@ -1,4 +1,4 @@
-/* XAES-256-GCM (C2SP) with and without Wirewrap's key commitment: derivation over OpenSSL's EVP, GCM
+/* XAES-256-GCM (C2SP) with and without Wirewrap's key commitment: derivation over OpenSSL's EVP, the fresh one and GCM
  * over libipsec-mb.
  *
  * One struct aead_worker per worker: its own OSSL_LIB_CTX and pre-fetched cipher, its own multi-buffer manager.  A struct aead_key is one
@@ -36,8 +36,8 @@ struct xaes_derived {
 bool MUST_USE xaes_derive(struct aead_key *k, const uint8_t nonce[XAES_NONCE_LEN], bool with_commitment,
                           struct xaes_derived *out);
 
-/* The same with commitment, from the key's bytes and nothing cached: the key schedule and K1 are made anew.
- * Cost: about twice a derivation, no allocation. */
+/* The same with commitment, from the key's bytes and nothing cached: the key schedule and K1 are made anew, by another library than
+ * xaes_derive's.  Cost: about twice a derivation, no allocation. */
 bool MUST_USE xaes_derive_fresh(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN],
                                 const uint8_t nonce[XAES_NONCE_LEN], struct xaes_derived *out);
 
