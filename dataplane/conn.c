@@ -312,7 +312,7 @@ static bool step_head(struct conn *c)
 {
     enum reason why = REASON_HTTP_REQUESTS;
 
-    if (c->in == NULL && !tls_pending(c->tls) && net_readable(c->net) == 0) {
+    if (c->in == NULL && net_readable(c->net) == 0 && !tls_pending(c->tls)) {
         if (c->peer_fin)
             say_goodbye(c);
         return false;
@@ -452,7 +452,7 @@ static bool reply_sent(struct conn *c)
         buffer_give(c);
     else if (c->in_large && !buffer_shrink(c))
         die(c, REASON_CONN_NO_SMALL_BUFFER);
-    return c->in_len != 0 || tls_pending(c->tls) || net_readable(c->net) != 0;
+    return c->in_len != 0 || net_readable(c->net) != 0 || tls_pending(c->tls);
 }
 
 static bool step_reply(struct conn *c)

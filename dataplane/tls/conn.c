@@ -178,19 +178,18 @@ static enum tls_status fail(struct tls_conn *c, enum reason why)
     return TLS_FAILED;
 }
 
-/* The status of an SSL_ call that returned ret. */
+/* The status of an SSL_ call that returned ret.  One that succeeded has put nothing into the queue, which is looked at before the next
+ * one all the same. */
 static enum tls_status settle(struct tls_conn *c, int ret)
 {
-    int what = SSL_get_error(c->ssl, ret);
-
     if (c->key_updates > TLS_KEY_UPDATES_MAX)
         return fail(c, REASON_TLS_KEY_UPDATE_FLOOD);
+    if (ret == 1)
+        return TLS_OK;
+    int what = SSL_get_error(c->ssl, ret);
     if (what == SSL_ERROR_WANT_READ && over_budget(c))
         return fail(c, REASON_TLS_HANDSHAKE_TOO_LONG);
     switch (what) {
-    case SSL_ERROR_NONE:
-        errors_clear();
-        return TLS_OK;
     case SSL_ERROR_WANT_READ:
         errors_clear();
         return TLS_WANT_READ;

@@ -6,7 +6,7 @@
  * published; connections keep the one they began with, so a reload drops nobody.
  *
  * The bytes of a connection are reached through struct tls_io (a custom BIO over it): tls never learns what
- * carries them. Error-queue discipline (bug B32): every call begins with an empty OpenSSL error queue and
+ * carries them. Error-queue discipline (bug B32): every call begins with an empty OpenSSL error queue, and one that fails
  * leaves an empty one.
  *
  * Sources: RFC 8446, 5246, 8422; dataplane settings in docs/ARCHITECTURE.md. */
