@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/secret_priv.h"
 #include "dataplane/tls/tls_priv.h"
+#include "drivers/crypto/record_cipher.h"
 
 #include <limits.h>
 #include <openssl/core_names.h>
@@ -202,7 +203,8 @@ struct tls_identity *tls_identity_new(struct tls_worker *w, struct span chain_pe
     if (id == NULL || key == NULL)
         goto refused;
     *why = "OpenSSL refused a setting";
-    id->ctx = SSL_CTX_new_ex(w->lib, NULL, TLS_server_method());
+    /* There is one preference, and an engine's (tls_engine_use) goes first. */
+    id->ctx = SSL_CTX_new_ex(w->lib, w->engine == NULL ? RECORD_CIPHER_WANTED : NULL, TLS_server_method());
     if (id->ctx == NULL || !settings_apply(id->ctx, w))
         goto refused;
     *why = identity_load(id->ctx, w->lib, chain_pem, key);

@@ -46,6 +46,7 @@ struct tls_tickets {
 
 struct tls_worker {
     OSSL_LIB_CTX *lib;
+    OSSL_PROVIDER *record_cipher; /* AES-GCM; all else is the next one's */
     OSSL_PROVIDER *provider;
     OSSL_PROVIDER *test_rand; /* NULL in production */
     BIO_METHOD *bio_method;

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "dataplane/tls/tls_priv.h"
+#include "drivers/crypto/record_cipher.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -7,9 +8,8 @@
 
 static bool providers_load(struct tls_worker *w, const uint8_t *seed_for_tests)
 {
-    /* A library context of our own must have its provider named once another one is loaded into it. */
-    w->provider = OSSL_PROVIDER_load(w->lib, "default");
-    if (w->provider == NULL)
+    w->record_cipher = record_cipher_load(w->lib, &w->provider);
+    if (w->record_cipher == NULL)
         return false;
     if (seed_for_tests == NULL)
         return true;
@@ -53,6 +53,8 @@ void tls_worker_free(struct tls_worker *w)
     BIO_meth_free(w->bio_method);
     if (w->test_rand != NULL)
         OSSL_PROVIDER_unload(w->test_rand);
+    if (w->record_cipher != NULL)
+        OSSL_PROVIDER_unload(w->record_cipher);
     if (w->provider != NULL)
         OSSL_PROVIDER_unload(w->provider);
     OSSL_LIB_CTX_free(w->lib);

@@ -34,7 +34,7 @@ LIBRARY_HEADERS = {
     "DPDK": (re.compile(r"^(rte_|bus_\w+_driver|ethdev_)"),
              ("drivers/nic/dpdk/", "drivers/nic/bridge/", "dataplane/main.c")),
     "OpenSSL": (re.compile(r"^openssl/"), ("drivers/crypto/", "dataplane/tls/")),
-    "libipsec-mb": (re.compile(r"^intel-ipsec-mb"), ("drivers/crypto/aead.c",)),
+    "libipsec-mb": (re.compile(r"^intel-ipsec-mb"), ("drivers/crypto/aead.c", "drivers/crypto/record_cipher.c")),
     "mbedTLS": (re.compile(r"^(mbedtls|psa)/"), ("drivers/crypto/mbedtls/", "drivers/seal/", "ctrl/")),
     "libcurl": (re.compile(r"^curl/"), ("ctrl/fetch/",)),
     "devices": (re.compile(r"^(p11-kit|tss2)/"), ("drivers/seal/child/",)),
