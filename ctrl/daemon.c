@@ -237,6 +237,13 @@ static void on_changed(void *ctx, const struct key_record *r)
         tripwire_changed(&d->tripwire, r);
 }
 
+static bool reads_before(void *ctx, uint64_t epoch)
+{
+    const struct daemon *d = ctx;
+
+    return push_reads_before(d->push, epoch);
+}
+
 static bool on_attached(void *ctx, const struct ctl_hello *hello, const int *fds)
 {
     struct daemon *d = ctx;
@@ -269,7 +276,7 @@ static bool open_push(struct daemon *d, struct refusal *why)
     if (d->push == NULL)
         return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
                       "no locked memory for the push buffer");
-    custody_listen(d->custody, (struct custody_listener){.ctx = d, .changed = on_changed});
+    custody_listen(d->custody, (struct custody_listener){d, on_changed, reads_before});
     return true;
 }
 

@@ -597,3 +597,8 @@ void push_status(const struct push *p, struct push_status *out)
 {
     *out = p->status;
 }
+
+bool push_reads_before(const struct push *p, uint64_t epoch)
+{
+    return p->txn.active && !p->txn.generated && p->txn.epoch < epoch;
+}

@@ -57,6 +57,9 @@ void push_tick(struct push *p, uint64_t now_ms);
 /* A committed change: of a key, or (NULL) of the trust material. */
 void push_changed(struct push *p, const struct key_record *r);
 
+/* A transaction is being written that holds records as they were before that epoch. */
+bool push_reads_before(const struct push *p, uint64_t epoch);
+
 void push_status(const struct push *p, struct push_status *out);
 
 #endif

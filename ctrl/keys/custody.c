@@ -15,6 +15,7 @@ struct custody {
     uint8_t *proof_key; /* locked */
     struct mbed_aead
         *former_kek; /* of the root before: records that are still on their way are wrapped under it */
+    uint64_t rerooted_epoch;
     struct slots slots;
     uint8_t *material; /* locked: one key version in the clear, only while it is made or checked */
     size_t material_len;
@@ -1053,9 +1054,25 @@ static void look_for_due(struct custody *c, struct lifecycle_time now)
     c->looked_ms = c->clock.watched_ms;
 }
 
+static void forget_former(struct custody *c)
+{
+    if (c->former_kek == NULL || c->listener.reads_before == NULL ||
+        c->listener.reads_before(c->listener.ctx, c->rerooted_epoch))
+        return;
+    mbed_aead_free(c->former_kek);
+    c->former_kek = NULL;
+}
+
+bool custody_has_former(const struct custody *c)
+{
+    return c->former_kek != NULL;
+}
+
 void custody_tick(struct custody *c)
 {
     struct lifecycle_time now = custody_time(c);
+
+    forget_former(c);
 
     if (c->dated && (!c->looked || c->clock.watched_ms - c->looked_ms >= CUSTODY_LOOK_S * 1000))
         look_for_due(c, now);
@@ -1237,6 +1254,7 @@ static bool reroot_store(struct rewrap *x, const uint8_t *srk, const struct slot
     mbed_aead_free(c->former_kek);
     c->former_kek = c->kek;
     c->kek = x->kek;
+    c->rerooted_epoch = store_epoch(c->store);
     note_save(c);
     slots_take(c, s);
     return true;
@@ -1244,8 +1262,11 @@ static bool reroot_store(struct rewrap *x, const uint8_t *srk, const struct slot
 
 bool custody_reroot(struct custody *c, const uint8_t *srk, const struct slots *s, struct refusal *why)
 {
+    forget_former(c);
+    if (c->former_kek != NULL && c->listener.reads_before != NULL)
+        return refuse(why, "root_in_use", "repeat it when wwctl status says that the dataplane is in sync",
+                      "keys under the root before the present one are still on their way to the dataplane");
     struct rewrap x = {.c = c, .kek = kek_of(srk)};
-
     if (x.kek == NULL)
         return refuse(why, "no_memory", "raise LimitMEMLOCK of ww-ctrl",
                       "no locked memory for the new key-encryption key");

@@ -35,6 +35,8 @@ struct custody_listener {
     void *ctx;
     /* r is borrowed; NULL: the trust material (issuers, audiences, certificate) is what changed. */
     void (*changed)(void *ctx, const struct key_record *r);
+    /* Records as they were before that epoch are still read by somebody.  NULL: nobody can tell. */
+    bool (*reads_before)(void *ctx, uint64_t epoch);
 };
 
 /* srk: SEAL_SRK_LEN bytes, not needed after the call.  Takes over s, and closes it when it returns NULL. */
@@ -105,7 +107,9 @@ bool MUST_USE custody_slots_adopt(struct custody *c, const struct slots *s, stru
 /* to->len 0 takes the slot out. */
 bool MUST_USE custody_slot_put(struct custody *c, uint8_t number, const struct slot *to, struct refusal *why);
 /* A new root key: everything is sealed anew under it, and the slots become s, which hold it.  Refused: everything is as it
- * was (but see store_commit, store_io). */
+ * was (but see store_commit, store_io).  What the root before gave is wiped once no record under it is read any more (a
+ * tick finds out); until then another one is refused (root_in_use). */
+bool custody_has_former(const struct custody *c);
 bool MUST_USE custody_reroot(struct custody *c, const uint8_t *srk, const struct slots *s,
                              struct refusal *why);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""ww-ctrl is killed at seeded moments while keys are made, root slots come and go and the root key is changed: every key that was acknowledged
-is there afterwards, with its material, and some root slot opens it."""
+"""ww-ctrl is killed at seeded moments while keys are made, root slots come and go, the root key is changed, and in the second half the chain of
+changes is compacted: every key that was acknowledged is there afterwards, with its material, and some root slot opens it."""
 import json
 import os
 import random
@@ -55,6 +55,9 @@ def make_keys(number):
             acknowledged[path] = ask(stream, command=command, path=path)["key"]
             if n % 4 == number % 4:
                 change_root(stream, number + n)
+            if number >= KILLS // 2 and n % 3 == number % 3:
+                ask(stream, command="upgrade commit")
+                ask(stream, command="store compact")
     except (OSError, EOFError):
         return
     finally:

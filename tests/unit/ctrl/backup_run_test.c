@@ -115,7 +115,7 @@ static void start(struct fixture *f)
     setup.store = custody_store(f->c);
     f->b = backup_open(&setup, &f->why);
     assert_non_null(f->b);
-    custody_listen(f->c, (struct custody_listener){f, on_changed});
+    custody_listen(f->c, (struct custody_listener){f, on_changed, NULL});
 }
 
 static void stop(struct fixture *f)

@@ -221,7 +221,7 @@ static void every_committed_change_is_told_and_no_refused_one(void **state)
     struct heard h = {0};
     bool already;
 
-    custody_listen(c, (struct custody_listener){&h, hear});
+    custody_listen(c, (struct custody_listener){&h, hear, NULL});
     ok(custody_create(c, PATH, &why));
     assert_int_equal(h.keys, 2);
     ok(custody_switch(c, PATH, 0, false, &already, &why));

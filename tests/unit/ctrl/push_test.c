@@ -2,6 +2,8 @@
 #include "ctrl/push.h"
 #include "tests/unit/ctrl/rig.h"
 
+#include "drivers/seal/seal.h"
+
 #include "base/secret_priv.h"
 
 #include <fcntl.h>
@@ -71,6 +73,11 @@ static void on_changed(void *ctx, const struct key_record *r)
     push_changed(((struct stage *)ctx)->p, r);
 }
 
+static bool reads_before(void *ctx, uint64_t epoch)
+{
+    return push_reads_before(((struct stage *)ctx)->p, epoch);
+}
+
 static int stage_setup(void **state)
 {
     struct stage *s = calloc(1, sizeof *s);
@@ -88,7 +95,7 @@ static int stage_setup(void **state)
     s->p = push_new(s->c, &s->trust,
                     (struct push_listener){.ctx = s, .attached = on_attached, .detached = on_detached});
     assert_non_null(s->p);
-    custody_listen(s->c, (struct custody_listener){s, on_changed});
+    custody_listen(s->c, (struct custody_listener){s, on_changed, reads_before});
     assert_true(custody_create(s->c, "v0/one", &s->g->why));
     *state = s;
     return 0;
@@ -512,6 +519,31 @@ static void a_snapshot_larger_than_every_buffer_arrives_whole(void **state)
     assert_int_equal(s->f.keys[60].caller_count, EKM_CALLERS_PER_KEY);
 }
 
+/* A snapshot under way holds records that only the root before opens; with its last record that root is gone. */
+static void the_root_before_is_forgotten_with_the_last_record_that_needs_it(void **state)
+{
+    struct stage *s = *state;
+    uint8_t root[2][SEAL_SRK_LEN];
+    struct slots slots = *custody_slots(s->c);
+
+    memset(root[0], 0xa5, sizeof root[0]);
+    memset(root[1], 0xb6, sizeof root[1]);
+    make_large_keys(s, 60);
+    fake_connect(s);
+    fake_hello(s, 0, 1, 1);
+    push_readable(s->p, s->now); /* begun, and more than the buffers hold */
+    assert_true(custody_reroot(s->c, root[0], &slots, &s->g->why));
+    custody_tick(s->c);
+    assert_true(custody_has_former(s->c));
+    assert_false(custody_reroot(s->c, root[1], &slots, &s->g->why));
+    assert_string_equal(s->g->why.code, "root_in_use");
+    settle(s);
+    assert_int_equal(s->f.version_count, 61);
+    custody_tick(s->c);
+    assert_false(custody_has_former(s->c));
+    assert_true(custody_reroot(s->c, root[1], &slots, &s->g->why));
+}
+
 static void a_refused_delta_is_followed_by_a_snapshot(void **state)
 {
     struct stage *s = *state;
@@ -802,6 +834,7 @@ int main(void)
         CASE(changes_while_a_transaction_is_not_acked_wait_and_go_together),
         CASE(a_snapshot_holds_its_epoch_though_keys_change_under_it),
         CASE(a_snapshot_larger_than_every_buffer_arrives_whole),
+        CASE(the_root_before_is_forgotten_with_the_last_record_that_needs_it),
         CASE(a_refused_delta_is_followed_by_a_snapshot),
         CASE(a_refused_snapshot_is_not_repeated_at_once),
         CASE(a_change_after_a_refused_snapshot_is_tried_at_once),

@@ -11,7 +11,7 @@
 #define POWER_CUTS 4000
 #define FLIP_EVERY 1
 #else
-#define POWER_CUTS 150
+#define POWER_CUTS 500
 #define FLIP_EVERY 61
 #endif
 
