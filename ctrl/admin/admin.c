@@ -653,6 +653,13 @@ static bool do_backup_run(struct call *c)
     return admin_backup_run(c->d, &c->wait.ticket, &c->why);
 }
 
+static bool do_backup_adopt(struct call *c)
+{
+    const char *sink = text_of(c, "sink");
+
+    return sink != NULL && admin_backup_adopt(c->d, sink, &c->why) && do_backup_status(c);
+}
+
 static bool do_drill(struct call *c)
 {
     c->wait.over = admin_drill_over;
@@ -1264,6 +1271,7 @@ static const struct command commands[] = {
     {"backup list", do_backup_list, false},
     {"backup run", do_backup_run, false},
     {"backup now", do_backup_run, false},
+    {"backup adopt", do_backup_adopt, false},
     {"backup verify", do_drill, false},
     {"drill", do_drill, false},
     {"drill offline-root", do_drill_offline_root, false},

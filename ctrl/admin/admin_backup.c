@@ -33,13 +33,13 @@ static json_t *sink_json(const struct daemon *d, size_t i)
     struct backup_sink_status s;
 
     backup_sink_status(d->backup, i, &s);
-    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:s, s:o}", "name",
+    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:b, s:s, s:o}", "name",
                      s.config->name, "kind", s.config->kind, "place", s.config->place, "required",
                      s.config->required, "known", s.known, "epoch", (json_int_t)s.epoch, "behind",
                      (json_int_t)(custody_epoch(d->custody) - s.epoch), "full_epoch",
                      (json_int_t)s.full_epoch, "full", when_json(s.full_unix_s), "last_ok",
                      when_json(s.ok_unix_s), "files", (json_int_t)s.files, "failed", (json_int_t)s.failed,
-                     "problem", s.problem, "drill", drill_json(d, i));
+                     "branched", s.branched, "problem", s.problem, "drill", drill_json(d, i));
 }
 
 json_t *admin_backup_json(const struct daemon *d)
@@ -120,6 +120,13 @@ bool admin_backup_run(struct daemon *d, uint64_t *ticket, struct refusal *why)
         return false;
     *ticket = backup_full(d->backup);
     return true;
+}
+
+bool admin_backup_adopt(struct daemon *d, const char *sink, struct refusal *why)
+{
+    size_t i;
+
+    return is_configured(d, why) && sink_index(d, sink, &i, why) && backup_adopt(d->backup, i, why);
 }
 
 bool admin_drill_run(struct daemon *d, const char *sink, uint64_t *ticket, struct refusal *why)

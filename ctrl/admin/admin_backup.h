@@ -17,6 +17,8 @@ bool admin_backup_degraded(const struct daemon *d);
 bool MUST_USE admin_backup_list(const struct daemon *d, const char *sink, json_t *reply, struct refusal *why);
 /* The ticket to wait with. sink: NULL = all. */
 bool MUST_USE admin_backup_run(struct daemon *d, uint64_t *ticket, struct refusal *why);
+/* See backup_adopt. */
+bool MUST_USE admin_backup_adopt(struct daemon *d, const char *sink, struct refusal *why);
 bool MUST_USE admin_drill_run(struct daemon *d, const char *sink, uint64_t *ticket, struct refusal *why);
 
 /* What waits for a ticket: true once it is over (or timed_out); *ok and *why say how it went. */

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "ctrl/backup/branch.h"
 #include "ctrl/lib/file.h"
 #include "ctrl/backup/sink.h"
 #include "drivers/seal/seal.h"
@@ -17,17 +18,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define STEP_RECORDS  500
-#define PIECES_MAX    16
-#define GAP_MAX       5000 /* epochs behind which a full file is quicker */
-#define RETRY_MS      1000
-#define RETRY_DOUBLES 6 /* up to 64 s */
-#define LIST_AGAIN_MS (3600 * 1000)
-#define SLOTS_LOOK_MS 1000
-#define FULLS_KEPT    2 /* whatever their age */
-#define LIST_MAX      (64 * 1024 * 1024)
-#define SLOW_BYTES_S  65536 /* a sink slower than this is given up */
-#define DOUBTED_MAX   64
+#define STEP_RECORDS   500
+#define PIECES_MAX     16
+#define GAP_MAX        5000 /* epochs behind which a full file is quicker */
+#define RETRY_MS       1000
+#define RETRY_DOUBLES  6 /* up to 64 s */
+#define LIST_AGAIN_MS  (3600 * 1000)
+#define BRANCH_LIST_MS (60 * 1000) /* of a sink that a person has to see to */
+#define SLOTS_LOOK_MS  1000
+#define FULLS_KEPT     2 /* whatever their age */
+#define LIST_MAX       (64 * 1024 * 1024)
+#define SLOW_BYTES_S   65536 /* a sink slower than this is given up */
+#define DOUBTED_MAX    64
 
 /* A file made and not yet everywhere. */
 struct piece {
@@ -61,6 +63,8 @@ struct sink {
      * a restart believed. */
     struct backup_name doubted[DOUBTED_MAX];
     size_t doubted_count;
+    bool branched; /* it holds another history, too: see branch.h */
+    int64_t adopted_unix_s;
     bool prune_due;
     struct backup_name *names;
     size_t name_count, name_cap, prune_at; /* names below prune_at are looked at */
@@ -112,6 +116,7 @@ static void sweep(const char *dir)
 static void sink_init(struct backup *b, struct sink *s, const struct config_sink *c)
 {
     *s = (struct sink){.config = c,
+                       .adopted_unix_s = branch_adopted(b->setup.config->ctrl.state_dir, c->name),
                        .more = {.lane = sink_lane_new(b->setup.fetch_program, b->epoll_fd), .list_fd = -1},
                        .bulk = {.lane = sink_lane_new(b->setup.fetch_program, b->epoll_fd), .list_fd = -1}};
 }
@@ -278,6 +283,49 @@ static bool is_of_chain(const struct backup *b, const struct backup_name *n)
            memcmp(hash, n->head, sizeof n->head) == 0;
 }
 
+struct kin_of {
+    const struct backup *b;
+    const struct sink *s;
+};
+
+static enum branch_kin kin(void *ctx, const struct backup_name *n)
+{
+    const struct kin_of *k = ctx;
+    uint8_t hash[MBED_DIGEST_LEN];
+
+    if (is_doubted(k->s, n))
+        return BRANCH_UNKNOWN;
+    if (n->to > store_epoch(k->b->setup.store))
+        return BRANCH_AHEAD;
+    if (!store_chain_hash(k->b->setup.store, n->to, hash))
+        return BRANCH_UNKNOWN;
+    return memcmp(hash, n->head, sizeof n->head) == 0 ? BRANCH_OURS : BRANCH_OTHER;
+}
+
+static void look_for_branch(struct backup *b, struct sink *s)
+{
+    struct kin_of ctx = {b, s};
+    const struct backup_name *other = branch_find(s->names, s->name_count, kin, &ctx, s->adopted_unix_s);
+    bool was = s->branched;
+
+    s->branched = other != NULL;
+    if (other == NULL)
+        return;
+    snprintf(s->problem, sizeof s->problem,
+             "it holds another history of this store, up to epoch %llu, made at Unix time %lld: another host "
+             "goes on with the same "
+             "store, or this one was restored from less. Nothing is appended. Stop the other host, or give "
+             "this one another prefix or "
+             "place; to go on here and give up what is there: wwctl backup adopt --sink %s",
+             (unsigned long long)other->to, (long long)other->made_unix_s, s->config->name);
+    if (!was) {
+        s->failed++;
+        log_error("a backup sink holds another history of this store; nothing is appended to it",
+                  F("sink", s->config->name), F("epoch", other->to), F("ours", store_epoch(b->setup.store)),
+                  F("next", "stop the other host; see wwctl backup status"));
+    }
+}
+
 static int by_to(const void *a, const void *b)
 {
     const struct backup_name *x = a, *y = b;
@@ -307,6 +355,7 @@ static void take_stock(struct backup *b, struct sink *s)
         if (n->to > s->have && n->from <= s->have + 1 && !is_doubted(s, n) && is_of_chain(b, n))
             s->have = n->to;
     }
+    look_for_branch(b, s);
 }
 
 static void take_list(struct backup *b, struct sink *s, int fd, uint64_t size)
@@ -606,7 +655,7 @@ static void plan(struct backup *b, struct wishes *w, uint64_t now_ms, int64_t un
 {
     for (size_t i = 0; i < b->sink_count; i++) {
         struct sink *s = &b->sinks[i];
-        bool stale = !s->known || now_ms - s->known_ms > LIST_AGAIN_MS;
+        bool stale = !s->known || now_ms - s->known_ms > (s->branched ? BRANCH_LIST_MS : LIST_AGAIN_MS);
 
         if (now_ms >= s->retry_ms && stale && sink_lane_is_idle(s->more.lane) &&
             sink_lane_is_idle(s->bulk.lane)) {
@@ -614,7 +663,7 @@ static void plan(struct backup *b, struct wishes *w, uint64_t now_ms, int64_t un
             start_list(s, &s->more, now_ms);
             continue;
         }
-        if (!is_ready(s, now_ms) || s->more.kind == ERRAND_LIST)
+        if (!is_ready(s, now_ms) || s->more.kind == ERRAND_LIST || s->branched)
             continue;
         plan_more(b, s, w, now_ms);
         plan_bulk(b, s, w, now_ms, unix_s);
@@ -861,9 +910,30 @@ uint64_t backup_full(struct backup *b)
 bool backup_full_done(const struct backup *b, uint64_t ticket)
 {
     for (size_t i = 0; i < b->sink_count; i++) {
-        if (b->sinks[i].ticket < ticket && b->sinks[i].failures == 0 && b->problem[0] == '\0')
+        if (b->sinks[i].ticket < ticket && b->sinks[i].failures == 0 && !b->sinks[i].branched &&
+            b->problem[0] == '\0')
             return false;
     }
+    return true;
+}
+
+bool backup_adopt(struct backup *b, size_t i, struct refusal *why)
+{
+    struct sink *s = &b->sinks[i];
+    struct kin_of ctx = {b, s};
+    const struct backup_name *other = branch_find(s->names, s->name_count, kin, &ctx, s->adopted_unix_s);
+
+    if (!s->branched || other == NULL)
+        return refuse(why, "nothing_to_adopt", "see wwctl backup status", "sink %s holds no other history",
+                      s->config->name);
+    if (!branch_adopt(b->setup.config->ctrl.state_dir, s->config->name, other->made_unix_s, why))
+        return false;
+    log_warn("this store's history goes on in a sink that holds another one, too", F("sink", s->config->name),
+             F("given_up", other->to));
+    s->adopted_unix_s = other->made_unix_s;
+    s->branched = s->known = false; /* looked at anew */
+    s->problem[0] = '\0';
+    (void)backup_full(b);
     return true;
 }
 
@@ -886,6 +956,7 @@ void backup_sink_status(const struct backup *b, size_t i, struct backup_sink_sta
                                        .ok_unix_s = s->ok_unix_s,
                                        .files = s->name_count,
                                        .failed = s->failed,
+                                       .branched = s->branched,
                                        .problem = s->problem};
 }
 

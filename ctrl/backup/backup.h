@@ -50,6 +50,10 @@ uint64_t backup_full(struct backup *b);
 /* Every sink has it, or has failed since. */
 bool backup_full_done(const struct backup *b, uint64_t ticket);
 
+/* This store's history goes on in sink i, whatever else it holds by now; what another host puts there later is refused again.  Codes:
+ * nothing_to_adopt, file_unwritable. */
+bool MUST_USE backup_adopt(struct backup *b, size_t i, struct refusal *why);
+
 struct backup_sink_status {
     const struct config_sink *config;
     bool known;          /* it has told what it holds */
@@ -59,6 +63,7 @@ struct backup_sink_status {
     int64_t ok_unix_s; /* when it last took something; 0 = not since start */
     size_t files;
     uint64_t failed;     /* so many times since start */
+    bool branched;       /* it holds another history of this store, too: nothing is appended (branch.h) */
     const char *problem; /* empty = none */
 };
 

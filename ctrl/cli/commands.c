@@ -66,6 +66,8 @@ static const struct option_spec dev_token[] = {
     {"--algorithm", "es256", OPTION_ALGORITHM, false, "RS256 (the default, as Google signs) or ES256"}};
 static const struct option_spec sink_only[] = {
     {"--sink", "sink", OPTION_TEXT, false, "this sink only; without it, all of them"}};
+static const struct option_spec sink_adopt[] = {
+    {"--sink", "sink", OPTION_TEXT, true, "the one; what another host put there until now is given up"}};
 static const struct option_spec drill_prove[] = {
     {"--proof", "proof", OPTION_TEXT, true, "what ww-ctrl --drill printed as \"proof\""}};
 static const struct option_spec approval_id[] = {{"ID", "id", OPTION_TEXT, true, "of the request"}};
@@ -112,6 +114,8 @@ const struct command commands[] = {
     {"backup list", "the backup files in the sinks", sink_only, COUNT(sink_only), show_backup_list},
     {"backup run", "make a full backup now, in every sink", NULL, 0, show_backup},
     {"backup now", "the same", NULL, 0, show_backup},
+    {"backup adopt", "go on in a sink that holds another history of this store, too", sink_adopt,
+     COUNT(sink_adopt), show_backup},
     {"backup verify", "the same as drill", sink_only, COUNT(sink_only), show_backup},
     {"drill offline-root", "what to do to show that an offline slot opens a backup", NULL, 0, show_challenge},
     {"drill prove", "the answer to what drill offline-root asked", drill_prove, COUNT(drill_prove),

@@ -42,6 +42,7 @@ static const struct role_rule rules[] = {
     {"backup list", WATCH, false, APPROVAL_NEVER},
     {"backup run", HANDS, true, APPROVAL_NEVER},
     {"backup now", HANDS, true, APPROVAL_NEVER},
+    {"backup adopt", OFFICER, true, APPROVAL_NEVER},
     {"backup verify", HANDS, true, APPROVAL_NEVER},
     {"drill", HANDS, true, APPROVAL_NEVER},
     {"drill offline-root", HANDS, true, APPROVAL_NEVER},
