@@ -1,10 +1,10 @@
 #include "base/arena.h"
 
-#include "base/check.h"
 #include "base/secret.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define CACHE_LINE 64
 #define PAGE_LINES (4096 / CACHE_LINE)
@@ -85,6 +85,17 @@ size_t slab_memory_needed(size_t object_size, size_t capacity)
     return slab_stride(object_size) * capacity + CACHE_LINE;
 }
 
+void arena_large_pages(const void *at, size_t len)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)at + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)at + len) & ~(page - 1);
+
+    if (from < end)
+        (void)madvise((void *)from, end - from,
+                      MADV_HUGEPAGE); /* a kernel without them refuses: nothing is lost */
+}
+
 void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capacity, bool wipe_on_give)
 {
     size_t stride = slab_stride(object_size);
@@ -98,28 +109,7 @@ void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capac
     };
 }
 
-void *slab_take(struct slab *s)
+void slab_wipe(const struct slab *s, void *object)
 {
-    void **object = s->free_head;
-
-    if (s->free_count == 0)
-        return NULL;
-    s->free_count--;
-    if (object == NULL)
-        return s->base + s->ever_taken++ * s->object_size;
-    s->free_head = *object;
-    return object;
-}
-
-void slab_give(struct slab *s, void *object)
-{
-    size_t at = (size_t)((uint8_t *)object - s->base);
-
-    CHECK(at < s->object_size * s->capacity && at % s->object_size == 0);
-    CHECK(s->free_count < s->capacity);
-    if (s->wipe_on_give)
-        secret_wipe(object, s->object_size);
-    *(void **)object = s->free_head;
-    s->free_head = object;
-    s->free_count++;
+    secret_wipe(object, s->object_size);
 }

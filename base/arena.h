@@ -6,6 +6,7 @@
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
+#include "base/check.h"
 #include "base/span.h"
 
 struct arena;
@@ -20,6 +21,9 @@ void arena_free(struct arena *a);
 void *MUST_USE arena_alloc(struct arena *a, size_t size, size_t align);
 void arena_seal(struct arena *a);
 size_t arena_used(const struct arena *a);
+/* len bytes of an arena, all of which may be in use, are about to be looked into at random: asks the kernel for large
+ * pages, so that a look misses the cache alone and not the page tables too.  Before they are first touched. */
+void arena_large_pages(const void *at, size_t len);
 
 /* Equal-sized objects from an arena, taken and given back in O(1); last in, first out, for warm caches.  An object that was never
  * taken has not been touched either, and costs no memory.  slab_take: NULL when all are out; contents are whatever the last user
@@ -38,7 +42,32 @@ struct slab {
 size_t slab_memory_needed(size_t object_size, size_t capacity);
 
 void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capacity, bool wipe_on_give);
-void *MUST_USE slab_take(struct slab *s);
-void slab_give(struct slab *s, void *object);
+void slab_wipe(const struct slab *s, void *object); /* what wipe_on_give does */
+
+static inline void *MUST_USE slab_take(struct slab *s)
+{
+    void **object = s->free_head;
+
+    if (s->free_count == 0)
+        return NULL;
+    s->free_count--;
+    if (object == NULL)
+        return s->base + s->ever_taken++ * s->object_size;
+    s->free_head = *object;
+    return object;
+}
+
+static inline void slab_give(struct slab *s, void *object)
+{
+    size_t at = (size_t)((uint8_t *)object - s->base);
+
+    CHECK(at < s->object_size * s->capacity && at % s->object_size == 0);
+    CHECK(s->free_count < s->capacity);
+    if (s->wipe_on_give)
+        slab_wipe(s, object);
+    *(void **)object = s->free_head;
+    s->free_head = object;
+    s->free_count++;
+}
 
 #endif

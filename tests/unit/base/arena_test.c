@@ -36,6 +36,22 @@ static void memory_comes_zeroed_and_aligned(void **state)
     arena_free(a);
 }
 
+/* Whether there are any hangs on the kernel: what holds is that nothing else changes. */
+static void large_pages_change_nothing_that_is_seen(void **state)
+{
+    struct arena *a = arena_new(9 << 20, false);
+    uint8_t *before = arena_alloc(a, 5000, 1), *x = arena_alloc(a, 8 << 20, 64);
+    (void)state;
+
+    before[4999] = 7;
+    arena_large_pages(x, 8 << 20);
+    arena_large_pages(x, 1);
+    assert_int_equal(before[4999], 7);
+    for (size_t i = 0; i < 8 << 20; i += 4096)
+        assert_int_equal(x[i], 0);
+    arena_free(a);
+}
+
 static void allocate_after_seal(void)
 {
     struct arena *a = arena_new(4096, false);
@@ -137,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_comes_zeroed_and_aligned),
+        cmocka_unit_test(large_pages_change_nothing_that_is_seen),
         cmocka_unit_test(an_allocation_after_the_seal_is_a_check),
         cmocka_unit_test(giving_more_than_was_taken_is_a_check),
         cmocka_unit_test(a_slab_hands_out_its_capacity_and_no_more),
