@@ -7,7 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#define BURST 32
+#define BURST  32
+#define PASSES 9
 
 static uint64_t mix(uint64_t v)
 {
@@ -90,15 +91,21 @@ static void burst_lookups(struct tcp *t, const struct tcp_tuple *which, uint32_t
     }
 }
 
+/* The least of several passes: what else runs on the machine only ever adds. */
 static double ns_of(void (*lookups)(struct tcp *, const struct tcp_tuple *, uint32_t), struct tcp *t,
                     const struct tcp_tuple *which, uint32_t count)
 {
-    struct timespec a, b;
+    double least = 1e18;
 
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &a) == 0);
-    lookups(t, which, count);
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &b) == 0);
-    return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / count;
+    for (int pass = 0; pass < PASSES; pass++) {
+        struct timespec a, b;
+        CHECK(clock_gettime(CLOCK_MONOTONIC, &a) == 0);
+        lookups(t, which, count);
+        CHECK(clock_gettime(CLOCK_MONOTONIC, &b) == 0);
+        double ns = ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / count;
+        least = ns < least ? ns : least;
+    }
+    return least;
 }
 
 int main(int argc, char **argv)

@@ -58,7 +58,6 @@ struct frags {
     uint16_t datagram_cap, piece_cap, unused_piece, unused_pieces;
     uint32_t source_pieces_max;
     uint16_t open; /* datagrams that are not FREE */
-    uint64_t next_due_us;
     struct datagram *datagram;
     struct source *source; /* as many as datagrams */
     struct piece *piece;
@@ -95,7 +94,7 @@ void frags_init(struct net *n, struct arena *a)
     t->datagram_cap = c->frag_datagrams;
     t->piece_cap = t->unused_pieces = pieces_in(c, c->frag_bytes);
     t->source_pieces_max = pieces_in(c, c->frag_source_bytes);
-    t->next_due_us = UINT64_MAX;
+    n->frags_due_us = UINT64_MAX;
     t->datagram = arena_alloc(a, t->datagram_cap * sizeof *t->datagram, 64);
     t->source = arena_alloc(a, t->datagram_cap * sizeof *t->source, 64);
     t->piece = arena_alloc(a, t->piece_cap * sizeof *t->piece, 64);
@@ -247,8 +246,8 @@ static struct datagram *take(struct net *n, const struct fragment *f)
                            .began_us = n->now_us};
     t->source[d->source].datagrams++;
     t->open++;
-    if (d->began_us + LIFETIME_US < t->next_due_us)
-        t->next_due_us = d->began_us + LIFETIME_US;
+    if (d->began_us + LIFETIME_US < n->frags_due_us)
+        n->frags_due_us = d->began_us + LIFETIME_US;
     return d;
 }
 
@@ -431,7 +430,7 @@ void frag_timers(struct net *n)
     struct frags *t = n->frags;
     uint64_t next = UINT64_MAX;
 
-    if (n->now_us < t->next_due_us)
+    if (n->now_us < n->frags_due_us)
         return;
     for (uint16_t i = 0; i < t->datagram_cap; i++) {
         struct datagram *d = &t->datagram[i];
@@ -440,10 +439,10 @@ void frag_timers(struct net *n)
         if (d->state != FREE && d->began_us + LIFETIME_US < next)
             next = d->began_us + LIFETIME_US;
     }
-    t->next_due_us = next;
+    n->frags_due_us = next;
 }
 
 uint64_t frag_next_timer(const struct net *n)
 {
-    return n->frags->next_due_us;
+    return n->frags_due_us;
 }

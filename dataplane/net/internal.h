@@ -6,12 +6,21 @@
 #ifndef DATAPLANE_NET_INTERNAL_H
 #define DATAPLANE_NET_INTERNAL_H
 
+#include "base/check.h"
 #include "dataplane/net/net.h"
 
+/* Of what a segment seldom needs: its stack frame and registers are not paid for by all the others. */
+#define NOINLINE __attribute__((noinline))
+
+#define ETH_ADDR_LEN   6
+#define ETH_TYPE_IP4   0x0800
+#define ETH_TYPE_IP6   0x86dd
 #define ETH_HEADER_LEN 14
 #define ETH_TAG_LEN    4  /* IEEE 802.1Q */
 #define IP4_HEADER_LEN 20 /* what we send; received options are skipped */
 #define IP6_HEADER_LEN 40
+
+#define IP_HOP_LIMIT 64
 
 #define IP_PROTO_ICMP  1
 #define IP_PROTO_TCP   6
@@ -44,8 +53,10 @@ struct net {
      * (IP_HOP_RESOLVING) asks again when this differs from what it saw. */
     uint32_t hop_generation;
     uint16_t announces_left;
-    uint64_t announce_at_us;   /* UINT64_MAX when none is due */
-    uint64_t mld_report_at_us; /* likewise */
+    uint64_t announce_at_us;                  /* UINT64_MAX when none is due */
+    uint64_t mld_report_at_us;                /* likewise */
+    uint64_t neighbours_due_us, frags_due_us; /* not later than the first of each that is due */
+    uint32_t replies_held;                    /* slots of the reply queue that are not free */
     uint64_t defended_until_us;
     bool contested[NET_SERVICE_ADDRS_MAX + 1]; /* another MAC claimed config.addrs[i]; the last: link_local */
     /* Steering (steer.c): while packets of other workers are taken, nothing is handed on. */
@@ -62,6 +73,10 @@ struct net {
     struct frags *frags;
     struct path *paths;
     struct tcp *tcp; /* set by tcp_init */
+#ifdef WW_TEST_HOOKS
+    bool express_off;       /* every segment goes the long way */
+    uint64_t express_taken; /* both directions */
+#endif
 };
 
 /* One received datagram, checked and addressed to us. */
@@ -107,6 +122,11 @@ size_t tcp_memory_needed(const struct net_config *c);
 void tcp_init(struct net *n, struct arena *a); /* sets n->tcp */
 /* p: unicast to us, L4 checksum not yet looked at (ip_checksum_ok_tcp). */
 void tcp_input(struct net *n, const struct ip_packet *p);
+/* The short way (tcp_express.c) for len bytes of TCP, at least TCP_HEADER_LEN, between addresses, source first, that a
+ * connection has used: true, and the segment was taken as tcp_input would have taken it; false, and nothing was done.
+ * Its checksum is right. */
+bool MUST_USE tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h,
+                                size_t len);
 /* A segment is about to come in from the addresses and ports at these places: asks memory for its slot, then, by
  * the hash that this returned, for its record. */
 uint32_t tcp_expect(const struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *ports);
@@ -132,19 +152,8 @@ enum ip_hop {
 enum ip_hop MUST_USE ip_next_hop(struct net *n, const struct net_addr *src, const struct net_addr *dst,
                                  uint8_t mac[6]);
 /* The same for a connection, which asks for each segment: remembered.  Cost, mostly: one cache line. */
-enum ip_hop MUST_USE path_hop(struct net *n, const struct net_addr *local, const struct net_addr *remote,
-                              uint8_t mac[6]);
-
-/* Writes the Ethernet and the IP header for l4_len bytes of proto into f, sets f->len, l2_len, l3_len and flags (any
- * earlier value is overwritten); returns where the l4_len bytes go.  The caller made sure that they fit the
- * MTU.  DF is set and ID is 0 (RFC 6864 4.1), hop limit 64. */
-uint8_t *ip_frame_begin(struct net *n, struct frame *f, const struct net_addr *src,
-                        const struct net_addr *dst, uint8_t proto, uint16_t l4_len, const uint8_t mac[6]);
-
-/* After the TCP header and data are in place (checksum field: anything): fills in the checksum, or the
- * pseudo-header sum and FRAME_TX_TCP_CSUM where config leaves it to the device; IPv6: the flow label of this
- * connection too, one SipHash.  Sets f->l4_len. */
-void ip_frame_finish_tcp(struct net *n, struct frame *f);
+enum ip_hop MUST_USE path_hop(struct net *n, uint8_t family, const uint8_t local[16],
+                              const uint8_t remote[16], uint8_t mac[6]);
 
 /* Whether the TCP checksum of p is right, by the device's word or by computing it. */
 bool MUST_USE ip_checksum_ok_tcp(const struct ip_packet *p);
@@ -199,6 +208,141 @@ static inline void store_be32(uint8_t *p, uint32_t v)
     p[1] = (uint8_t)(v >> 16);
     p[2] = (uint8_t)(v >> 8);
     p[3] = (uint8_t)v;
+}
+
+/* ---- what every segment needs, inline ---- */
+
+/* RFC 1071: to 16 bits. */
+static inline uint16_t checksum_fold(uint64_t sum)
+{
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+/* The sum over the pseudo-header of TCP: a header's two addresses where they lie, source first; len below 2^16. */
+static inline uint16_t checksum_pseudo_tcp(uint8_t family, const uint8_t *addrs, uint32_t len)
+{
+    uint32_t words = family == NET_IP4 ? 2 : 8;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < words; i++)
+        sum += load_be32(addrs + (size_t)4 * i);
+    sum += IP_PROTO_TCP + (uint64_t)len;
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)((sum & 0xffff) + (sum >> 16) + ((sum & 0xffff) + (sum >> 16) > 0xffff));
+}
+
+/* A pair of addresses between which connections live (path.c). */
+struct path {
+    uint64_t addrs[4]; /* remote, local; IPv4: both in the first, and no others */
+    uint64_t until_us;
+    uint32_t generation;
+    uint8_t mac[6];
+    uint8_t family; /* 0: free */
+};
+
+_Static_assert(sizeof(struct path) <= 64, "a path is one cache line");
+
+static inline uint64_t path_word(const uint8_t *remote, const uint8_t *local)
+{
+    uint32_t words[2];
+
+    memcpy(&words[0], remote, 4);
+    memcpy(&words[1], local, 4);
+    return (uint64_t)words[1] << 32 | words[0];
+}
+
+/* The place of the pair; *is_its: whether it is the pair's at present. */
+static inline struct path *path_of(const struct net *n, uint8_t family, const uint8_t *remote,
+                                   const uint8_t *local, bool *is_its)
+{
+    const uint64_t spread = 0x9e3779b97f4a7c15ULL;
+    uint64_t key[4];
+    struct path *p;
+
+    if (family == NET_IP4) {
+        key[0] = path_word(remote, local);
+        p = &n->paths[key[0] * spread >> 56];
+        *is_its = p->addrs[0] == key[0] && p->family == NET_IP4;
+        return p;
+    }
+    memcpy(&key[0], remote, 16);
+    memcpy(&key[2], local, 16);
+    p = &n->paths[(key[0] ^ key[1] * 3 ^ key[2] * 5 ^ key[3] * 7) * spread >> 56];
+    *is_its = ((p->addrs[0] ^ key[0]) | (p->addrs[1] ^ key[1]) | (p->addrs[2] ^ key[2]) |
+               (p->addrs[3] ^ key[3])) == 0 &&
+              p->family == NET_IP6;
+    return p;
+}
+
+/* The MAC that path_hop would find, if that is remembered; NULL: it is to be asked. */
+static inline const uint8_t *path_mac(const struct net *n, uint8_t family, const uint8_t local[16],
+                                      const uint8_t remote[16])
+{
+    bool is_its;
+    const struct path *p = path_of(n, family, remote, local, &is_its);
+
+    return is_its && p->generation == n->hop_generation && n->now_us < p->until_us ? p->mac : NULL;
+}
+
+/* Writes the Ethernet and the IP header for l4_len bytes of TCP into f, sets f->len, l2_len, l3_len and flags (any
+ * earlier value is overwritten); returns where the l4_len bytes go.  The caller made sure that they fit the MTU.  DF is
+ * set and ID is 0 (RFC 6864 4.1: it means nothing then, and tells nobody how much we send), hop limit 64. */
+static inline uint8_t *ip_frame_begin(struct net *n, struct frame *f, uint8_t family, const uint8_t local[16],
+                                      const uint8_t remote[16], uint16_t l4_len, const uint8_t mac[6])
+{
+    uint8_t *at = f->data + ETH_HEADER_LEN;
+    uint16_t header = family == NET_IP6 ? IP6_HEADER_LEN : IP4_HEADER_LEN;
+
+    f->len = (uint16_t)(ETH_HEADER_LEN + header + l4_len);
+    CHECK(f->len <= n->config.mtu + ETH_HEADER_LEN && f->len <= f->cap);
+    f->l2_len = ETH_HEADER_LEN;
+    f->l3_len = header;
+    memcpy(f->data, mac, ETH_ADDR_LEN);
+    memcpy(f->data + ETH_ADDR_LEN, n->config.mac, ETH_ADDR_LEN);
+    if (family == NET_IP6) {
+        f->flags = FRAME_IS_IP6;
+        store_be16(at - 2, ETH_TYPE_IP6);
+        store_be32(at, UINT32_C(6) << 28);
+        store_be32(at + 4, (uint32_t)l4_len << 16 | IP_PROTO_TCP << 8 | IP_HOP_LIMIT);
+        memcpy(at + 8, local, 16);
+        memcpy(at + 24, remote, 16);
+        return at + IP6_HEADER_LEN;
+    }
+    f->flags = n->config.tx_ip4_csum ? FRAME_TX_IP4_CSUM : 0;
+    store_be16(at - 2, ETH_TYPE_IP4);
+    store_be32(at, UINT32_C(0x45000000) + IP4_HEADER_LEN + l4_len);
+    store_be32(at + 4, 0x4000);
+    memcpy(at + 12, local, 4);
+    memcpy(at + 16, remote, 4);
+    uint64_t sum = UINT64_C(0x4500) + IP4_HEADER_LEN + l4_len + 0x4000 + (IP_HOP_LIMIT << 8 | IP_PROTO_TCP) +
+                   load_be32(at + 12) + load_be32(at + 16);
+    uint16_t csum = n->config.tx_ip4_csum ? 0 : (uint16_t)~checksum_fold(sum);
+    store_be32(at + 8, (uint32_t)(IP_HOP_LIMIT << 8 | IP_PROTO_TCP) << 16 | csum);
+    return at + IP4_HEADER_LEN;
+}
+
+/* The software checksum, and IPv6's flow label: one SipHash. */
+void ip_frame_finish_slowly(struct net *n, struct frame *f);
+
+/* After the TCP header, of header_len bytes, and data are in place (checksum field: anything): fills in the checksum, or
+ * the pseudo-header sum and FRAME_TX_TCP_CSUM where config leaves it to the device; IPv6: the flow label of this
+ * connection too.  Sets f->l4_len.  The addresses come from the frame itself, so that they cannot differ from what is
+ * sent. */
+static inline void ip_frame_finish_tcp(struct net *n, struct frame *f, uint16_t header_len)
+{
+    uint8_t *ip = f->data + ETH_HEADER_LEN;
+
+    f->l4_len = header_len;
+    if (!n->config.tx_tcp_csum || (f->flags & FRAME_IS_IP6) != 0) {
+        ip_frame_finish_slowly(n, f);
+        return;
+    }
+    f->flags |= FRAME_TX_TCP_CSUM;
+    store_be16(ip + IP4_HEADER_LEN + 16,
+               checksum_pseudo_tcp(NET_IP4, ip + 12, (uint32_t)f->len - ETH_HEADER_LEN - IP4_HEADER_LEN));
 }
 
 #endif

@@ -29,34 +29,29 @@ enum ip_hop ip_next_hop(struct net *n, const struct net_addr *src, const struct 
 
 /* ---- going out ---- */
 
-static uint16_t header4_write(uint8_t *at, const struct net_addr *src, const struct net_addr *dst,
-                              uint8_t proto, uint16_t l4_len, uint8_t hop_limit, bool leave_csum)
+/* RFC 6864 4.1: with DF set and no fragments the ID means nothing; zero tells nobody how much we send. */
+static uint16_t header4_write(uint8_t *at, const uint8_t *src, const uint8_t *dst, uint8_t proto,
+                              uint16_t l4_len, uint8_t hop_limit, bool leave_csum)
 {
-    at[0] = 0x45;
-    at[1] = 0;
-    store_be16(at + 2, (uint16_t)(IP4_HEADER_LEN + l4_len));
-    /* RFC 6864 4.1: with DF set and no fragments the ID means nothing; zero tells nobody how much we send. */
-    store_be16(at + 4, 0);
-    store_be16(at + 6, 0x4000);
-    at[8] = hop_limit;
-    at[9] = proto;
-    store_be16(at + 10, 0);
-    memcpy(at + 12, src->bytes, 4);
-    memcpy(at + 16, dst->bytes, 4);
+    store_be32(at, UINT32_C(0x45000000) + IP4_HEADER_LEN + l4_len);
+    store_be32(at + 4, 0x4000);
+    store_be32(at + 8, (uint32_t)hop_limit << 24 | (uint32_t)proto << 16);
+    memcpy(at + 12, src, 4);
+    memcpy(at + 16, dst, 4);
     if (!leave_csum)
         store_be16(at + 10, (uint16_t)~checksum_sum(span_of(at, IP4_HEADER_LEN), 0));
     return IP4_HEADER_LEN;
 }
 
-static uint16_t header6_write(uint8_t *at, const struct net_addr *src, const struct net_addr *dst,
-                              uint8_t proto, uint16_t l4_len, uint8_t hop_limit)
+static uint16_t header6_write(uint8_t *at, const uint8_t *src, const uint8_t *dst, uint8_t proto,
+                              uint16_t l4_len, uint8_t hop_limit)
 {
     store_be32(at, UINT32_C(6) << 28);
     store_be16(at + 4, l4_len);
     at[6] = proto;
     at[7] = hop_limit;
-    memcpy(at + 8, src->bytes, 16);
-    memcpy(at + 24, dst->bytes, 16);
+    memcpy(at + 8, src, 16);
+    memcpy(at + 24, dst, 16);
     return IP6_HEADER_LEN;
 }
 
@@ -65,39 +60,8 @@ uint16_t ip_header_write(uint8_t *at, const struct net_addr *src, const struct n
 {
     CHECK(src->family == dst->family);
     if (dst->family == NET_IP6)
-        return header6_write(at, src, dst, proto, l4_len, hop_limit);
-    return header4_write(at, src, dst, proto, l4_len, hop_limit, leave_csum);
-}
-
-uint8_t *ip_frame_begin(struct net *n, struct frame *f, const struct net_addr *src,
-                        const struct net_addr *dst, uint8_t proto, uint16_t l4_len, const uint8_t mac[6])
-{
-    bool ip6 = dst->family == NET_IP6;
-
-    f->l2_len = ETH_HEADER_LEN;
-    f->l3_len = ip6 ? IP6_HEADER_LEN : IP4_HEADER_LEN;
-    f->l4_len = 0;
-    f->len = (uint16_t)(ETH_HEADER_LEN + f->l3_len + l4_len);
-    CHECK(f->len <= n->config.mtu + ETH_HEADER_LEN && f->len <= f->cap);
-    f->flags = ip6 ? FRAME_IS_IP6 : n->config.tx_ip4_csum ? FRAME_TX_IP4_CSUM : 0;
-    eth_header_write(n, f->data, mac, ip6 ? ETH_TYPE_IP6 : ETH_TYPE_IP4);
-    ip_header_write(f->data + ETH_HEADER_LEN, src, dst, proto, l4_len, IP_HOP_LIMIT,
-                    (f->flags & FRAME_TX_IP4_CSUM) != 0);
-    return f->data + ETH_HEADER_LEN + f->l3_len;
-}
-
-/* The addresses come from the frame itself, so that they cannot differ from what is sent; which header that
- * is, from the flag that ip_frame_begin set and not from a guess at the layout. */
-static uint16_t frame_pseudo(const struct frame *f, size_t l4_len)
-{
-    const uint8_t *ip = f->data + ETH_HEADER_LEN;
-
-    if ((f->flags & FRAME_IS_IP6) != 0) {
-        struct net_addr src = addr_ip6(ip + 8), dst = addr_ip6(ip + 24);
-        return checksum_pseudo(&src, &dst, IP_PROTO_TCP, (uint32_t)l4_len);
-    }
-    struct net_addr src = addr_ip4(ip + 12), dst = addr_ip4(ip + 16);
-    return checksum_pseudo(&src, &dst, IP_PROTO_TCP, (uint32_t)l4_len);
+        return header6_write(at, src->bytes, dst->bytes, proto, l4_len, hop_limit);
+    return header4_write(at, src->bytes, dst->bytes, proto, l4_len, hop_limit, leave_csum);
 }
 
 void ip6_label_write(const struct net *n, uint8_t *ip)
@@ -113,17 +77,17 @@ void ip6_label_write(const struct net *n, uint8_t *ip)
     store_be32(ip, (load_be32(ip) & 0xfff00000) | (label != 0 ? label : 1));
 }
 
-void ip_frame_finish_tcp(struct net *n, struct frame *f)
+void ip_frame_finish_slowly(struct net *n, struct frame *f)
 {
-    size_t before = (size_t)ETH_HEADER_LEN + f->l3_len;
-    struct span l4 = span_of(f->data + before, f->len - before);
-    uint8_t *field = f->data + before + 16;
+    bool ip6 = (f->flags & FRAME_IS_IP6) != 0;
+    uint8_t *ip = f->data + ETH_HEADER_LEN;
+    struct span l4 = span_of(ip + f->l3_len, (size_t)f->len - ETH_HEADER_LEN - f->l3_len);
+    uint8_t *field = ip + f->l3_len + 16;
 
     CHECK(l4.len >= 20);
-    if ((f->flags & FRAME_IS_IP6) != 0)
-        ip6_label_write(n, f->data + ETH_HEADER_LEN);
-    f->l4_len = (uint16_t)((l4.ptr[12] >> 4) * 4);
-    uint16_t pseudo = frame_pseudo(f, l4.len);
+    if (ip6)
+        ip6_label_write(n, ip);
+    uint16_t pseudo = checksum_pseudo_tcp(ip6 ? NET_IP6 : NET_IP4, ip6 ? ip + 8 : ip + 12, (uint32_t)l4.len);
     if (n->config.tx_tcp_csum) {
         store_be16(field, pseudo);
         f->flags |= FRAME_TX_TCP_CSUM;
@@ -135,13 +99,9 @@ void ip_frame_finish_tcp(struct net *n, struct frame *f)
 
 /* ---- coming in: what a device says of checksums ---- */
 
-/* Compared before it is believed, and one in how many is compared from then on. */
-#define TRIAL  64
-#define SAMPLE 256
-
 static bool is_compared(struct net *n)
 {
-    return n->csums_compared < TRIAL || ++n->csums_taken % SAMPLE == 0;
+    return n->csums_compared < CSUM_TRIAL || ++n->csums_taken % CSUM_SAMPLE == 0;
 }
 
 static bool note_compared(struct net *n, bool right)

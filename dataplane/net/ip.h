@@ -8,14 +8,9 @@
 #include "dataplane/net/internal.h"
 #include "dataplane/net/steer.h"
 
-#define ETH_ADDR_LEN  6
-#define ETH_TYPE_IP4  0x0800
 #define ETH_TYPE_ARP  0x0806
-#define ETH_TYPE_IP6  0x86dd
 #define ETH_TYPE_VLAN 0x8100
 #define ETH_TYPE_QINQ 0x88a8
-
-#define IP_HOP_LIMIT 64
 
 /* ---- checksum.c (RFC 1071) ---- */
 
@@ -138,6 +133,10 @@ uint16_t ip_header_write(uint8_t *at, const struct net_addr *src, const struct n
 void ip6_label_write(const struct net *n, uint8_t *ip);
 /* What the link layer says of the packet's flow and of its upper layer's checksum. */
 void ip_link_note(struct ip_packet *p, struct ip_link link);
+/* Checksums which a device calls right are compared before it is believed, and one in how many from then on. */
+#define CSUM_TRIAL  64
+#define CSUM_SAMPLE 256
+
 /* Whether a device that calls this IPv4 header right is to be believed. */
 bool MUST_USE ip_device_is_believed(struct net *n, struct span header);
 /* Hands a checked packet to the upper layer it names, or to the worker that owns its connection. */
@@ -173,6 +172,11 @@ struct frag_whole {
     uint8_t next;     /* and what that named in turn */
     bool congestion;  /* ECN: one fragment at least met it */
 };
+
+/* --- plain.c --- */
+/* The short way in, for the frame that nearly every one is.  false: it is another, or something is wrong with it, and
+ * nothing was done: eth_input is to have it. */
+bool MUST_USE plain_input(struct net *n, const struct frame *f);
 
 /* --- path.c --- */
 size_t paths_memory_needed(void);

@@ -52,7 +52,6 @@ struct neighbour {
 
 struct neighbours {
     struct siphash_key key;
-    uint64_t next_due_us; /* not later than the first due_us */
     uint32_t count, incomplete;
     uint16_t bucket[BUCKETS];
     struct neighbour entry[NEIGHBOURS_MAX];
@@ -68,7 +67,7 @@ void neighbours_init(struct net *n, struct arena *a)
     struct neighbours *t = arena_alloc(a, sizeof *t, 64);
 
     t->key = net_random_key(n);
-    t->next_due_us = UINT64_MAX;
+    n->neighbours_due_us = UINT64_MAX;
     for (size_t i = 0; i < BUCKETS; i++)
         t->bucket[i] = NONE;
     n->neighbours = t;
@@ -106,8 +105,8 @@ static void set_state(struct net *n, struct neighbour *e, enum neighbour_state s
         e->changed_us = n->now_us;
     e->state = (uint8_t)state;
     e->due_us = due_us;
-    if (due_us < t->next_due_us)
-        t->next_due_us = due_us;
+    if (due_us < n->neighbours_due_us)
+        n->neighbours_due_us = due_us;
 }
 
 static void release(struct net *n, struct neighbour *e)
@@ -366,7 +365,7 @@ void neighbour_timers(struct net *n)
     struct neighbours *t = n->neighbours;
     uint64_t next = UINT64_MAX;
 
-    if (n->now_us < t->next_due_us)
+    if (n->now_us < n->neighbours_due_us)
         return;
     for (size_t i = 0; i < NEIGHBOURS_MAX; i++) {
         struct neighbour *e = &t->entry[i];
@@ -377,10 +376,10 @@ void neighbour_timers(struct net *n)
         if (e->state != FREE && e->due_us < next)
             next = e->due_us;
     }
-    t->next_due_us = next;
+    n->neighbours_due_us = next;
 }
 
 uint64_t neighbour_next_timer(const struct net *n)
 {
-    return n->neighbours->next_due_us;
+    return n->neighbours_due_us;
 }

@@ -84,7 +84,7 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
 
 /* The memory that a burst of segments will look at is asked for before the first one is dealt with.  A hint: what
  * is no plain TCP over IP is left out, what is wrong with a frame is found out later. */
-static void expect_segments(struct net *n, const struct frame *frames, uint16_t count)
+static NOINLINE void expect_segments(struct net *n, const struct frame *frames, uint16_t count)
 {
     uint32_t hash[EXPECT_MAX];
     uint16_t expected = 0;
@@ -108,24 +108,31 @@ void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64
     if (count >= EXPECT_MIN)
         expect_segments(n, frames, count);
     for (uint16_t i = 0; i < count; i++)
-        eth_input(n, &frames[i]);
+        if (!plain_input(n, &frames[i]))
+            eth_input(n, &frames[i]);
 }
 
 uint16_t net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap)
 {
+    uint16_t done = 0;
+
     n->now_us = now_us;
-    eth_tag_begin(n, frames, cap);
-    uint16_t done = replies_output(n, frames, cap);
+    if (n->config.vlan_id != 0)
+        eth_tag_begin(n, frames, cap);
+    if (n->replies_held != 0)
+        done = replies_output(n, frames, cap);
     done = (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
     /* Once more: TCP may just have asked for a next hop. */
-    done = (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
-    eth_tag_end(n, frames, cap, done);
+    if (n->replies_held != 0)
+        done = (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
+    if (n->config.vlan_id != 0)
+        eth_tag_end(n, frames, cap, done);
     return done;
 }
 
 bool net_has_output(const struct net *n)
 {
-    return replies_have_output(n) || tcp_has_output(n);
+    return (n->replies_held != 0 && replies_have_output(n)) || tcp_has_output(n);
 }
 
 /* ---- announcing ourselves ---- */
@@ -167,10 +174,8 @@ static void announce_once(struct net *n)
         announce_addr(n, &n->config.addrs[i].addr);
 }
 
-static void announce_timers(struct net *n)
+static NOINLINE void announce_timers(struct net *n)
 {
-    if (n->now_us < n->announce_at_us)
-        return;
     announce_once(n);
     n->announces_left--;
     n->announce_at_us = n->announces_left > 0 ? n->now_us + ANNOUNCE_GAP_US : UINT64_MAX;
@@ -195,10 +200,14 @@ void net_announce(struct net *n, uint64_t now_us)
 void net_timers(struct net *n, uint64_t now_us, uint32_t budget)
 {
     n->now_us = now_us;
-    announce_timers(n);
-    mld_timers(n);
-    neighbour_timers(n);
-    frag_timers(n);
+    if (now_us >= n->announce_at_us)
+        announce_timers(n);
+    if (now_us >= n->mld_report_at_us)
+        mld_timers(n);
+    if (now_us >= n->neighbours_due_us)
+        neighbour_timers(n);
+    if (now_us >= n->frags_due_us)
+        frag_timers(n);
     tcp_timers(n, budget);
 }
 

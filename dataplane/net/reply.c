@@ -85,6 +85,7 @@ static struct slot *begin(struct net *n, size_t len)
         return NULL;
     }
     r->writing = queue_get(&r->unused);
+    n->replies_held++;
     struct slot *s = &r->slot[r->writing];
     s->len = (uint16_t)len;
     s->needs_hop = false;
@@ -147,10 +148,16 @@ static void fill_checksum(struct slot *s)
 
 /* ---- waiting for the next hop ---- */
 
+static void give_back(struct net *n, uint16_t slot)
+{
+    queue_put(&n->replies->unused, slot);
+    n->replies_held--;
+}
+
 static void drop(struct net *n, uint16_t slot)
 {
     count(n->counters, REASON_REPLY_NO_HOP);
-    queue_put(&n->replies->unused, slot);
+    give_back(n, slot);
 }
 
 static void place(struct net *n, uint16_t slot)
@@ -232,7 +239,7 @@ uint16_t replies_output(struct net *n, struct frame *frames, uint16_t cap)
         f->flags = 0;
         f->l2_len = ETH_HEADER_LEN;
         f->l3_len = f->l4_len = 0;
-        queue_put(&r->unused, slot);
+        give_back(n, slot);
     }
     return done;
 }

@@ -1,6 +1,7 @@
 /* TCP's own header: the connection record and what its files say to each other.
  *
  *   tcp_input.c       header, lookup, listeners, segments for nobody
+ *   tcp_express.c     the short way of the segment that was expected, and of its answer
  *   tcp_segment.c     one segment on a connection (RFC 9293 3.10.7)
  *   tcp_ack.c         what an acknowledgement means; NewReno (RFC 5681, 6582)
  *   tcp_cubic.c       how the congestion window grows and falls (RFC 9438)
@@ -53,6 +54,7 @@
 #define TCP_DUPACKS          3
 #define TCP_RANGES_MAX       8 /* stretches out of order per connection: bounds work per segment (D14) */
 #define TCP_SACK_BLOCKS_MAX  4
+#define TCP_RTT_FLOOR_US     1000 /* a round trip counts as one tick at least (B20) */
 #define TCP_ACK_DELAY_US     50000 /* RFC 8985 7.2: how long a peer keeps the ACK of a lone segment, at first */
 #define TCP_ACK_DELAY_MAX_US 200000 /* ... and once it has kept one for longer */
 #define TCP_PROBES_MAX       3      /* probes in a row that bring nothing, each after twice the time */
@@ -547,6 +549,11 @@ static inline uint32_t tcp_conn_segment_max(const struct net_conn *c)
     return (uint32_t)c->mss - (tcp_conn_has(c, TCP_CONN_TS) ? TCP_TS_OPTION_LEN : 0);
 }
 
+/* --- tcp_express.c --- */
+/* The short way out: how many frames were filled, as tcp_conn_output would have filled them, of at most cap: 0 or 1; -1: it
+ * is for the long way, and nothing was done. */
+int MUST_USE express_output(struct net_conn *c, const uint8_t mac[6], struct frame *f, uint16_t cap);
+
 /* --- tcp_options.c --- */
 /* false: an option runs over the header's end or names a length below 2 (B3). */
 bool MUST_USE options_parse(struct span bytes, struct tcp_options *out);
@@ -559,8 +566,6 @@ uint32_t options_write_timestamps(uint32_t tsval, uint32_t tsecr, uint8_t *p);
 uint32_t options_write(const struct net_conn *c, uint8_t *p, uint32_t room);
 /* What options_write will need now. */
 uint32_t options_len(const struct net_conn *c, uint32_t room);
-uint32_t tcp_conn_ts_now(const struct net_conn *c);
-uint32_t tcp_conn_ts_at(const struct net_conn *c, uint64_t at_us);
 
 /* --- tcp_reassembly.c --- */
 /* Stores what of data fits the window and is new.  false: dropped (no buffer, too many gaps), and counted;
@@ -570,8 +575,6 @@ bool MUST_USE recv_store(struct net_conn *c, uint32_t seq, struct span data);
 uint32_t recv_sack_blocks(const struct net_conn *c, struct tcp_range *out, uint32_t cap);
 /* [start, end) came although it was here already: the next ACK reports it (RFC 2883). */
 void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end);
-/* Gives the receive buffer back when nothing is stored in it. */
-void recv_buffer_trim(struct net_conn *c);
 
 /* --- tcp_record.c --- */
 size_t record_table_memory_needed(uint32_t records);
@@ -661,16 +664,12 @@ void table_expect_record(const struct tcp *t, uint32_t hash);
 /* A zeroed record in the table, state CLOSED; NULL when every record is in use. */
 struct net_conn *MUST_USE tcp_conn_new(struct tcp *t, const struct tcp_tuple *tuple);
 void tcp_conn_set_state(struct net_conn *c, enum tcp_state state);
-void tcp_conn_event(struct net_conn *c, uint32_t event);
 /* The connection is over for the wire: out of the table, its timers and send buffer gone.  The record is
  * freed at once, or, with a user, stays in CLOSED with a CLOSED event until net_release.  c may be dead
  * afterwards. */
 void tcp_conn_end(struct net_conn *c, enum net_cause cause);
 /* Frees the record; only in CLOSED and without a user. */
 void tcp_conn_free(struct net_conn *c);
-void tcp_conn_send_buffer_give(struct net_conn *c);
-/* Tells as many waiters as there are free send buffers. */
-void room_waiters_wake(struct tcp *t);
 
 /* --- tcp_input.c --- */
 void tuple_set(struct tcp_tuple *t, const struct net_addr *remote, const struct net_addr *local,
@@ -703,7 +702,6 @@ void tcp_conn_become_established(struct net_conn *c, const struct tcp_segment *s
 /* s->ack is within what was sent.  Moves snd_una, the windows and the timers. */
 void ack_input(struct net_conn *c, const struct tcp_segment *s);
 uint32_t cwnd_initial(const struct net_conn *c);
-void rtt_sample(struct net_conn *c, uint64_t rtt_us);
 
 /* --- tcp_cubic.c --- */
 /* Lets cwnd grow for acked bytes, if it held output back (B17, RFC 7661). */
@@ -714,17 +712,9 @@ uint32_t cwnd_used(const struct net_conn *c);
 void cwnd_loss(struct net_conn *c, uint32_t w);
 /* The same for a timeout. */
 void cwnd_timeout(struct net_conn *c);
-/* Nothing was in flight, or too little to tell: the time since then does not count. */
-void cwnd_pause(struct net_conn *c);
-/* RFC 5681 4.1: after a pause longer than a timeout nobody knows the path any more. */
-void cwnd_restart(struct net_conn *c);
 
 /* --- tcp_scoreboard.c --- */
 size_t board_size(const struct net_config *config, uint32_t *cap);
-/* A segment up to end leaves for the first time; it begins at snd_nxt.  Takes a board when the flight begins
- * with it.  Cost: constant. */
-void board_append(struct net_conn *c, uint32_t end);
-bool board_is_full(const struct net_conn *c);
 /* Forgets what is in flight: snd_nxt falls back to snd_una, all goes again from there. */
 void board_drop(struct net_conn *c);
 /* The peer has everything before ack; ack is above snd_una, which still is the old one.  Returns how many bytes
@@ -756,8 +746,6 @@ bool board_last_missing(const struct net_conn *c, uint32_t *start, uint32_t *end
 bool MUST_USE board_split(struct net_conn *c, uint32_t start, uint32_t len);
 /* The segment that begins at start leaves again. */
 void board_repeat(struct net_conn *c, uint32_t start);
-/* RFC 6675 pipe: bytes that are believed to be on their way. */
-uint32_t tcp_conn_pipe(const struct net_conn *c);
 
 /* --- tcp_recovery.c --- */
 /* The cumulative and selective part of an acknowledgement, on a connection with a board; snd_una is still the
@@ -820,35 +808,17 @@ void rack_detect(struct net_conn *c);
 /* A repetition was reported to have been needless: the reordering window widens (RFC 8985 6.2 step 4). */
 void rack_widen(struct net_conn *c);
 void rack_recovery_ended(struct net_conn *c);
-/* Puts TIMER_REXMIT on the tail's probe, where one is due before the RTO. */
-void tlp_arm(struct net_conn *c);
 /* TIMER_REXMIT fired for one of the two. */
 void rack_timeout(struct net_conn *c);
 /* Whether an ACK answers a tail probe, and whether that tells of a loss (RFC 8985 7.4); snd_una is the old one. */
 void tlp_answer(struct net_conn *c, const struct tcp_segment *s);
 
-/* --- tcp_output.c --- */
-void tcp_conn_output_want(struct net_conn *c);
-void tcp_conn_ack_now(struct net_conn *c);
-/* Where the announced window could end if it were announced now (RFC 9293 3.8.6.2.2). */
-uint32_t tcp_conn_window_edge(const struct net_conn *c);
-/* The largest segment that we take, options not counted (RFC 6691). */
-uint16_t tcp_mss_ours(const struct net_conn *c);
-uint16_t tcp_mss_of(const struct net *n, uint32_t family);
-/* The number of a segment without data, such that the peer finds it within its window. */
-uint32_t tcp_conn_seq_acceptable(const struct net_conn *c);
-
 /* --- tcp_timer.c --- */
-void tcp_conn_timer_set(struct net_conn *c, enum tcp_conn_timer which, uint64_t at_us);
-void tcp_conn_timer_stop(struct net_conn *c, enum tcp_conn_timer which);
-static inline bool tcp_conn_timer_runs(const struct net_conn *c, enum tcp_conn_timer which)
-{
-    return c->deadline[which] != TCP_NEVER;
-}
-void tcp_conn_rexmit_restart(struct net_conn *c);
 void tcp_conn_persist_start(struct net_conn *c);
 void tcp_conn_persist_stop(struct net_conn *c);
 /* An orphan in FIN_WAIT, CLOSING or LAST_ACK ends when it makes no progress for fin_wait_2_ms. */
 void tcp_conn_orphan_timer_restart(struct net_conn *c);
+
+#include "dataplane/net/tcp_hot.h"
 
 #endif

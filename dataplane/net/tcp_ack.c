@@ -11,40 +11,6 @@ uint32_t cwnd_initial(const struct net_conn *c)
     return u32_min(TCP_IW_SEGMENTS * mss, u32_max(2 * mss, TCP_IW_BYTES));
 }
 
-void rtt_sample(struct net_conn *c, uint64_t rtt_us)
-{
-    uint32_t rtt = rtt_us == 0 ? 1 : (uint32_t)(rtt_us < TCP_RTO_MAX_US ? rtt_us : TCP_RTO_MAX_US);
-
-    if (c->srtt_us == 0) {
-        c->srtt_us = rtt;
-        c->rttvar_us = rtt / 2;
-    } else {
-        uint32_t off = rtt > c->srtt_us ? rtt - c->srtt_us : c->srtt_us - rtt;
-        c->rttvar_us = c->rttvar_us - c->rttvar_us / 4 + off / 4;
-        c->srtt_us = u32_max(c->srtt_us - c->srtt_us / 8 + rtt / 8, 1);
-    }
-    c->rto_us = u32_max(c->srtt_us + u32_max(1000, 4 * c->rttvar_us), TCP_RTO_MIN_US);
-    c->rto_us = u32_min(c->rto_us, TCP_RTO_MAX_US);
-}
-
-/* Karn: a segment that was ever repeated is not timed; the echoed timestamp tells which copy was answered
- * (RFC 7323 4.1). */
-static void rtt_measure(struct net_conn *c, const struct tcp_segment *s)
-{
-    if (tcp_conn_has(c, TCP_CONN_TIMING)) {
-        if (seq_lt(c->rtt_seq, s->ack)) {
-            rtt_sample(c, tcp_conn_now(c) - c->rtt_start_us);
-            c->flags &= ~(uint32_t)TCP_CONN_TIMING;
-        }
-        return;
-    }
-    if (!tcp_conn_has(c, TCP_CONN_TS) || !s->options.has_ts || s->options.tsecr == 0)
-        return;
-    uint32_t elapsed_ms = tcp_conn_ts_now(c) - s->options.tsecr;
-    if (elapsed_ms <= TCP_RTO_MAX_US / 1000)
-        rtt_sample(c, elapsed_ms * 1000ULL);
-}
-
 static void recovery_leave(struct net_conn *c)
 {
     uint32_t mss = tcp_conn_segment_max(c);
@@ -81,7 +47,6 @@ static void congestion_acked(struct net_conn *c, uint32_t acked)
 
 static void timers_acked(struct net_conn *c)
 {
-    const struct net_config *config = &c->tcp->net->config;
     bool partial = tcp_conn_has(c, TCP_CONN_RECOVERY) && c->board == NULL;
 
     if (c->snd_una == c->snd_max) {
@@ -96,8 +61,7 @@ static void timers_acked(struct net_conn *c)
         c->flags |= TCP_CONN_PARTIAL_SEEN;
     if (tcp_conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_FIN_WAIT_2)
         tcp_conn_orphan_timer_restart(c);
-    if (config->idle_close_ms != 0)
-        tcp_conn_timer_set(c, TIMER_IDLE, tcp_conn_now(c) + config->idle_close_ms * 1000ULL);
+    tcp_conn_idle_restart(c);
 }
 
 static void send_ring_acked(struct net_conn *c)
@@ -119,7 +83,7 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
     bool recovering = tcp_conn_has(c, TCP_CONN_RECOVERY);
     uint32_t delivered = selective ? recovery_take(c, s) : 0;
 
-    rtt_measure(c, s);
+    rtt_measure(c, s->ack, s->options.has_ts ? s->options.tsecr : 0);
     c->snd_una = s->ack;
     c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
     c->retries = 0;

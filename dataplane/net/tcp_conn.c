@@ -85,7 +85,7 @@ static bool tcp_conn_may_send(const struct net_conn *c)
            !tcp_conn_has(c, TCP_CONN_FIN_QUEUED);
 }
 
-size_t net_send_room(const struct net_conn *c)
+static inline size_t room_left(const struct net_conn *c)
 {
     if (!tcp_conn_may_send(c))
         return 0;
@@ -94,20 +94,26 @@ size_t net_send_room(const struct net_conn *c)
     return c->tcp->net->config.send_buffer - tcp_conn_queued(c);
 }
 
-static void send_ring_put(struct net_conn *c, struct span data)
+size_t net_send_room(const struct net_conn *c)
+{
+    return room_left(c);
+}
+
+static inline void send_ring_put(struct net_conn *c, struct span data)
 {
     uint32_t size = c->tcp->net->config.send_buffer;
     uint32_t at = c->snd_end & (size - 1);
     size_t first = data.len < size - at ? data.len : size - at;
 
     memcpy(c->send_ring + at, data.ptr, first);
-    memcpy(c->send_ring, data.ptr + first, data.len - first);
+    if (first != data.len)
+        memcpy(c->send_ring, data.ptr + first, data.len - first);
     c->snd_end += (uint32_t)data.len;
 }
 
 /* The user could not put all: it hears of room when the ring is half empty, or, having no ring, when one is
  * given back. */
-static void room_want(struct net_conn *c)
+static NOINLINE void room_want(struct net_conn *c)
 {
     c->flags |= TCP_CONN_WANT_ROOM;
     if (c->send_ring != NULL)
@@ -124,7 +130,7 @@ size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
     tcp_conn_clock(c, now_us);
     if (data.len == 0 || !tcp_conn_may_send(c))
         return 0;
-    room = net_send_room(c);
+    room = room_left(c);
     if (room < data.len) {
         room_want(c);
         data.len = room;

@@ -93,15 +93,6 @@ static void avoidance_grow(struct net_conn *c, uint32_t acked)
         c->cwnd = grown(c->cwnd, target - c->cwnd, acked, c->cwnd, &k->cwnd_rest);
 }
 
-void cwnd_pause(struct net_conn *c)
-{
-    struct tcp_cubic *k = &c->cubic;
-
-    if (k->epoch_us != 0)
-        k->epoch_us += tcp_conn_now(c) - k->seen_us;
-    k->seen_us = tcp_conn_now(c);
-}
-
 void cwnd_grow(struct net_conn *c, uint32_t acked)
 {
     uint32_t mss = tcp_conn_segment_max(c);

@@ -60,17 +60,6 @@ bool options_parse(struct span bytes, struct tcp_options *out)
     return true;
 }
 
-/* RFC 7323 5.4: a clock of 1 ms, offset per connection so that it tells nothing about our uptime. */
-uint32_t tcp_conn_ts_at(const struct net_conn *c, uint64_t at_us)
-{
-    return (uint32_t)(at_us / 1000) + c->ts_offset;
-}
-
-uint32_t tcp_conn_ts_now(const struct net_conn *c)
-{
-    return tcp_conn_ts_at(c, tcp_conn_now(c));
-}
-
 static uint32_t timestamps_put(uint32_t tsval, uint32_t tsecr, uint8_t *p)
 {
     p[0] = OPT_TIMESTAMPS;

@@ -3,46 +3,6 @@
  * is cut by what holds now, not by what held when it first went out. */
 #include "dataplane/net/tcp.h"
 
-void tcp_conn_output_want(struct net_conn *c)
-{
-    if (!link_is_in(&c->output_link))
-        link_append(&c->tcp->outputs, &c->output_link);
-}
-
-void tcp_conn_ack_now(struct net_conn *c)
-{
-    c->flags |= TCP_CONN_ACK_NOW;
-    tcp_conn_output_want(c);
-}
-
-uint16_t tcp_mss_of(const struct net *n, uint32_t family)
-{
-    uint32_t ip = family == NET_IP4 ? IP4_HEADER_LEN : IP6_HEADER_LEN;
-
-    return (uint16_t)(n->config.mtu - ip - TCP_HEADER_LEN);
-}
-
-uint16_t tcp_mss_ours(const struct net_conn *c)
-{
-    return tcp_mss_of(c->tcp->net, c->tuple.family);
-}
-
-uint32_t tcp_conn_window_edge(const struct net_conn *c)
-{
-    uint32_t buffer = c->tcp->net->config.recv_buffer / (c->tcp->pressure.level >= PRESSURE_NARROW ? 4 : 1);
-    uint32_t reach = c->rcv_nxt + ((uint32_t)UINT16_MAX << c->rcv_wscale);
-    uint32_t edge = seq_min(c->rcv_read + buffer, reach);
-
-    if (seq_le(edge, c->rcv_adv) || edge - c->rcv_adv < u32_min(buffer / 2, tcp_mss_ours(c)))
-        return c->rcv_adv;
-    return edge;
-}
-
-uint32_t tcp_conn_seq_acceptable(const struct net_conn *c)
-{
-    return seq_min(c->snd_max, c->snd_una + c->snd_wnd);
-}
-
 static void ring_read(const struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t len)
 {
     uint32_t size = c->tcp->net->config.send_buffer;
@@ -71,12 +31,8 @@ static void header_write(const struct net_conn *c, uint8_t *h, uint32_t seq, uin
 
 static uint8_t *frame_begin(const struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t l4_len)
 {
-    struct net_addr local = {.family = (uint8_t)c->tuple.family};
-    struct net_addr remote = {.family = (uint8_t)c->tuple.family};
-
-    memcpy(local.bytes, c->tuple.local, sizeof local.bytes);
-    memcpy(remote.bytes, c->tuple.remote, sizeof remote.bytes);
-    return ip_frame_begin(c->tcp->net, f, &local, &remote, IP_PROTO_TCP, (uint16_t)l4_len, mac);
+    return ip_frame_begin(c->tcp->net, f, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote,
+                          (uint16_t)l4_len, mac);
 }
 
 /* Every segment acknowledges: nothing is owed any more. */
@@ -100,7 +56,7 @@ static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac
     header_write(c, h, seq, flags, options, tcp_conn_recv_window(c) >> c->rcv_wscale);
     (void)options_write(c, h + TCP_HEADER_LEN, room);
     ring_read(c, seq, h + TCP_HEADER_LEN + options, len);
-    ip_frame_finish_tcp(c->tcp->net, f);
+    ip_frame_finish_tcp(c->tcp->net, f, (uint16_t)(TCP_HEADER_LEN + options));
     ack_left(c);
 }
 
@@ -115,7 +71,7 @@ static uint16_t opening_output(struct net_conn *c, const uint8_t mac[6], struct 
         header_write(c, h, c->iss, c->state == TCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK, len,
                      syn_window(c->tcp->net));
         memcpy(h + TCP_HEADER_LEN, options, len);
-        ip_frame_finish_tcp(c->tcp->net, f);
+        ip_frame_finish_tcp(c->tcp->net, f, (uint16_t)(TCP_HEADER_LEN + len));
         c->flags &= ~(uint32_t)TCP_CONN_RESEND_FIRST;
         c->last_send_us = tcp_conn_now(c);
         c->rtt_start_us = tcp_conn_now(c);
@@ -315,13 +271,6 @@ static bool plan_next(struct net_conn *c, struct plan *p)
            plan_rescue(c, p);
 }
 
-static void flight_begin(struct net_conn *c)
-{
-    cwnd_pause(c);
-    if (tcp_conn_now(c) - c->last_send_us > c->rto_us)
-        cwnd_restart(c);
-}
-
 static void plan_board(struct net_conn *c, const struct plan *p, uint32_t end)
 {
     if (p->again)
@@ -434,17 +383,7 @@ static void output_unroutable(struct net_conn *c)
     tcp_conn_rexmit_restart(c);
 }
 
-static enum ip_hop tcp_conn_hop(struct net_conn *c, uint8_t mac[6])
-{
-    struct net_addr local = {.family = (uint8_t)c->tuple.family};
-    struct net_addr remote = {.family = (uint8_t)c->tuple.family};
-
-    memcpy(local.bytes, c->tuple.local, sizeof local.bytes);
-    memcpy(remote.bytes, c->tuple.remote, sizeof remote.bytes);
-    return path_hop(c->tcp->net, &local, &remote, mac);
-}
-
-static void hop_waiters_ask_again(struct tcp *t)
+static NOINLINE void hop_waiters_ask_again(struct tcp *t)
 {
     t->hop_generation = t->net->hop_generation;
     while (!link_empty(&t->hop_waiters)) {
@@ -452,6 +391,31 @@ static void hop_waiters_ask_again(struct tcp *t)
         link_remove(l);
         link_append(&t->outputs, l);
     }
+}
+
+/* One connection's turn, the long way. */
+static NOINLINE uint16_t turn_output(struct net_conn *c, struct frame *frames, uint16_t cap)
+{
+    struct tcp *t = c->tcp;
+    uint8_t family = (uint8_t)c->tuple.family, found[6];
+    const uint8_t *mac = path_mac(t->net, family, c->tuple.local, c->tuple.remote);
+    enum ip_hop hop = IP_HOP_READY;
+    uint16_t used = 0;
+    bool more = false;
+
+    if (mac == NULL) {
+        hop = path_hop(t->net, family, c->tuple.local, c->tuple.remote, found);
+        mac = found;
+    }
+    if (hop == IP_HOP_READY)
+        used = tcp_conn_output(c, mac, frames, cap, &more);
+    else if (hop == IP_HOP_RESOLVING)
+        link_append(&t->hop_waiters, &c->output_link);
+    else
+        output_unroutable(c);
+    if (more)
+        tcp_conn_output_want(c);
+    return used;
 }
 
 uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
@@ -464,19 +428,11 @@ uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
     while (done < cap && !link_empty(&t->outputs)) {
         struct net_conn *c = TCP_CONN_OF(t->outputs.next, output_link);
         uint16_t room = (uint16_t)u32_min((uint32_t)(cap - done), TCP_OUTPUT_QUANTUM);
-        uint8_t mac[6];
-        bool more = false;
-        enum ip_hop hop = tcp_conn_hop(c, mac);
+        const uint8_t *mac = path_mac(n, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote);
 
         link_remove(&c->output_link);
-        if (hop == IP_HOP_READY)
-            done = (uint16_t)(done + tcp_conn_output(c, mac, frames + done, room, &more));
-        else if (hop == IP_HOP_RESOLVING)
-            link_append(&t->hop_waiters, &c->output_link);
-        else
-            output_unroutable(c);
-        if (more)
-            tcp_conn_output_want(c);
+        int used = mac != NULL ? express_output(c, mac, &frames[done], room) : -1;
+        done = (uint16_t)(done + (used >= 0 ? used : turn_output(c, &frames[done], room)));
     }
     return done;
 }

@@ -5,8 +5,6 @@
  * the RTO. */
 #include "dataplane/net/tcp.h"
 
-#define RTT_FLOOR_US 1000
-
 /* The window lasts for as many recoveries from now. */
 static void widened(struct net_conn *c, uint32_t steps)
 {
@@ -28,7 +26,7 @@ static void overtaken(struct net_conn *c, uint32_t rtt)
 void rack_arrived(struct net_conn *c, const struct tcp_sent *r)
 {
     struct tcp_board *b = c->board;
-    uint32_t rtt = u32_max((uint32_t)(tcp_conn_now(c) - r->at_us), RTT_FLOOR_US);
+    uint32_t rtt = u32_max((uint32_t)(tcp_conn_now(c) - r->at_us), TCP_RTT_FLOOR_US);
 
     if ((r->flags & SENT_REPEATED) == 0) {
         if (c->rtt_min_us == 0 || rtt < c->rtt_min_us)
@@ -96,45 +94,6 @@ void rack_recovery_ended(struct net_conn *c)
         c->reo_widen = (uint8_t)(c->reo_widen - (1 << 4));
     else
         c->reo_widen = 0, c->reo_us = 0;
-}
-
-/* 7.2: two round trips, and for a lone segment the time for which a peer may keep its ACK.  Beyond the RFC: a
- * probe that brings nothing is followed by others, each after twice the time, as long as that is less than the
- * RTO; and in recovery, when all that was lost has been repeated and nothing more comes, the first segment is
- * taken for lost again. */
-static uint64_t probe_wait(const struct net_conn *c)
-{
-    uint64_t wait = c->srtt_us != 0 ? u32_max(2 * c->srtt_us, 2 * RTT_FLOOR_US) : TCP_RTO_FIRST_US;
-
-    if (c->board->count == 1)
-        wait += c->peer_delays ? TCP_ACK_DELAY_MAX_US : TCP_ACK_DELAY_US;
-    return wait << c->probes;
-}
-
-static bool probe_is_due(const struct net_conn *c)
-{
-    if (c->board == NULL || c->retries != 0 || c->snd_wnd == 0 || c->probes == TCP_PROBES_MAX ||
-        tcp_conn_has(c, TCP_CONN_RTO_RECOVERY | TCP_CONN_REORDER_TIMER))
-        return false;
-    return tcp_conn_has(c, TCP_CONN_RECOVERY) ? c->board->lost == 0 : c->board->sacked == 0;
-}
-
-/* Data that is added to the flight must not put the timeout off for ever. */
-void tlp_arm(struct net_conn *c)
-{
-    uint64_t at_us, rto_at_us = tcp_conn_now(c) + c->rto_us;
-
-    if (!probe_is_due(c))
-        return;
-    at_us = tcp_conn_now(c) + probe_wait(c);
-    if (c->probes != 0 && at_us > rto_at_us)
-        return;
-    if (c->probes == 0 && !tcp_conn_has(c, TCP_CONN_RECOVERY))
-        rto_at_us = c->progress_us + c->rto_us;
-    if (at_us > rto_at_us)
-        at_us = rto_at_us > tcp_conn_now(c) ? rto_at_us : tcp_conn_now(c);
-    c->flags |= TCP_CONN_PROBE_TIMER;
-    tcp_conn_timer_set(c, TIMER_REXMIT, at_us);
 }
 
 void rack_timeout(struct net_conn *c)

@@ -106,14 +106,6 @@ static bool recv_buffer_take(struct net_conn *c)
     return true;
 }
 
-void recv_buffer_trim(struct net_conn *c)
-{
-    if (c->recv_ring == NULL || c->range_count != 0 || tcp_conn_unread(c) != 0)
-        return;
-    slab_give(&c->tcp->recv_buffers, c->recv_ring);
-    c->recv_ring = NULL;
-}
-
 /* Only what lies within the last buffer can have come: an older number is made up. */
 void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end)
 {

@@ -16,11 +16,6 @@ size_t board_size(const struct net_config *config, uint32_t *cap)
     return sizeof(struct tcp_board) + *cap * sizeof(struct tcp_sent);
 }
 
-static struct tcp_sent *sent_at(const struct net_conn *c, uint32_t i)
-{
-    return &c->board->sent[(c->board->head + i) & (c->tcp->board_cap - 1)];
-}
-
 static uint32_t sent_start(const struct net_conn *c, uint32_t i)
 {
     return i == 0 ? c->snd_una : sent_at(c, i - 1)->end;
@@ -30,37 +25,6 @@ static void board_give(struct net_conn *c)
 {
     slab_give(&c->tcp->boards, c->board);
     c->board = NULL;
-}
-
-static bool board_take(struct net_conn *c)
-{
-    if (!tcp_conn_has(c, TCP_CONN_SACK) || c->snd_nxt != c->snd_una)
-        return false;
-    c->board = slab_take(&c->tcp->boards);
-    if (c->board == NULL) {
-        count(c->tcp->net->counters, REASON_TCP_NO_BOARD);
-        return false;
-    }
-    memset(c->board, 0, sizeof *c->board);
-    c->board->fack = c->snd_una;
-    c->board->fack_before = c->snd_una;
-    /* A recovery that began without a board has nothing left to repeat. */
-    c->flags &= ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_PARTIAL_SEEN | TCP_CONN_RESEND_FIRST);
-    c->dupacks = 0;
-    return true;
-}
-
-bool board_is_full(const struct net_conn *c)
-{
-    return c->board != NULL && c->board->count == c->tcp->board_cap;
-}
-
-void board_append(struct net_conn *c, uint32_t end)
-{
-    if (c->board == NULL && !board_take(c))
-        return;
-    CHECK(!board_is_full(c));
-    *sent_at(c, c->board->count++) = (struct tcp_sent){.at_us = tcp_conn_now(c), .end = end};
 }
 
 void board_drop(struct net_conn *c)
@@ -302,11 +266,4 @@ void board_repeat(struct net_conn *c, uint32_t start)
     board_forget(c->board, r->flags, r->end - start);
     r->flags = SENT_REPEATED;
     r->at_us = tcp_conn_now(c);
-}
-
-uint32_t tcp_conn_pipe(const struct net_conn *c)
-{
-    uint32_t flight = c->snd_nxt - c->snd_una;
-
-    return c->board == NULL ? flight : flight - c->board->sacked - c->board->lost;
 }

@@ -64,8 +64,6 @@ static void ts_recent_update(struct net_conn *c, const struct tcp_segment *s)
 
 void tcp_conn_become_established(struct net_conn *c, const struct tcp_segment *s)
 {
-    const struct net_config *config = &c->tcp->net->config;
-
     tcp_conn_set_state(c, TCP_ESTABLISHED);
     tcp_conn_timer_stop(c, TIMER_REXMIT);
     c->cwnd = cwnd_initial(c);
@@ -78,8 +76,7 @@ void tcp_conn_become_established(struct net_conn *c, const struct tcp_segment *s
     c->flags |= TCP_CONN_USER;
     tcp_conn_event(c, NET_EVENT_ESTABLISHED);
     keepalive_begin(c);
-    if (config->idle_close_ms != 0)
-        tcp_conn_timer_set(c, TIMER_IDLE, tcp_conn_now(c) + config->idle_close_ms * 1000ULL);
+    tcp_conn_idle_restart(c);
 }
 
 /* RFC 5961 5.2: neither for what we never sent nor for what is older than any window we were given. */
@@ -122,22 +119,9 @@ static bool state_takes_data(const struct net_conn *c)
            (c->state == TCP_ESTABLISHED || c->state == TCP_FIN_WAIT_1 || c->state == TCP_FIN_WAIT_2);
 }
 
-/* RFC 5681 4.2: at once for anything out of order, for what fills a gap and for every second full segment;
- * otherwise within 40 ms, so that the reply can carry it. */
-static void ack_schedule(struct net_conn *c, uint32_t arrived, bool at_once)
-{
-    c->rcv_since_ack += arrived;
-    c->rcv_mss = u32_max(c->rcv_mss, arrived);
-    if (at_once || c->rcv_since_ack >= 2 * c->rcv_mss)
-        tcp_conn_ack_now(c);
-    else if (!tcp_conn_timer_runs(c, TIMER_DELACK))
-        tcp_conn_timer_set(c, TIMER_DELACK, tcp_conn_now(c) + TCP_DELACK_US);
-}
-
 /* false: the data was dropped, so a FIN behind it must not be seen either. */
 static bool data_input(struct net_conn *c, const struct tcp_segment *s)
 {
-    const struct net_config *config = &c->tcp->net->config;
     uint32_t before = c->rcv_nxt;
     uint32_t end = s->seq + (uint32_t)s->data.len;
     bool had_gaps = c->range_count != 0;
@@ -151,8 +135,7 @@ static bool data_input(struct net_conn *c, const struct tcp_segment *s)
     }
     ack_schedule(c, (uint32_t)s->data.len, had_gaps || !whole);
     tcp_conn_event(c, NET_EVENT_READABLE);
-    if (config->idle_close_ms != 0)
-        tcp_conn_timer_set(c, TIMER_IDLE, tcp_conn_now(c) + config->idle_close_ms * 1000ULL);
+    tcp_conn_idle_restart(c);
     return true;
 }
 

@@ -54,10 +54,13 @@ void tcp_init(struct net *n, struct arena *a)
     t->net = n;
     t->slot_mask = slots_for(config) - 1;
     t->slots = arena_alloc(a, slots_for(config) * sizeof(struct tcp_slot), 64);
+    /* The records lie behind the slots. */
+    arena_large_pages(t->slots, slots_for(config) * sizeof(struct tcp_slot) +
+                                    slab_memory_needed(sizeof(struct net_conn), config->conns_max));
+    slab_init(&t->conns, a, sizeof(struct net_conn), config->conns_max, false);
     t->table_key = net_random_key(n);
     t->isn_key = net_random_key(n);
     t->ts_key = net_random_key(n);
-    slab_init(&t->conns, a, sizeof(struct net_conn), config->conns_max, false);
     slab_init(&t->recv_buffers, a, recv_object_size(config), config->recv_buffers_max, false);
     slab_init(&t->send_buffers, a, config->send_buffer, config->send_buffers_max, false);
     slab_init(&t->boards, a, board_size(config, &t->board_cap), config->send_buffers_max, false);
@@ -102,11 +105,6 @@ uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
     return (uint32_t)siphash13(&t->table_key, words, 2);
 }
 
-static struct net_conn *slot_conn(const struct tcp *t, const struct tcp_slot *s)
-{
-    return (struct net_conn *)(void *)(t->conns.base + (s->conn - 1) * t->conns.object_size);
-}
-
 uint32_t table_expect(const struct tcp *t, const struct tcp_tuple *tuple)
 {
     uint32_t hash = tuple_hash(t, tuple);
@@ -115,13 +113,16 @@ uint32_t table_expect(const struct tcp *t, const struct tcp_tuple *tuple)
     return hash;
 }
 
+/* The slot with this tag is the tuple's but for one in four billion; its line came with table_expect. */
 void table_expect_record(const struct tcp *t, uint32_t hash)
 {
-    const struct tcp_slot *s = &t->slots[hash & t->slot_mask];
+    uint32_t i = hash & t->slot_mask;
 
-    if (s->conn == 0)
+    while (t->slots[i].conn != 0 && t->slots[i].tag != hash)
+        i = (i + 1) & t->slot_mask;
+    if (t->slots[i].conn == 0)
         return;
-    const uint8_t *c = (const uint8_t *)slot_conn(t, s);
+    const uint8_t *c = (const uint8_t *)slot_conn(t, &t->slots[i]);
     __builtin_prefetch(c);
     __builtin_prefetch(c + 64);
 }
@@ -201,19 +202,6 @@ void tcp_conn_set_state(struct net_conn *c, enum tcp_state state)
     c->state = (uint8_t)state;
 }
 
-void tcp_conn_event(struct net_conn *c, uint32_t event)
-{
-    struct tcp *t = c->tcp;
-
-    if (!tcp_conn_has(c, TCP_CONN_USER))
-        return;
-    c->events |= (uint8_t)event;
-    if (link_is_in(&c->event_link))
-        return;
-    c->event_round = t->event_round;
-    link_append(&t->events, &c->event_link);
-}
-
 void room_waiters_wake(struct tcp *t)
 {
     for (size_t left = t->send_buffers.free_count; left > 0 && !link_empty(&t->room_waiters); left--) {
@@ -222,15 +210,6 @@ void room_waiters_wake(struct tcp *t)
         c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
         tcp_conn_event(c, NET_EVENT_WRITABLE);
     }
-}
-
-void tcp_conn_send_buffer_give(struct net_conn *c)
-{
-    if (c->send_ring == NULL)
-        return;
-    slab_give(&c->tcp->send_buffers, c->send_ring);
-    c->send_ring = NULL;
-    room_waiters_wake(c->tcp);
 }
 
 static void recv_buffer_drop(struct net_conn *c)

@@ -5,31 +5,15 @@
 
 #include "base/check.h"
 
-#define US_PER_TICK 1000
-
 static uint64_t tick_of(uint64_t at_us)
 {
-    return at_us / US_PER_TICK + (at_us % US_PER_TICK != 0);
+    return at_us / TCP_US_PER_TICK + (at_us % TCP_US_PER_TICK != 0);
 }
 
-void tcp_conn_timer_set(struct net_conn *c, enum tcp_conn_timer which, uint64_t at_us)
+void tcp_conn_timer_arm(struct net_conn *c, uint64_t at_us)
 {
-    uint64_t tick = tick_of(at_us);
-
-    c->deadline[which] = at_us;
-    if (at_us != TCP_NEVER && (!wheel_is_armed(&c->timer) || tick < c->timer.tick))
-        wheel_arm(&c->tcp->wheel, &c->timer, tick);
-}
-
-void tcp_conn_timer_stop(struct net_conn *c, enum tcp_conn_timer which)
-{
-    c->deadline[which] = TCP_NEVER;
-}
-
-void tcp_conn_rexmit_restart(struct net_conn *c)
-{
-    c->flags &= ~(uint32_t)(TCP_CONN_REORDER_TIMER | TCP_CONN_PROBE_TIMER);
-    tcp_conn_timer_set(c, TIMER_REXMIT, tcp_conn_now(c) + c->rto_us);
+    if (at_us != TCP_NEVER)
+        wheel_arm(&c->tcp->wheel, &c->timer, tick_of(at_us));
 }
 
 void tcp_conn_persist_start(struct net_conn *c)
@@ -190,14 +174,12 @@ static enum tcp_conn_timer deadline_first(const struct net_conn *c)
     return first;
 }
 
-void tcp_timers(struct net *n, uint32_t budget)
+static NOINLINE void wheel_turn(struct net *n, uint32_t budget)
 {
     struct tcp *t = n->tcp;
     struct wheel_entry *e;
 
-    room_waiters_wake(t);
-    pressure_turn(t);
-    while (budget-- > 0 && (e = wheel_pop(&t->wheel, n->now_us / US_PER_TICK)) != NULL) {
+    while (budget-- > 0 && (e = wheel_pop(&t->wheel, n->now_us / TCP_US_PER_TICK)) != NULL) {
         if (e == &t->halves.timer) {
             syn_cache_timer(t);
             continue;
@@ -218,9 +200,21 @@ void tcp_timers(struct net *n, uint32_t budget)
         }
         /* One deadline at a time: armed again before it acts, since acting may end the connection. */
         c->deadline[first] = TCP_NEVER;
-        wheel_arm(&t->wheel, e, n->now_us / US_PER_TICK);
+        wheel_arm(&t->wheel, e, n->now_us / TCP_US_PER_TICK);
         timer_act(c, first);
     }
+}
+
+void tcp_timers(struct net *n, uint32_t budget)
+{
+    struct tcp *t = n->tcp;
+
+    if (!link_empty(&t->room_waiters))
+        room_waiters_wake(t);
+    if (pressure_may_be(t))
+        pressure_turn(t);
+    if (n->now_us / TCP_US_PER_TICK >= t->wheel.not_before)
+        wheel_turn(n, budget);
 }
 
 uint64_t tcp_next_timer(const struct net *n)
@@ -230,5 +224,5 @@ uint64_t tcp_next_timer(const struct net *n)
     if (!link_empty(&n->tcp->events))
         return n->now_us;
     tick = wheel_next(&n->tcp->wheel);
-    return tick == WHEEL_NEVER ? TCP_NEVER : tick * US_PER_TICK;
+    return tick == WHEEL_NEVER ? TCP_NEVER : tick * TCP_US_PER_TICK;
 }

@@ -53,3 +53,83 @@ void tcp_invariants_check_end(const struct net *n)
 {
     assert_int_equal(n->tcp->boards.free_count, n->tcp->boards.capacity);
 }
+
+static uint64_t mixed(uint64_t h, const void *bytes, size_t len)
+{
+    const uint8_t *p = bytes;
+
+    for (; len >= 8; p += 8, len -= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
+        h ^= h >> 29;
+    }
+    for (; len != 0; p++, len--)
+        h = (h ^ *p) * 0x9e3779b97f4a7c15ULL;
+    return h ^ h >> 32;
+}
+
+/* Pointers tell whether they are there, and no more. */
+static uint64_t conn_digest(const struct net_conn *c, uint64_t h)
+{
+    struct net_conn k = *c;
+    uint8_t there = (uint8_t)((c->recv_ring != NULL) | (c->send_ring != NULL) << 1 | (c->board != NULL) << 2 |
+                              link_is_in(&c->output_link) << 3 | link_is_in(&c->event_link) << 4 |
+                              link_is_in(&c->room_link) << 5 | wheel_is_armed(&c->timer) << 6);
+
+    k.tcp = NULL;
+    k.recv_ring = k.send_ring = NULL;
+    k.board = NULL;
+    memset(&k.output_link, 0, sizeof k.output_link);
+    memset(&k.event_link, 0, sizeof k.event_link);
+    memset(&k.room_link, 0, sizeof k.room_link);
+    k.timer.next = k.timer.prev = NULL;
+    k.user = NULL;
+    h = mixed(h, &k, sizeof k);
+    h = mixed(h, &there, 1);
+    if (c->recv_ring != NULL)
+        h = mixed(h, tcp_conn_gaps(c)->ranges, c->range_count * sizeof(struct tcp_range));
+    if (c->board == NULL)
+        return h;
+    h = mixed(h, &c->board->count, sizeof *c->board - offsetof(struct tcp_board, count));
+    for (uint32_t i = 0; i < c->board->count; i++)
+        h = mixed(h, sent_at(c, i), sizeof(struct tcp_sent));
+    return h;
+}
+
+uint64_t tcp_digest(const struct net *n)
+{
+    const struct tcp *t = n->tcp;
+    uint64_t levels[] = {t->recv_buffers.free_count,
+                         t->send_buffers.free_count,
+                         t->boards.free_count,
+                         t->conns.free_count,
+                         t->pressure.level,
+                         n->csums_compared,
+                         n->csums_taken,
+                         n->csum_distrusted,
+                         n->rng.counter};
+    uint64_t h = mixed(1, levels, sizeof levels);
+
+    h = mixed(h, t->state_count, sizeof t->state_count);
+    for (int r = 0; r < REASON_COUNT; r++) {
+        uint64_t v = counter_read(n->counters, (enum reason)r);
+        h = mixed(h, &v, sizeof v);
+    }
+    for (uint32_t i = 0; i <= t->slot_mask; i++)
+        if (t->slots[i].conn != 0)
+            h = conn_digest((const struct net_conn *)(const void *)(t->conns.base + (t->slots[i].conn - 1) *
+                                                                                        t->conns.object_size),
+                            h);
+    return h;
+}
+
+void tcp_express_set(struct net *n, bool on)
+{
+    n->express_off = !on;
+}
+
+uint64_t tcp_express_taken(const struct net *n)
+{
+    return n->express_taken;
+}
