@@ -1,7 +1,7 @@
 /* The short way in: an untagged frame for us alone, IP without options, extension headers or fragments, TCP between two
  * addresses of a connection that has sent (path.c), its checksums right or vouched for.  What eth.c, ip4.c, ip6.c and ip.c
  * find out of such a frame one by one is found out here at once; of anything else nothing is, and they have it whole.
- * Several workers: whose segment it is is for ip.c to ask, so it goes the long way as far as TCP. */
+ * Several workers: a device that is trusted with the flow's hash must say that it is ours (steer.c). */
 #include "dataplane/net/ip.h"
 
 #define L4_MIN 20 /* a TCP header */
@@ -67,7 +67,8 @@ bool plain_input(struct net *n, const struct frame *f)
     bool known;
 
     if (f->len < ETH_HEADER_LEN + IP4_HEADER_LEN + L4_MIN || f->len > ETH_HEADER_LEN + n->config.mtu ||
-        n->config.vlan_id != 0 || n->config.steering != NULL || !macs_are_plain(n, f->data))
+        n->config.vlan_id != 0 || !macs_are_plain(n, f->data) ||
+        (n->config.steering != NULL && !steer_is_plainly_ours(n, f)))
         return false;
     uint32_t left = f->len - ETH_HEADER_LEN;
     uint16_t type = load_be16(ip - 2);
@@ -97,5 +98,6 @@ bool plain_input(struct net *n, const struct frame *f)
     if (!tcp_express_input(n, family, addrs, l4.ptr, l4.len))
         return false;
     n->csums_taken += trusted;
+    n->hashes_taken += n->config.steering != NULL;
     return true;
 }
