@@ -42,7 +42,8 @@ netns_make() {
     ip -n "$netns" link set lo up
     in_netns sysctl -qw net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.router_solicitations=0
     ip -n "$netns" tuntap add dev ww0 mode tap multi_queue
-    ip -n "$netns" link set ww0 up
+    # A burst of strangers must not push out the segments of others before we have seen them: 500 frames are the default.
+    ip -n "$netns" link set ww0 txqueuelen 10000 up
     ip -n "$netns" addr add 192.0.2.1/24 dev ww0
     ip -n "$netns" addr add 2001:db8:57::1/64 dev ww0 nodad
     # A program in the dataplane's place serves on kernel sockets.
