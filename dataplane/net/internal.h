@@ -166,6 +166,12 @@ uint8_t *MUST_USE reply_begin_ip(struct net *n, const struct net_addr *src, cons
                                  uint8_t proto, uint16_t l4_len);
 void reply_commit_ip(struct net *n);
 
+/* Whole seconds of the same clock. */
+static inline uint32_t net_now_s(const struct net *n)
+{
+    return (uint32_t)(n->now_us / 1000000);
+}
+
 /* ---- addresses ---- */
 
 static inline bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)

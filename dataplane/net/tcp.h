@@ -42,13 +42,13 @@
 #define TCP_TS_OPTION_LEN    12      /* with its two NOPs */
 #define TCP_RTO_FIRST_US     1000000 /* RFC 6298 2.1 */
 #define TCP_RTO_MIN_US       200000  /* as common practice; RFC 6298 2.4 would say a second */
-#define TCP_RTO_MAX_US       60000000  /* RFC 6298 2.5 */
-#define TCP_RTO_AFTER_SYN_US 3000000   /* RFC 6298 5.7: the SYN-ACK had to be repeated */
-#define TCP_DELACK_US        40000     /* well under the half second of RFC 9293 3.8.6.3 */
-#define TCP_GIVE_UP_US       100000000 /* RFC 9293 3.8.3: R2 of at least 100 s */
-#define TCP_GIVE_UP_RETRIES  5         /* ... and so many questions unanswered, however far apart */
-#define TCP_PAWS_IDLE_US     (24ULL * 24 * 3600 * 1000000) /* RFC 7323 5.5 */
-#define TCP_IW_SEGMENTS      10                            /* RFC 6928 */
+#define TCP_RTO_MAX_US       60000000          /* RFC 6298 2.5 */
+#define TCP_RTO_AFTER_SYN_US 3000000           /* RFC 6298 5.7: the SYN-ACK had to be repeated */
+#define TCP_DELACK_US        40000             /* well under the half second of RFC 9293 3.8.6.3 */
+#define TCP_GIVE_UP_US       100000000         /* RFC 9293 3.8.3: R2 of at least 100 s */
+#define TCP_GIVE_UP_RETRIES  5                 /* ... and so many questions unanswered, however far apart */
+#define TCP_PAWS_IDLE_S      (24u * 24 * 3600) /* RFC 7323 5.5 */
+#define TCP_IW_SEGMENTS      10                /* RFC 6928 */
 #define TCP_IW_BYTES         14600
 #define TCP_CWND_MAX         (1u << 28) /* beyond any send buffer; keeps products within 64 bits */
 #define TCP_DUPACKS          3
@@ -140,8 +140,11 @@ enum tcp_conn_timer {
     TIMER_COUNT
 };
 
+/* Distances to the neighbours, in words of four bytes: half of what pointers would take, and everything that is in a list,
+ * or is its head, lies in one piece of the arena (tcp_init).  0 is the link itself: a head whose list is empty, and anything
+ * else in no list. */
 struct tcp_link {
-    struct tcp_link *next, *prev; /* NULL when in no list */
+    int32_t next, prev;
 };
 
 struct tcp_range {
@@ -194,13 +197,12 @@ struct tcp_gaps {
 /* RFC 9438; windows in bytes.  One stage of congestion avoidance begins with the first ACK that may grow cwnd
  * after a loss, a pause or slow start. */
 struct tcp_cubic {
-    uint64_t epoch_us;             /* when the stage began, pauses not counted; 0: none has */
-    uint64_t seen_us;              /* up to where pauses are counted */
-    uint32_t w_max;                /* where the curve is flat; 0: wherever the stage begins */
-    uint32_t w_prior;              /* cwnd before the last loss */
-    uint32_t w_est;                /* what Reno would have by now */
-    uint32_t k_ms;                 /* when the curve reaches w_max */
-    uint8_t cwnd_rest, w_est_rest; /* 256ths of a byte */
+    uint64_t epoch_us; /* when the stage began, pauses not counted; 0: none has */
+    uint64_t seen_us;  /* up to where pauses are counted */
+    uint32_t w_max;    /* where the curve is flat; 0: wherever the stage begins */
+    uint32_t w_prior;  /* cwnd before the last loss */
+    uint32_t w_est;    /* what Reno would have by now */
+    uint32_t k_ms;     /* when the curve reaches w_max */
 };
 
 /* What the last loss took, in case it proves to have been none. */
@@ -256,17 +258,18 @@ struct net_conn {
     /* lines 2 and 3: what the sending of data and its acknowledgement touch as well */
     uint8_t *send_ring;      /* NULL while nothing is queued */
     struct tcp_board *board; /* NULL: nothing in flight, or no SACK */
-    uint64_t rtt_start_us, last_send_us;
+    uint64_t last_send_us;
     uint32_t rto_us, srtt_us, rttvar_us; /* srtt_us == 0: no sample yet */
     uint32_t rtt_min_us;                 /* 0: no sample yet */
-    uint32_t rtt_seq;
+    uint32_t rtt_seq, rtt_start_us;      /* low 32 bits: nothing is timed for an hour */
     uint32_t ts_offset;
     uint32_t rcv_since_ack; /* bytes received that no ACK has covered */
-    uint32_t rcv_mss;       /* the largest segment received so far */
-    uint64_t progress_us;   /* snd_una last moved, or the flight began */
-    uint64_t ts_recent_us;
-    struct tcp_link output_link, event_link;
+    uint16_t rcv_mss;       /* the largest segment received so far */
+    uint16_t event_round;
+    uint32_t ts_recent_s; /* when ts_recent was taken */
+    uint64_t progress_us; /* snd_una last moved, or the flight began */
     uint64_t deadline[TIMER_COUNT];
+    struct tcp_link output_link, event_link;
     /* the rest */
     struct wheel_entry timer;
     struct tcp_link room_link;
@@ -275,30 +278,29 @@ struct net_conn {
     uint32_t recover; /* RFC 6582 */
     uint32_t rcv_fin;
     uint32_t irs, iss;
-    uint32_t hash;
-    uint32_t event_round;
     uint32_t persist_us; /* present interval between probes */
     uint32_t dsack_start, dsack_end;
     uint32_t tlp_end;
-    uint32_t reo_us; /* how much later than expected a segment came that others had overtaken */
     struct tcp_cubic cubic;
+    uint32_t reo_us; /* how much later than expected a segment came that others had overtaken */
     struct tcp_undo undo;
     struct tcp_pmtu pmtu;
-    uint8_t challenge_tokens;
-    uint8_t keepalives; /* unanswered questions */
-    bool keepalive_due; /* the next one leaves with the next output */
-    uint8_t probes;     /* of the tail, since snd_una moved */
-    bool peer_delays;   /* the probe of a lone segment was needless: the peer had only kept its ACK */
-    uint8_t cause;      /* enum net_cause */
-    uint8_t events;     /* enum net_event, pending */
+    uint8_t keepalives;     /* unanswered questions */
+    uint8_t probes;         /* of the tail, since snd_una moved */
+    uint8_t events;         /* enum net_event, pending */
+    bool keepalive_due : 1; /* the next question leaves with the next output */
+    bool peer_delays : 1;   /* the probe of a lone segment was needless: the peer had only kept its ACK */
+    uint8_t challenge_tokens : 3, cause : 3; /* cause: enum net_cause */
     /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
     uint8_t reo_widen;
+    uint8_t cwnd_rest, w_est_rest; /* of cubic: 256ths of a byte */
 };
 
 _Static_assert(offsetof(struct net_conn, snd_una) == 64 && offsetof(struct net_conn, send_ring) == 128,
                "what every segment touches lies in two cache lines");
 _Static_assert(offsetof(struct net_conn, timer) <= 296, "... and what data touches beside it in little more");
-_Static_assert(sizeof(struct net_conn) <= 512, "an idle connection is one record and nothing else");
+_Static_assert(sizeof(struct net_conn) <= 448,
+               "an idle connection is one record, and with its slots less than 512 bytes");
 
 struct tcp_slot {
     uint32_t tag;  /* the tuple's keyed hash */
@@ -393,7 +395,7 @@ struct tcp {
     struct slab boards;
     uint32_t board_cap; /* records of a board; power of two */
     struct tcp_link events, outputs, hop_waiters, room_waiters;
-    uint32_t event_round; /* what is raised while a round is handed out belongs to the next one */
+    uint16_t event_round; /* what is raised while a round is handed out belongs to the next one */
     bool in_round;
     uint32_t hop_generation; /* as of when hop_waiters were last asked for */
     uint32_t state_count[TCP_STATE_COUNT];
@@ -467,39 +469,48 @@ static inline uint32_t u32_max(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-/* --- lists: intrusive, a head is its own neighbour when empty --- */
-static inline void link_init(struct tcp_link *head)
+/* --- lists: intrusive --- */
+static inline struct tcp_link *link_at(const struct tcp_link *l, int32_t words)
 {
-    head->next = head;
-    head->prev = head;
+    return (struct tcp_link *)((intptr_t)l + (intptr_t)words * 4);
 }
 
 static inline bool link_is_in(const struct tcp_link *l)
 {
-    return l->next != NULL;
+    return l->next != 0;
 }
 
 static inline bool link_empty(const struct tcp_link *head)
 {
-    return head->next == head;
+    return head->next == 0;
+}
+
+/* Of a list that is not empty. */
+static inline struct tcp_link *link_first(const struct tcp_link *head)
+{
+    return link_at(head, head->next);
 }
 
 static inline void link_append(struct tcp_link *head, struct tcp_link *l)
 {
-    l->prev = head->prev;
-    l->next = head;
-    head->prev->next = l;
-    head->prev = l;
+    struct tcp_link *last = link_at(head, head->prev);
+    int32_t from_last = (int32_t)(((intptr_t)l - (intptr_t)last) / 4);
+    int32_t to_head = (int32_t)(((intptr_t)head - (intptr_t)l) / 4);
+
+    l->prev = -from_last;
+    last->next = from_last;
+    l->next = to_head;
+    head->prev = -to_head;
 }
 
 static inline void link_remove(struct tcp_link *l)
 {
     if (!link_is_in(l))
         return;
-    l->prev->next = l->next;
-    l->next->prev = l->prev;
-    l->next = NULL;
-    l->prev = NULL;
+    link_at(l, l->prev)->next = l->next - l->prev;
+    link_at(l, l->next)->prev = l->prev - l->next;
+    l->next = 0;
+    l->prev = 0;
 }
 
 #define TCP_CONN_OF(l, member) ((struct net_conn *)(void *)((uint8_t *)(l)-offsetof(struct net_conn, member)))

@@ -19,7 +19,7 @@ struct net_conn *net_next_event(struct net *n, uint32_t *events)
         t->in_round = true;
         t->event_round++;
     }
-    c = link_empty(&t->events) ? NULL : TCP_CONN_OF(t->events.next, event_link);
+    c = link_empty(&t->events) ? NULL : TCP_CONN_OF(link_first(&t->events), event_link);
     if (c == NULL || c->event_round == t->event_round) {
         t->in_round = false;
         return NULL;

@@ -44,8 +44,8 @@ static void stage_begin(struct net_conn *c)
     k->epoch_us = tcp_conn_now(c);
     k->seen_us = tcp_conn_now(c);
     k->w_est = c->cwnd;
-    k->cwnd_rest = 0;
-    k->w_est_rest = 0;
+    c->cwnd_rest = 0;
+    c->w_est_rest = 0;
     k->k_ms = 0;
     if (c->cwnd < k->w_max)
         k->k_ms = k_ms(k->w_max, c->cwnd, tcp_conn_segment_max(c));
@@ -70,7 +70,7 @@ static void reno_grow(struct net_conn *c, uint32_t acked)
 
     if (k->w_est < k->w_prior)
         mss = mss * ALPHA_NUM / ALPHA_DEN;
-    k->w_est = grown(k->w_est, mss, acked, c->cwnd, &k->w_est_rest);
+    k->w_est = grown(k->w_est, mss, acked, c->cwnd, &c->w_est_rest);
 }
 
 static void avoidance_grow(struct net_conn *c, uint32_t acked)
@@ -90,7 +90,7 @@ static void avoidance_grow(struct net_conn *c, uint32_t acked)
     }
     target = u32_min(window_at(k, t_ms + c->srtt_us / 1000, mss), c->cwnd + c->cwnd / 2);
     if (c->cwnd < target)
-        c->cwnd = grown(c->cwnd, target - c->cwnd, acked, c->cwnd, &k->cwnd_rest);
+        c->cwnd = grown(c->cwnd, target - c->cwnd, acked, c->cwnd, &c->cwnd_rest);
 }
 
 void cwnd_grow(struct net_conn *c, uint32_t acked)

@@ -208,7 +208,7 @@ bool tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, cons
     c->keepalives = 0;
     if (tcp_conn_has(c, TCP_CONN_TS) && seq_le(e.seq, c->last_ack)) {
         c->ts_recent = e.tsval;
-        c->ts_recent_us = n->now_us;
+        c->ts_recent_s = net_now_s(n);
     }
     if (e.ack != c->snd_una)
         all_acked(c, &e);
@@ -270,7 +270,7 @@ static inline void new_account(struct net_conn *c, uint32_t len)
     if (!tcp_conn_has(c, TCP_CONN_TIMING)) {
         c->flags |= TCP_CONN_TIMING;
         c->rtt_seq = c->snd_nxt;
-        c->rtt_start_us = now;
+        c->rtt_start_us = (uint32_t)now;
     }
     c->snd_max = end;
     c->last_send_us = now;

@@ -105,8 +105,9 @@ static inline void flight_begin(struct net_conn *c)
 static inline void ack_schedule(struct net_conn *c, uint32_t arrived, bool at_once)
 {
     c->rcv_since_ack += arrived;
-    c->rcv_mss = u32_max(c->rcv_mss, arrived);
-    if (at_once || c->rcv_since_ack >= 2 * c->rcv_mss)
+    if (arrived > c->rcv_mss)
+        c->rcv_mss = (uint16_t)arrived;
+    if (at_once || c->rcv_since_ack >= 2u * c->rcv_mss)
         tcp_conn_ack_now(c);
     else if (!tcp_conn_timer_runs(c, TIMER_DELACK))
         tcp_conn_timer_set(c, TIMER_DELACK, tcp_conn_now(c) + TCP_DELACK_US);
@@ -176,7 +177,7 @@ static inline void rtt_measure(struct net_conn *c, uint32_t ack, uint32_t tsecr)
 {
     if (tcp_conn_has(c, TCP_CONN_TIMING)) {
         if (seq_lt(c->rtt_seq, ack)) {
-            rtt_sample(c, tcp_conn_now(c) - c->rtt_start_us);
+            rtt_sample(c, (uint32_t)tcp_conn_now(c) - c->rtt_start_us);
             c->flags &= ~(uint32_t)TCP_CONN_TIMING;
         }
         return;

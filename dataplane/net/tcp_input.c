@@ -135,9 +135,8 @@ void tcp_conn_challenge(struct net_conn *c)
 
     if (c->challenge_tokens < TCP_CHALLENGE_BURST && now >= c->challenge_at_us) {
         uint64_t earned = 1 + (now - c->challenge_at_us) / TCP_CHALLENGE_US;
-        c->challenge_tokens =
-            (uint8_t)(earned + c->challenge_tokens < TCP_CHALLENGE_BURST ? earned + c->challenge_tokens
-                                                                         : TCP_CHALLENGE_BURST);
+        uint64_t tokens = earned + c->challenge_tokens;
+        c->challenge_tokens = (tokens < TCP_CHALLENGE_BURST ? tokens : TCP_CHALLENGE_BURST) & 7;
         c->challenge_at_us = now + TCP_CHALLENGE_US + net_random_below(t->net, TCP_CHALLENGE_US / 2);
     }
     if (c->challenge_tokens == 0 || !challenge_token_take(t)) {

@@ -74,7 +74,7 @@ static uint16_t opening_output(struct net_conn *c, const uint8_t mac[6], struct 
         ip_frame_finish_tcp(c->tcp->net, f, (uint16_t)(TCP_HEADER_LEN + len));
         c->flags &= ~(uint32_t)TCP_CONN_RESEND_FIRST;
         c->last_send_us = tcp_conn_now(c);
-        c->rtt_start_us = tcp_conn_now(c);
+        c->rtt_start_us = (uint32_t)tcp_conn_now(c);
         ack_left(c);
         return 1;
     }
@@ -300,7 +300,7 @@ static void plan_account(struct net_conn *c, const struct plan *p)
         if (!tcp_conn_has(c, TCP_CONN_TIMING) && !p->probe) {
             c->flags |= TCP_CONN_TIMING;
             c->rtt_seq = p->seq;
-            c->rtt_start_us = tcp_conn_now(c);
+            c->rtt_start_us = (uint32_t)tcp_conn_now(c);
         }
     }
     c->snd_max = seq_max(c->snd_max, end);
@@ -387,7 +387,7 @@ static NOINLINE void hop_waiters_ask_again(struct tcp *t)
 {
     t->hop_generation = t->net->hop_generation;
     while (!link_empty(&t->hop_waiters)) {
-        struct tcp_link *l = t->hop_waiters.next;
+        struct tcp_link *l = link_first(&t->hop_waiters);
         link_remove(l);
         link_append(&t->outputs, l);
     }
@@ -426,7 +426,7 @@ uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
     if (t->hop_generation != n->hop_generation)
         hop_waiters_ask_again(t);
     while (done < cap && !link_empty(&t->outputs)) {
-        struct net_conn *c = TCP_CONN_OF(t->outputs.next, output_link);
+        struct net_conn *c = TCP_CONN_OF(link_first(&t->outputs), output_link);
         uint16_t room = (uint16_t)u32_min((uint32_t)(cap - done), TCP_OUTPUT_QUANTUM);
         const uint8_t *mac = path_mac(n, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote);
 

@@ -23,7 +23,8 @@ static void reset_input(struct net_conn *c, const struct tcp_segment *s)
 /* RFC 7323 5.3; after 24 days of silence ts_recent has no say (5.5). */
 static bool paws_refuses(const struct net_conn *c, const struct tcp_segment *s)
 {
-    return seq_lt(s->options.tsval, c->ts_recent) && tcp_conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US;
+    return seq_lt(s->options.tsval, c->ts_recent) &&
+           net_now_s(c->tcp->net) - c->ts_recent_s < TCP_PAWS_IDLE_S;
 }
 
 /* RFC 9293 3.10.7.4.  An empty segment just beyond the window's end is fine: a peer that has filled the window
@@ -56,10 +57,10 @@ static void ts_recent_update(struct net_conn *c, const struct tcp_segment *s)
 {
     if (!tcp_conn_has(c, TCP_CONN_TS) || !s->options.has_ts || !seq_le(s->seq, c->last_ack))
         return;
-    if (seq_lt(s->options.tsval, c->ts_recent) && tcp_conn_now(c) - c->ts_recent_us < TCP_PAWS_IDLE_US)
+    if (seq_lt(s->options.tsval, c->ts_recent) && net_now_s(c->tcp->net) - c->ts_recent_s < TCP_PAWS_IDLE_S)
         return;
     c->ts_recent = s->options.tsval;
-    c->ts_recent_us = tcp_conn_now(c);
+    c->ts_recent_s = net_now_s(c->tcp->net);
 }
 
 void tcp_conn_become_established(struct net_conn *c, const struct tcp_segment *s)

@@ -239,7 +239,7 @@ void tcp_conn_agree(struct net_conn *c, const struct syn_entry *e)
     c->snd_wscale = e->wscale;
     c->rcv_wscale = (e->flags & SYN_WSCALE) != 0 ? c->tcp->rcv_wscale : 0; /* B14: only if offered */
     c->ts_recent = e->ts_recent;
-    c->ts_recent_us = tcp_conn_now(c);
+    c->ts_recent_s = net_now_s(c->tcp->net);
     c->ts_offset = tuple_ts_offset(c->tcp, &c->tuple);
     c->mss = (uint16_t)u32_min(e->mss, tcp_mss_of(c->tcp->net, c->tuple.family));
 }
@@ -280,7 +280,7 @@ static bool tcp_conn_begin(struct net *n, const struct syn_entry *e, const struc
     if (sent_us != TCP_NEVER) {
         c->flags |= TCP_CONN_TIMING;
         c->rtt_seq = e->iss;
-        c->rtt_start_us = sent_us;
+        c->rtt_start_us = (uint32_t)sent_us;
     }
     tcp_conn_become_established(c, s);
     count(n->counters, REASON_TCP_ACCEPTED);

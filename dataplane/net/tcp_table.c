@@ -64,10 +64,9 @@ void tcp_init(struct net *n, struct arena *a)
     slab_init(&t->recv_buffers, a, recv_object_size(config), config->recv_buffers_max, false);
     slab_init(&t->send_buffers, a, config->send_buffer, config->send_buffers_max, false);
     slab_init(&t->boards, a, board_size(config, &t->board_cap), config->send_buffers_max, false);
-    link_init(&t->events);
-    link_init(&t->outputs);
-    link_init(&t->hop_waiters);
-    link_init(&t->room_waiters);
+    /* The reach of a struct tcp_link. */
+    CHECK((size_t)(t->conns.base + t->conns.object_size * t->conns.capacity - (uint8_t *)t) <
+          (size_t)INT32_MAX * 4);
     t->rcv_wscale = window_scale_for(config->recv_buffer);
     t->reset_tokens = TCP_RESETS_BURST;
     t->challenge_tokens = TCP_CHALLENGES_BURST;
@@ -146,17 +145,18 @@ struct net_conn *table_find_hashed(struct tcp *t, const struct tcp_tuple *tuple,
 
 static void table_insert(struct tcp *t, struct net_conn *c)
 {
-    uint32_t i = c->hash & t->slot_mask;
+    uint32_t hash = tuple_hash(t, &c->tuple);
+    uint32_t i = hash & t->slot_mask;
 
     while (t->slots[i].conn != 0)
         i = (i + 1) & t->slot_mask;
-    t->slots[i].tag = c->hash;
+    t->slots[i].tag = hash;
     t->slots[i].conn = (uint32_t)((size_t)((uint8_t *)c - t->conns.base) / t->conns.object_size) + 1;
 }
 
 static void table_remove(struct tcp *t, const struct net_conn *c)
 {
-    uint32_t hole = c->hash & t->slot_mask;
+    uint32_t hole = tuple_hash(t, &c->tuple) & t->slot_mask;
 
     while (slot_conn(t, &t->slots[hole]) != c) {
         CHECK(t->slots[hole].conn != 0);
@@ -182,7 +182,6 @@ struct net_conn *tcp_conn_new(struct tcp *t, const struct tcp_tuple *tuple)
     memset(c, 0, sizeof *c);
     c->tcp = t;
     c->tuple = *tuple;
-    c->hash = tuple_hash(t, tuple);
     for (int i = 0; i < TIMER_COUNT; i++)
         c->deadline[i] = TCP_NEVER;
     c->challenge_tokens = TCP_CHALLENGE_BURST;
@@ -205,7 +204,7 @@ void tcp_conn_set_state(struct net_conn *c, enum tcp_state state)
 void room_waiters_wake(struct tcp *t)
 {
     for (size_t left = t->send_buffers.free_count; left > 0 && !link_empty(&t->room_waiters); left--) {
-        struct net_conn *c = TCP_CONN_OF(t->room_waiters.next, room_link);
+        struct net_conn *c = TCP_CONN_OF(link_first(&t->room_waiters), room_link);
         link_remove(&c->room_link);
         c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
         tcp_conn_event(c, NET_EVENT_WRITABLE);
@@ -232,7 +231,7 @@ void tcp_conn_end(struct net_conn *c, enum net_cause cause)
     board_drop(c);
     tcp_conn_send_buffer_give(c);
     if (c->cause == NET_CAUSE_NONE)
-        c->cause = (uint8_t)cause;
+        c->cause = cause & 7;
     if (!tcp_conn_has(c, TCP_CONN_USER)) {
         tcp_conn_free(c);
         return;

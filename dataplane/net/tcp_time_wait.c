@@ -139,7 +139,7 @@ static struct wait_entry *entry_new(struct tcp *t, const struct net_conn *c)
         count(t->net->counters, REASON_TCP_TIME_WAIT_DROPPED);
         time_wait_free(t, entry_at(t, t->waits.first));
     }
-    struct wait_entry *e = record_new(&t->waits.table, &c->tuple, c->hash);
+    struct wait_entry *e = record_new(&t->waits.table, &c->tuple, tuple_hash(t, &c->tuple));
 
     CHECK(e != NULL);
     e->snd_nxt = c->snd_max;
