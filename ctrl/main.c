@@ -1,5 +1,6 @@
 /* ww-ctrl --config FILE [--dev | --init | --restore SOURCE | --drill SOURCE] [--identity FILE] [--shares FILE] */
 #include "base/check.h"
+#include "base/forbid.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "ctrl/rescue.h"
@@ -211,6 +212,8 @@ static int run(const struct daemon_options *o)
     CHECK(uv_loop_init(&p.loop) == 0);
     if (daemon_open(&p.daemon, o, &why)) {
         lock_memory();
+        if (!forbid_calls(false)) /* it starts ww-fetch and ww-seal */
+            log_warn("system calls that nobody needs are not forbidden", F("errno", errno));
         rc = serve(&p);
     } else {
         rc = fail(&why);

@@ -2,6 +2,7 @@
  * each worker on its own.  Nothing is opened after the start but the ctl socket and, by the housekeeper, the files of the
  * warm snapshot; nothing is started but, once, ww-seal for the warm key. */
 #include "base/check.h"
+#include "base/forbid.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "dataplane/ctl.h"
@@ -497,17 +498,24 @@ static bool tell_of_serving(const struct dataplane *d, const struct ctl *ctl)
     return true;
 }
 
+/* Once ww-seal has been here, nothing is started any more. */
+static bool close_doors(struct dataplane *d)
+{
+    if (d->warm_key != NULL && !warm_key_hand_over(d->warm_key, d->warm))
+        return false;
+    if (!forbid_calls(true))
+        log_warn("system calls that nobody needs are not forbidden", F("errno", errno));
+    return true;
+}
+
 static void keep_house(struct dataplane *d)
 {
     struct ctl *ctl = open_ctl(d);
-    bool serving = false;
+    bool serving = false, closed = false;
 
     while (any_running(d)) {
-        bool worked;
-
-        if (d->warm_key != NULL)
-            (void)warm_key_hand_over(d->warm_key, d->warm);
-        worked = ctl_step(ctl, mono_us());
+        closed = closed || close_doors(d);
+        bool worked = ctl_step(ctl, mono_us());
 
         serving = serving || tell_of_serving(d, ctl);
         tell_status(d, ctl);

@@ -55,6 +55,17 @@ def the_dataplane_maps_no_library_of_ctrl():
 
 
 @tap.case
+def both_have_given_up_the_calls_that_they_never_need():
+    """Of every thread: new ones begin with what their maker has."""
+    for name in ("ctrl", "dataplane"):
+        folder = f"/proc/{h.pid(name)}/task"
+        for task in os.listdir(folder):
+            with open(f"{folder}/{task}/status") as f:
+                fields = dict(line.split(":", 1) for line in f if ":" in line)
+            tap.equal((fields["Seccomp"].strip(), fields["NoNewPrivs"].strip()), ("2", "1"), f"{name} {fields['Name'].strip()}")
+
+
+@tap.case
 def ctrl_listens_on_no_network():
     out = subprocess.run(["nsenter", "-t", str(h.pid("ctrl")), "-n", "ss", "-H", "-lntup"], capture_output=True, text=True).stdout
     tap.check(f"pid={h.pid('ctrl')}," not in out, out)
