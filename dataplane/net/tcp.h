@@ -702,6 +702,8 @@ void reset_send(struct net *n, const struct tcp_tuple *tuple, uint32_t seq, uint
 void tcp_conn_reset_send(struct net_conn *c);
 /* An answer to a segment that should not have come (RFC 5961): spaced per connection and per worker (C6). */
 void tcp_conn_challenge(struct net_conn *c);
+/* The answer to a keep-alive: within the rate of the connection alone. */
+void tcp_conn_still_here(struct net_conn *c);
 
 /* --- tcp_segment.c --- */
 /* c may be dead afterwards. */

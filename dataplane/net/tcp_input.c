@@ -128,7 +128,8 @@ bool challenge_token_take(struct tcp *t)
     return true;
 }
 
-void tcp_conn_challenge(struct net_conn *c)
+/* Of the connection's own budget, a token for an ACK that corrects its peer. */
+static bool own_token_take(struct net_conn *c)
 {
     struct tcp *t = c->tcp;
     uint64_t now = tcp_conn_now(c);
@@ -139,15 +140,31 @@ void tcp_conn_challenge(struct net_conn *c)
         c->challenge_tokens = (tokens < TCP_CHALLENGE_BURST ? tokens : TCP_CHALLENGE_BURST) & 7;
         c->challenge_at_us = now + TCP_CHALLENGE_US + net_random_below(t->net, TCP_CHALLENGE_US / 2);
     }
-    if (c->challenge_tokens == 0 || !challenge_token_take(t)) {
-        count(t->net->counters, REASON_TCP_CHALLENGE_SUPPRESSED);
-        return;
-    }
+    if (c->challenge_tokens == 0)
+        return false;
     if (c->challenge_tokens == TCP_CHALLENGE_BURST)
         c->challenge_at_us = now + TCP_CHALLENGE_US + net_random_below(t->net, TCP_CHALLENGE_US / 2);
     c->challenge_tokens--;
-    count(t->net->counters, REASON_TCP_CHALLENGE_SENT);
-    tcp_conn_ack_now(c);
+    return true;
+}
+
+static void correct(struct net_conn *c, bool allowed)
+{
+    count(c->tcp->net->counters, allowed ? REASON_TCP_CHALLENGE_SENT : REASON_TCP_CHALLENGE_SUPPRESSED);
+    if (allowed)
+        tcp_conn_ack_now(c);
+}
+
+void tcp_conn_challenge(struct net_conn *c)
+{
+    correct(c, own_token_take(c) && challenge_token_take(c->tcp));
+}
+
+/* Not out of the worker's budget: where many idle connections ask, each would be taken for dead once that is used up.  Who does not
+ * know rcv_nxt cannot ask. */
+void tcp_conn_still_here(struct net_conn *c)
+{
+    correct(c, own_token_take(c));
 }
 
 /* RFC 9293 3.5.2 and 3.10.7.1: a RST is never answered, a segment with ACK by its own number. */

@@ -49,6 +49,8 @@ static void sequence_refused(struct net_conn *c, const struct tcp_segment *s)
     count_drop(c, REASON_TCP_OUT_OF_WINDOW);
     if (s->data.len != 0 || (s->flags & TCP_FIN) != 0)
         tcp_conn_ack_now(c);
+    else if (s->seq == c->rcv_nxt - 1) /* a keep-alive (RFC 9293 3.8.4) */
+        tcp_conn_still_here(c);
     else
         tcp_conn_challenge(c);
 }

@@ -1,4 +1,5 @@
 /* Keep-alives that we send (C14): when, what, and what follows from silence. */
+#include "dataplane/net/tcp.h"
 #include "tests/sim/tcp_script.h"
 
 #define IDLE_S 60
@@ -229,6 +230,33 @@ static void c14_answers_do_not_hide_that_nobody_talks(void **state)
     script_free(t);
 }
 
+static void peer_asks(struct script *t)
+{
+    struct wire_segment s = peer_make(t, WIRE_ACK, 0);
+
+    s.seq -= 1;
+    peer_sends(t, s);
+}
+
+/* A hundred thousand idle clients ask some 1 700 times a second, and a worker corrects 1 000 times a second. */
+static void c14_peer_that_asks_is_answered_when_the_worker_has_corrected_enough(void **state)
+{
+    struct script *t = script_new(state, NULL);
+
+    script_handshake(t);
+    script_advance(t, SECOND);
+    t->conn->tcp->challenge_tokens = 0;
+    t->conn->tcp->tokens_at_us = t->now_us;
+    peer_asks(t);
+    expect_ack(t, 0);
+    for (int i = 0; i < 100; i++) { /* within the connection's own rate */
+        t->conn->tcp->challenge_tokens = 0;
+        peer_asks(t);
+    }
+    assert_true(counted(t, REASON_TCP_CHALLENGE_SENT) <= TCP_CHALLENGE_BURST);
+    script_free(t);
+}
+
 static void c14_nothing_is_asked_when_it_is_off(void **state)
 {
     struct script *t = script_new(state, NULL);
@@ -254,6 +282,7 @@ int main(void)
         cmocka_unit_test(c14_reset_in_answer_ends_the_connection),
         cmocka_unit_test(c14_forged_segments_do_not_count_as_answers),
         cmocka_unit_test(c14_answers_do_not_hide_that_nobody_talks),
+        cmocka_unit_test(c14_peer_that_asks_is_answered_when_the_worker_has_corrected_enough),
         cmocka_unit_test(c14_nothing_is_asked_when_it_is_off),
     };
     return SCRIPT_RUN("tcp_keepalive", tests);
