@@ -4,7 +4,7 @@ import math
 import os
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP_, RIGHT = 760, 420, 70, 50, 40, 150
-COLOURS = {"wirewrap": "#0b6", "epoll-wrap": "#06c", "nginx-static": "#c30", "haproxy-static": "#a5a"}
+COLOURS = {"instructions": "#06c", "time": "#c30", "wirewrap": "#0b6", "epoll-wrap": "#06c", "nginx-static": "#c30", "haproxy-static": "#a5a"}
 
 
 def scale(values, low, high, log):
@@ -71,10 +71,22 @@ def latency_chart(result, row):
     return chart(f"Latency from the intended time, {row}", "percentile", "microseconds", lines, y_log=True, x_labels=labels)
 
 
+def scale_chart(result, what):
+    """Instructions and time of a wrap over the number of keys or workers, each as a multiple of the first."""
+    points = result.get(what, {}).get("points", [])
+    if len(points) < 2:
+        return None
+    first = points[0]
+    lines = {key: [(p[what], p[key] / first[key]) for p in points] for key in ("instructions", "ns")}
+    lines = {"instructions": lines["instructions"], "time": lines["ns"]}
+    return chart(f"A wrap in the simulator, as a multiple of that with {first[what]} {what}", what, "multiple", lines, x_log=what == "keys",
+                 x_labels=[(p[what], f"{p[what]}") for p in points])
+
+
 def save(result, folder):
     os.makedirs(folder, exist_ok=True)
-    charts = {"cost": cost_chart(result)}
-    charts.update({row: latency_chart(result, row) for row in ["open70", "beside", "beside_handshakes"]})
+    charts = {"cost": cost_chart(result), "keys": scale_chart(result, "keys"), "workers": scale_chart(result, "workers")}
+    charts.update({row: latency_chart(result, row) for row in ["c1000", "open70", "open70ours", "beside", "beside_handshakes"]})
     for name, text in charts.items():
         if text:
             with open(f"{folder}/{name}.svg", "w", encoding="utf-8") as f:

@@ -1,11 +1,28 @@
-"""From single runs to medians, ratios, one JSON object and one table."""
+#!/usr/bin/python3
+"""From single runs to medians, ratios, one JSON object and one table.
+
+report.py FILE prints the table of a saved result, --markdown as docs/PERFORMANCE.md has it; --into DOC writes it there, between the two
+lines that name it (docs/PERFORMANCE.md: "figures begin", "figures end").
+"""
+import json
 import os
 import platform
+import re
 import subprocess
+import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIGURES = ["ops_per_s", "server_cpu_us_per_op", "p50_us", "p99_us", "p999_us"]
+BEGIN, END = "<!-- figures begin: bench/report.py writes what is between -->", "<!-- figures end -->"
+# What is aimed at: ratio, the side of it that is right, the bound.
+AIMS = [("nginx_static_over_wirewrap_cpu_c10", ">=", 2.5), ("nginx_static_over_wirewrap_cpu_c100", ">=", 2.5),
+        ("nginx_static_over_wirewrap_cpu_c1000", ">=", 3.0), ("nginx_static_over_wirewrap_cpu_c10000", ">=", 2.5),
+        ("nginx_static_over_wirewrap_cpu_c100000", ">=", 2.5), ("wirewrap_ops_per_s_c64", ">=", 200000),
+        ("wirewrap_over_nginx_static_p999_open70", "<=", 1 / 3), ("wirewrap_over_nginx_static_handshake_cpu", "<=", 0.9),
+        ("wirewrap_over_nginx_static_p999_beside_handshakes", "<=", 1 / 3), ("keys_1000000_over_1000_instructions", "<=", 1.2),
+        ("keys_1000000_over_1000_time", "<=", 1.3), ("workers_2_over_1_instructions", "<=", 1.02),
+        ("wirewrap_kib_per_idle_connection", "<=", 18)]
 
 
 def median(values):
@@ -39,11 +56,14 @@ def medians(results):
         for key in FIGURES:
             values = [r[key] for r in rounds]
             entry[key + "_spread"] = [min(values), max(values)]
+        for key in ("retransmits", "drops"):  # a sick run must not hide in a median
+            entry[key] = max(r[key] for r in rounds)
+        entry["trouble"] = {k: max(r["trouble"].get(k, 0) for r in rounds) for k in sorted({k for r in rounds for k in r["trouble"]})}
         out.append(entry)
     return out
 
 
-def ratios(summary):
+def ratios(summary, more):
     """Named; "cpu" ratios above 1 say that Wirewrap is the cheaper one, latency ratios below 1 that it is the faster one."""
     at = {(e["name"], e["system"]): e for e in summary}
     out = {}
@@ -52,7 +72,7 @@ def ratios(summary):
         if (row, above) in at and (row, below) in at and at[(row, below)][key] > 0:
             out[name] = round(at[(row, above)][key] / at[(row, below)][key], 3)
 
-    for row in sorted({e["name"] for e in summary}):
+    for row in dict.fromkeys(e["name"] for e in summary):
         for other in ["nginx-static", "haproxy-static", "epoll-wrap"]:
             over(f"{other.replace('-', '_')}_over_wirewrap_cpu_{row}", "server_cpu_us_per_op", row, other, "wirewrap")
     main = "nginx_static_over_wirewrap_cpu_c1000"
@@ -61,28 +81,131 @@ def ratios(summary):
     for row in ["open70", "beside", "beside_handshakes"]:
         over(f"wirewrap_over_nginx_static_p999_{row}", "p999_us", row, "wirewrap", "nginx-static")
     over("wirewrap_over_nginx_static_handshake_cpu", "server_cpu_us_per_op", "handshakes", "wirewrap", "nginx-static")
+    if ("beside", "wirewrap") in at and ("beside_handshakes", "wirewrap") in at:
+        out["wirewrap_p999_us_more_beside_handshakes"] = round(at[("beside_handshakes", "wirewrap")]["p999_us"] - at[("beside", "wirewrap")]["p999_us"], 1)
+    if ("c64", "wirewrap") in at:
+        out["wirewrap_ops_per_s_c64"] = round(at[("c64", "wirewrap")]["ops_per_s"])
+    for what in ("keys", "workers"):
+        points = more.get(what, {}).get("points", [])
+        for p in points[1:]:
+            out[f"{what}_{p[what]}_over_{points[0][what]}_instructions"] = round(p["instructions"] / points[0]["instructions"], 4)
+            out[f"{what}_{p[what]}_over_{points[0][what]}_time"] = round(p["ns"] / points[0]["ns"], 3)
+    for system, kib in more.get("idle", {}).get("kib_per_connection", {}).items():
+        out[f"{system.replace('-', '_')}_kib_per_idle_connection"] = kib
     return out
 
 
-def whole(results, instructions, seconds):
+def whole(results, more, failed, seconds):
     summary = medians(results)
-    return {"machine": machine(), "seconds": round(seconds, 1), "runs": results, "medians": summary, "ratios": ratios(summary),
-            "instructions_per_op": instructions}
+    more = dict(more)
+    return {"machine": machine(), "seconds": round(seconds, 1), "runs": results, "medians": summary, "ratios": ratios(summary, more),
+            "instructions_per_op": more.pop("instructions", None), **more, "failed": failed}
+
+
+def notes(e):
+    out = []
+    if "requests_per_turn" in e:
+        out.append(f"{e['requests_per_turn']:.1f} requests/turn")
+    if e.get("worker_on_core", 1) < 0.95:
+        out.append(f"WORKER HAD ITS CORE {100 * e['worker_on_core']:.0f} % OF THE TIME")
+    out += [f"{name} {n:.0f}" for name, n in e["trouble"].items()]
+    return ", ".join(out)
+
+
+def aims(result):
+    """(ratio, what is aimed at, what was reached, whether that is enough)"""
+    for name, side, bound in AIMS:
+        if name in result["ratios"]:
+            value = result["ratios"][name]
+            yield name, f"{side} {bound:.3g}" if bound < 1000 else f"{side} {bound}", value, value >= bound if side == ">=" else value <= bound
 
 
 def table(result):
     m = result["machine"]
     print(f"{m['cpu']}, {m['cores']} cores, kernel {m['kernel']}, commit {m['commit']}, load {m['load']:.2f}, {result['seconds']:.0f} s")
-    print(f"{'row':18} {'system':15} {'ops/s':>9} {'server us/op':>13} {'p50 us':>9} {'p99 us':>9} {'p99.9 us':>9} {'errors':>7}  notes")
+    if result["medians"]:
+        print(f"{'row':18} {'system':15} {'ops/s':>9} {'server us/op':>13} {'p50 us':>9} {'p99 us':>9} {'p99.9 us':>9} {'errors':>7} {'again':>7}"
+              f" {'drops':>7}  notes")
     for e in result["medians"]:
-        notes = []
-        if "requests_per_turn" in e:
-            notes.append(f"{e['requests_per_turn']:.1f} requests/turn")
-        if e.get("worker_on_core", 1) < 0.95:
-            notes.append(f"worker had its core {100 * e['worker_on_core']:.0f} % of the time")
         print(f"{e['name']:18} {e['system']:15} {e['ops_per_s']:9.0f} {e['server_cpu_us_per_op']:13.2f} {e['p50_us']:9.0f} {e['p99_us']:9.0f}"
-              f" {e['p999_us']:9.0f} {e['errors']:7.0f}  {', '.join(notes)}")
+              f" {e['p999_us']:9.0f} {e['errors']:7.0f} {e['retransmits']:7.0f} {e['drops']:7.0f}  {notes(e)}")
+    for what in ("keys", "workers"):
+        for p in result.get(what, {}).get("points", []):
+            print(f"{what} {p[what]:>8}: {p['instructions']:7} instructions a wrap in the simulator, {p['ns'] / 1000:.2f} us")
     for name, value in result["ratios"].items():
-        print(f"{name:60} {value:8.2f}")
+        print(f"{name:60} {value:10.2f}")
+    for name, bound, value, good in aims(result):
+        print(f"{'reached' if good else 'MISSED ':8} {name}: {value:g} ({bound})")
     for title, part in (result["instructions_per_op"] or {}).items():
         print(f"instructions of one wrap, {title}: {sum(part.values())}  (" + ", ".join(f"{k} {v}" for k, v in part.items()) + ")")
+    for f in result["failed"]:
+        print(f"FAILED   {f['name']}, {f['system']}: {f['why']}")
+
+
+# ---- Markdown ----
+
+def markdown_rows(result):
+    systems = [s for s in ("wirewrap", "epoll-wrap", "nginx-static", "haproxy-static") if any(e["system"] == s for e in result["medians"])]
+    at = {(e["name"], e["system"]): e for e in result["medians"]}
+    yield f"| row | {' | '.join(systems)} | nginx / wirewrap | wirewrap: ops/s | p50 / p99 / p99.9 µs | nginx: p50 / p99 / p99.9 µs |"
+    yield "|" + "---|" * (len(systems) + 5)
+
+    def latency(e):
+        return "" if e is None else f"{e['p50_us']:.0f} / {e['p99_us']:.0f} / {e['p999_us']:.0f}"
+
+    for row in dict.fromkeys(e["name"] for e in result["medians"]):
+        costs = [f"{at[(row, s)]['server_cpu_us_per_op']:.2f}" if (row, s) in at else "" for s in systems]
+        ours, theirs = at.get((row, "wirewrap")), at.get((row, "nginx-static"))
+        ratio = f"{theirs['server_cpu_us_per_op'] / ours['server_cpu_us_per_op']:.2f}" if ours and theirs else ""
+        yield f"| {row} | {' | '.join(costs)} | {ratio} | {ours['ops_per_s']:.0f} | {latency(ours)} | {latency(theirs)} |" if ours else f"| {row} |"
+
+
+def markdown(result):
+    m = result["machine"]
+    out = [f"{m['cpu']}, {m['cores']} cores, kernel {m['kernel']}, commit {m['commit']}, {m['date']}, load at the end {m['load']:.2f}, "
+           f"{result['seconds']:.0f} s. Server CPU per operation in µs, medians of at most {max([e['rounds'] for e in result['medians']] or [0])} rounds.", ""]
+    out += [*markdown_rows(result), ""]
+    sick = [f"{e['name']} {e['system']}: {notes(e)}" for e in result["medians"] if e["trouble"] or e["errors"] or e.get("worker_on_core", 1) < 0.95]
+    if sick:
+        out += ["Trouble seen (the worst round): " + "; ".join(sick) + ".", ""]
+    out += ["| ratio | aim | reached |", "|---|---|---|"]
+    out += [f"| `{name}` | {bound.replace('>=', '≥').replace('<=', '≤')} | {value:g}{'' if good else ' **missed**'} |" for name, bound, value, good in aims(result)]
+    for what in ("keys", "workers"):
+        points = result.get(what, {}).get("points", [])
+        if points:
+            out += ["", f"| {what} | instructions a wrap | µs in the simulator |", "|---|---|---|"]
+            out += [f"| {p[what]} | {p['instructions']} | {p['ns'] / 1000:.2f} |" for p in points]
+    if result["instructions_per_op"]:
+        out += ["", "Instructions of one wrap: " + "; ".join(f"{title} {sum(part.values())} (" + ", ".join(f"{k} {v}" for k, v in part.items()) + ")"
+                                                             for title, part in result["instructions_per_op"].items()) + "."]
+    if result["failed"]:
+        out += ["", "Failed: " + "; ".join(f"{f['name']}, {f['system']}: {f['why']}" for f in result["failed"]) + "."]
+    return "\n".join(out) + "\n"
+
+
+def write_into(path, text):
+    with open(path, encoding="utf-8") as f:
+        before = f.read()
+    after, n = re.subn(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n\n{text}\n{END}", before, flags=re.S)
+    if n != 1:
+        sys.exit(f"report.py: {path} does not have the lines between which the figures go")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(after)
+
+
+def main():
+    arguments = [a for a in sys.argv[1:] if a != "--markdown"]
+    if not arguments or (len(arguments) != 1 and (len(arguments) != 3 or arguments[1] != "--into")):
+        sys.exit("usage: bench/report.py FILE [--markdown | --into docs/PERFORMANCE.md]")
+    with open(arguments[0], encoding="utf-8") as f:
+        result = json.load(f)
+    if len(arguments) == 3:
+        write_into(arguments[2], markdown(result))
+    elif "--markdown" in sys.argv:
+        print(markdown(result), end="")
+    else:
+        table(result)
+
+
+if __name__ == "__main__":
+    main()

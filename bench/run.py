@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""run.py [--quick] [--json FILE] [--rows NAME,...]: Wirewrap beside other servers on this machine, in one run.
+"""run.py [--quick] [--rows NAME,...] [--rounds N] [--json FILE] [--results DIR]: Wirewrap beside other servers on this machine, in one run.
 
-The systems take turns, row by row, so that what the machine does meanwhile meets all of them; each figure is the median of its rounds.
+The systems take turns, row by row and round by round, so that what the machine does meanwhile meets all of them; each figure is the
+median of its rounds.  A run that fails is told, kept in the JSON, and does not take the others with it.
 """
 import argparse
 import json
@@ -14,74 +15,118 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import plot      # noqa: E402
 import report    # noqa: E402
+import rows      # noqa: E402
 import systems   # noqa: E402
 
-ROUNDS = 5
-ALL = ["wirewrap", "epoll-wrap", "nginx-static", "haproxy-static"]
+TOP = systems.TOP
 
 
-def row(name, arguments, who=ALL, rounds=None, seconds=None):
-    return {"name": name, "arguments": arguments, "who": who, "rounds": rounds, "seconds": seconds}
+class Progress:
+    """One line, written over itself on a terminal; elsewhere a line a run."""
+
+    def __init__(self, estimate):
+        self.began, self.estimate, self.terminal = time.monotonic(), max(1.0, estimate), sys.stderr.isatty()
+
+    def tell(self, what):
+        spent = time.monotonic() - self.began
+        line = f"bench: {spent:4.0f} s of about {self.estimate:.0f}: {what}"
+        print(f"\r\033[K{line}" if self.terminal else line, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
+
+    def end(self):
+        if self.terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def rows_closed(quick):
-    counts = [64, 1000] if quick else [10, 64, 100, 1000, 10000]
-    rows = [row(f"c{n}", ["--connections", str(n)]) for n in counts]
-    rows.append(row("mixed64", ["--connections", "64", "--unwraps", "0.5", "--bad-tokens", "0.02"], ["wirewrap", "epoll-wrap"]))
-    rows.append(row("handshakes", ["--connections", "32", "--handshakes"], ["wirewrap", "epoll-wrap", "nginx-static"]))
-    if not quick:
-        rows.append(row("c100000", ["--connections", "100000"], ["wirewrap", "nginx-static"], rounds=1))
-    return rows
+class Bench:
+    def __init__(self, options, chosen):
+        self.options = options
+        self.loads = [r for r in rows.loads(options.quick) if r.name in chosen]
+        self.others = [name for name in rows.OTHERS if name in chosen]
+        self.rounds = 1 if options.quick else options.rounds
+        self.results, self.failed, self.capacities = [], [], {}
+        self.more = {}
+        self.progress = Progress(self.estimate())
+
+    def estimate(self):
+        load = sum(r.one_run_s(s) * min(self.rounds, r.rounds) for r in self.loads for s in r.who)
+        return load + sum(rows.OTHERS[name][self.options.quick] for name in self.others) + (8 if self.loads else 0)
+
+    def fail(self, row, system, why):
+        self.failed.append({"name": row, "system": system, "why": str(why)})
+        print(f"\nbench: {row}, {system}: {why}", file=sys.stderr, flush=True)
+
+    # ---- loads ----
+
+    def capacity(self, system, running):
+        """Operations a second in row c64 of this very run; measured for it where that row was not asked for."""
+        seen = [r["ops_per_s"] for r in self.results if r["name"] == "c64" and r["system"] == system]
+        if seen:
+            return report.median(seen)
+        if system not in self.capacities:
+            self.progress.tell(f"what {system} can do")
+            row = rows.closed(64, seconds=1.0 if self.options.quick else 2.0, warmup=0.5)
+            self.capacities[system] = systems.generator(running[system], row, [])["ops_per_s"]
+        return self.capacities[system]
+
+    def one(self, row, system, running, number):
+        self.progress.tell(f"round {number + 1} of {min(self.rounds, row.rounds)}, {row.name}, {system}")
+        try:
+            rate = [] if row.rate is None else ["--rate", f"{row.rate[1] * self.capacity(row.rate[0], running):.0f}"]
+            self.results.append(dict(systems.generator(running[system], row, rate), round=number))
+        except (RuntimeError, OSError, subprocess.SubprocessError, KeyError, ValueError) as why:
+            self.fail(row.name, system, why)
+
+    def run_loads(self):
+        if not self.loads:
+            return
+        connections = max(r.connections for r in self.loads)
+        needed = {s for r in self.loads for s in r.who} | {r.rate[0] for r in self.loads if r.rate} | {"wirewrap"}
+        with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
+            running = start_all(folder, connections, needed)
+            try:
+                for number in range(self.rounds):
+                    for row in self.loads:
+                        for system in row.who if number < row.rounds else []:
+                            self.one(row, system, running, number)
+            finally:
+                stop_all(running)
+
+    # ---- the others ----
+
+    def run_others(self):
+        quick = ["--quick"] if self.options.quick else []
+        commands = {"keys": ["bench/scale.py", "keys", *quick], "workers": ["bench/scale.py", "workers", *quick],
+                    "idle": ["bench/idle_memory.py", "--json", "1000" if self.options.quick else "4000"],
+                    "instructions": ["bench/instructions", "--json"]}
+        for name in self.others:
+            self.progress.tell(name)
+            path, *arguments = commands[name]
+            try:
+                out = subprocess.run([f"{TOP}/{path}", *arguments], stdout=subprocess.PIPE, check=True, text=True,
+                                     timeout=60 + 6 * rows.OTHERS[name][0])
+                self.more[name] = json.loads(out.stdout)
+            except (OSError, subprocess.SubprocessError, ValueError) as why:
+                self.fail(name, "wirewrap", why)
+
+    def run(self):
+        print(f"bench: {len(self.loads) + len(self.others)} rows, {self.rounds} rounds, about {self.progress.estimate / 60:.0f} min "
+              f"({self.progress.estimate:.0f} s)", file=sys.stderr, flush=True)
+        self.run_loads()
+        self.run_others()
+        self.progress.end()
+        return report.whole(self.results, self.more, self.failed, time.monotonic() - self.progress.began)
 
 
-def rows_open(results):
-    """At 70 % of nginx's capacity, both; at 70 % of our own; and established requests beside 1000 handshakes a second."""
-    capacity = {s: report.median([r["ops_per_s"] for r in results if r["name"] == "c64" and r["system"] == s]) for s in ALL}
-    theirs, ours = 0.7 * capacity["nginx-static"], 0.7 * capacity["wirewrap"]
-    pair = ["wirewrap", "nginx-static"]
-    return [row("open70", ["--connections", "64", "--rate", f"{theirs:.0f}"], pair),
-            row("open70ours", ["--connections", "64", "--rate", f"{ours:.0f}"], ["wirewrap"]),
-            row("beside", ["--connections", "64", "--rate", f"{theirs / 4:.0f}"], pair),
-            row("beside_handshakes", ["--connections", "64", "--rate", f"{theirs / 4:.0f}", "--background", "1000"], pair)]
-
-
-def measure(rows, running, options):
-    results = []
-    for r in rows:
-        seconds = r["seconds"] or (1.0 if options.quick else 4.0)
-        for _ in range(1 if options.quick else r["rounds"] or ROUNDS):
-            for name in r["who"]:
-                print(f"\r\033[K{r['name']}: {name}" if sys.stderr.isatty() else f"{r['name']}: {name}", file=sys.stderr, flush=True,
-                      end="" if sys.stderr.isatty() else "\n")
-                arguments = r["arguments"] + ["--seconds", str(seconds), "--warmup", "0.3" if options.quick else "1"]
-                results.append(systems.generator(running[name], r["name"], arguments))
-    return results
-
-
-def instructions():
-    """One wrap's, by room, from callgrind on the simulator."""
-    out = subprocess.run([f"{systems.TOP}/bench/instructions", "--json"], stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(out.stdout)
-
-
-def arguments_read():
-    parser = argparse.ArgumentParser(prog="./dev bench")
-    parser.add_argument("--quick", action="store_true", help="one short round of the main rows")
-    parser.add_argument("--json", metavar="FILE", help="where the result goes")
-    parser.add_argument("--results", metavar="DIR", help="where result and plots go, named after the commit")
-    parser.add_argument("--rows", metavar="NAME,...", help="only these rows")
-    return parser.parse_args()
-
-
-def start_all(folder, connections):
+def start_all(folder, connections, needed):
     wirewrap = systems.Wirewrap(folder, connections)
     servers = [wirewrap, systems.EpollWrap(folder, connections), systems.Nginx(folder, connections, wirewrap),
                systems.Haproxy(folder, connections, wirewrap)]
     running = {}
     try:
         for s in servers:
-            running[s.name] = s
-            s.start()
+            if s.name in needed:
+                running[s.name] = s
+                s.start()
     except BaseException:
         stop_all(running)
         raise
@@ -93,33 +138,35 @@ def stop_all(running):
         s.stop()
 
 
-def run_all(options):
-    started = time.monotonic()
-    wanted = options.rows.split(",") if options.rows else None
-    rows = rows_closed(options.quick)
-    unknown = [name for name in wanted or [] if name not in [r["name"] for r in rows]]
+def arguments_read():
+    parser = argparse.ArgumentParser(prog="./dev bench")
+    parser.add_argument("--quick", action="store_true", help="one short round of the main rows, under a minute")
+    parser.add_argument("--json", metavar="FILE", help="where the result goes")
+    parser.add_argument("--results", metavar="DIR", help="where result, table and plots go")
+    parser.add_argument("--rows", metavar="NAME,...", help="only these rows: " + " ".join(rows.names()))
+    parser.add_argument("--rounds", metavar="N", type=int, default=rows.ROUNDS, help=f"instead of {rows.ROUNDS}")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds is at least 1")
+    return options
+
+
+def rows_chosen(options):
+    if options.rows is None:
+        return rows.QUICK if options.quick else rows.names()
+    chosen = options.rows.split(",")
+    unknown = [name for name in chosen if name not in rows.names()]
     if unknown:
-        sys.exit(f"bench: no row is called {', '.join(unknown)} here; there are {' '.join(r['name'] for r in rows)}")
-    rows = [r for r in rows if wanted is None or r["name"] in wanted]
-    connections = max([1] + [int(r["arguments"][1]) for r in rows])
-    with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
-        running = start_all(folder, connections)
-        try:
-            results = measure(rows, running, options)
-            if wanted is None:
-                open_rows = rows_open(results)
-                results += measure(open_rows[:1] if options.quick else open_rows, running, options)
-        finally:
-            stop_all(running)
-    print("", file=sys.stderr)
-    return report.whole(results, instructions() if wanted is None else None, time.monotonic() - started)
+        sys.exit(f"bench: no row is called {', '.join(unknown)}; there are {' '.join(rows.names())}")
+    return chosen
 
 
 def main():
     options = arguments_read()
+    chosen = rows_chosen(options)
     if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs root (network namespaces) and two cores")
-    result = run_all(options)
+    result = Bench(options, chosen).run()
     report.table(result)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as f:
@@ -127,6 +174,7 @@ def main():
             f.write("\n")
     if options.results:
         plot.save(result, options.results)
+    sys.exit(1 if result["failed"] else 0)
 
 
 main()

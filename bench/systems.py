@@ -5,9 +5,11 @@ Every server runs on core SERVER_CORE, in a network namespace of its own; the lo
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -16,6 +18,17 @@ HOST = "ekm.wirewrap.test"
 SERVER_CORE, CLIENT_CORE = 0, 1
 TOKEN_LENGTH = 970  # of a Google-issued token for a service agent
 REPLY = '{"wrappedBlob":"' + "A" * 82 + '"}'  # 100 bytes
+INFLIGHT = 1024  # requests outstanding at most, of all connections together: the generator's default
+SPARE_FILES = 1000  # of a process that holds connections: what else it opens
+CONNECTIONS_HAPROXY = 4000  # it wants two descriptors for each
+# Counters and gauges of the dataplane that stay where they are in a healthy run.
+DROPS = ["nic_no_buffer", "tcp_table_full", "tcp_accept_overflow", "tcp_syn_cache_dropped", "tcp_no_recv_buffer", "tcp_no_send_buffer",
+         "tcp_pressure_gaps", "tcp_pressure_aborted", "tcp_no_hop", "tcp_no_board", "reply_full", "steer_lost", "conn_no_record",
+         "conn_no_small_buffer", "conn_no_large_buffer", "audit_lost"]
+DROP_GAUGES = ["nic_rx_missed", "nic_rx_no_buffer", "nic_rx_errors", "nic_tx_errors"]
+LOOKED_AT = ["tcp_timeouts", "tcp_tail_probes", "tcp_spurious", "tcp_keepalives", "tcp_idle_closed", "turn_16_ms", "turn_longer"]
+ENDS = ["tcp_accepted", "tls_handshake_ok", "tcp_reset_by_peer", "tcp_keepalive_dead", "tcp_given_up", "tcp_rst_sent", "tcp_retransmits",
+        "tcp_handshake_timeout", "tcp_orphan_timeout", "conn_handshake_cut", "conn_handshake_timeout", "tls_peer_alert", "tls_protocol_error"]
 CALLER = "service-100200300400@gcp-sa-ekms.iam.gserviceaccount.com"
 
 
@@ -50,6 +63,27 @@ def run(*argv, **more):
     return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, **more).stdout
 
 
+def files_max(wanted):
+    """How many descriptors a process may have: raised to what is wanted where that is allowed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, hard), max(wanted, hard)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def processes_for(connections):
+    """A process holds no more connections than it may have descriptors: how many it takes."""
+    each = files_max(connections + SPARE_FILES) - SPARE_FILES
+    return -(-connections // each)
+
+
+def connections_max(connections):
+    """Those of the row, and those of the one before it or of its background that are still in TIME-WAIT."""
+    return max(4096, connections * 5 // 4 + 2048)
+
+
 class House:
     """A state of ./dev up: configuration, store, key, certificate and token."""
     static, port, netns = False, 443, None
@@ -59,7 +93,7 @@ class House:
         self.state, self.connections = f"{folder}/{self.name}", connections
 
     def bring_up(self):
-        env = dict(os.environ, WW_CORES=str(SERVER_CORE), WW_CONNECTIONS=str(max(4096, self.connections * 2)), **self.environment)
+        env = dict(os.environ, WW_CORES=str(SERVER_CORE), WW_CONNECTIONS=str(connections_max(self.connections)), **self.environment)
         run(f"{TOP}/dev", "up", "--state", self.state, *self.up, env=env)
         self.env = self.read_env()
         self.ca, self.token_file = self.env["WW_CA"], f"{self.state}/bench-tokens"
@@ -109,12 +143,28 @@ class Wirewrap(House):
     def more(self):
         return ["--device", f"vhost:{self.socket}"]
 
-    def begin(self):
-        for _ in range(200):
+    def begin(self, connections):
+        for _ in range(500):
             if os.path.exists(self.socket):
                 break
             time.sleep(0.02)
+        config = f"{self.state}/wirewrap.yaml"
+        with open(config, encoding="utf-8") as f:
+            text = f.read()
+        with open(config, "w", encoding="utf-8") as f:
+            f.write(re.sub(r"connections_max: \d+", f"connections_max: {connections_max(connections)}", text))
         self.dataplane = self.child(f"{BUILD}/dataplane/ww-dataplane", "--config", f"{self.state}/wirewrap.yaml")
+
+    def last_words(self):
+        with open(f"{self.state}/bench.log", encoding="utf-8", errors="replace") as f:
+            lines = f.read().splitlines()[-3:]
+        if self.dataplane is None or self.dataplane.poll() is not None:
+            return "; the dataplane said last: " + " | ".join(lines)
+        try:
+            counters = json.loads(self.ctl("dataplane", "stats", "--json"))["counters"]
+        except (subprocess.SubprocessError, ValueError, KeyError) as why:
+            return f"; no counters of the dataplane: {why}"
+        return "; " + ", ".join(f"{k} {counters[k]}" for k in DROPS + LOOKED_AT + ENDS if counters.get(k))
 
     def end(self):
         if self.dataplane is not None:
@@ -138,11 +188,15 @@ class Wirewrap(House):
 
     def sample(self):
         """What the worker counted, and what everything else of the product used."""
-        counters = json.loads(self.ctl("dataplane", "stats", "--json"))["counters"]
+        stats = json.loads(self.ctl("dataplane", "stats", "--json"))
+        counters, gauges = stats["counters"], stats["gauges"]
         pid, worker = self.dataplane.pid, self.worker_task()
         return {"at": time.monotonic_ns(), "busy_ns": counters["worker_busy_ns"], "turns": counters["worker_busy_turns"],
                 "requests": counters["http_requests"], "worker_ns": task_ns(pid, worker),
-                "others_ns": task_ns(pid) - task_ns(pid, worker) + task_ns(self.ctrl.pid)}
+                "others_ns": task_ns(pid) - task_ns(pid, worker) + task_ns(self.ctrl.pid),
+                "retransmits": counters.get("tcp_retransmits", 0),
+                "drops": {k: counters.get(k, 0) for k in DROPS} | {k: gauges.get(k, 0) for k in DROP_GAUGES},
+                "looked_at": {k: counters.get(k, 0) for k in LOOKED_AT}}
 
     def cost(self, a, b, _done):
         # The worker never rests: the share of the time in which it had no core is that of its busy turns, too, and is no cost of ours.
@@ -155,9 +209,31 @@ class Wirewrap(House):
                 "worker_on_core": on_core}
 
 
+def kernel_sample(pid):
+    """Of the namespace that the process is in, both ends being there."""
+    found = {}
+    for path in ("snmp", "netstat"):
+        with open(f"/proc/{pid}/net/{path}", encoding="ascii") as f:
+            lines = f.read().splitlines()
+        for names, values in zip(lines[::2], lines[1::2]):
+            found.update(zip(names.split()[1:], values.split()[1:]))
+    return {"retransmits": int(found["RetransSegs"]), "looked_at": {},
+            "drops": {k: int(found.get(k, 0)) for k in ("ListenOverflows", "ListenDrops", "TCPBacklogDrop", "TCPMemoryPressures")}}
+
+
+def trouble(a, b, result):
+    """What went wrong between two samples, here and at the generator's end."""
+    drops = {k: b["drops"][k] - a["drops"][k] for k in b["drops"]}
+    seen = drops | {k: b["looked_at"][k] - a["looked_at"][k] for k in b["looked_at"]}
+    again = b["retransmits"] - a["retransmits"]
+    seen |= {"retransmits": again, "client_retransmits": result["client_retransmits"], "client_drops": result["client_drops"]}
+    return {"retransmits": again + result["client_retransmits"], "drops": sum(drops.values()) + result["client_drops"],
+            "trouble": {k: v for k, v in seen.items() if v != 0}}
+
+
 class OnKernel:
     """Reached over the loopback of a network namespace."""
-    target, sources = "127.0.0.1", [f"127.0.0.{10 + i}" for i in range(4)]
+    target, sources = "127.0.0.1", [f"127.0.0.{10 + i}" for i in range(8)]
 
     def prefix(self):
         return ["ip", "netns", "exec", self.netns]
@@ -165,11 +241,14 @@ class OnKernel:
     def more(self):
         return []
 
-    def begin(self):
+    def begin(self, connections):
         pass
 
     def end(self):
         pass
+
+    def last_words(self):
+        return ""
 
     def cost(self, a, b, done):
         return {"server_cpu_us_per_op": (b["cpu_ns"] - a["cpu_ns"]) / done / 1000}
@@ -187,7 +266,7 @@ class EpollWrap(OnKernel, House):
         prepare_netns(self.netns)
 
     def sample(self):
-        return {"cpu_ns": task_ns(self.pids["dataplane"]) + task_ns(self.pids["ctrl"])}
+        return {"cpu_ns": task_ns(self.pids["dataplane"]) + task_ns(self.pids["ctrl"])} | kernel_sample(self.pids["dataplane"])
 
     def stop(self):
         self.bring_down()
@@ -214,8 +293,8 @@ class KernelServer(OnKernel):
         prepare_netns(self.netns)
         self.configure()
         with open(f"{self.folder}/log", "wb") as log:
-            limit = f"ulimit -n {self.connections * 4 + 16384}; exec taskset -c {SERVER_CORE} ip netns exec {self.netns} {self.command()}"
-            self.process = subprocess.Popen(["bash", "-c", limit], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(["taskset", "-c", str(SERVER_CORE), "ip", "netns", "exec", self.netns, *self.command()],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_for_port()
 
     def wait_for_port(self):
@@ -227,7 +306,7 @@ class KernelServer(OnKernel):
             raise RuntimeError(f"{self.name} does not listen: {f.read()}")
 
     def sample(self):
-        return {"cpu_ns": sum(task_ns(p) for p in tree(self.process.pid))}
+        return {"cpu_ns": sum(task_ns(p) for p in tree(self.process.pid))} | kernel_sample(self.process.pid)
 
     def stop(self):
         if self.process is not None:
@@ -244,14 +323,15 @@ class Nginx(KernelServer):
 
     def configure(self):
         chain, key = self.certificate()
+        workers = processes_for(self.connections)
+        each = files_max(0) - SPARE_FILES // 2 if workers > 1 else self.connections + 2048
         temporary = "".join(f" {kind}_temp_path {self.folder}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
         with open(f"{self.folder}/nginx.conf", "w", encoding="utf-8") as f:
             f.write(f"""
-user root; daemon off; worker_processes 1; pid {self.folder}/pid; error_log {self.folder}/error.log warn;
-worker_rlimit_nofile {self.connections * 2 + 4096};
-events {{ worker_connections {self.connections + 2048}; }}
+user root; daemon off; worker_processes {workers}; pid {self.folder}/pid; error_log {self.folder}/error.log warn;
+events {{ worker_connections {each}; accept_mutex {'on' if workers > 1 else 'off'}; }}
 http {{
-    access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; server_tokens off; default_type application/json;
+    access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; client_header_timeout 3600; server_tokens off; default_type application/json;
     large_client_header_buffers 4 16k;{temporary}
     server {{
         listen 127.0.0.1:{self.port} ssl backlog=8192; server_name {HOST};
@@ -263,7 +343,7 @@ http {{
 """)
 
     def command(self):
-        return f"nginx -p {self.folder} -c {self.folder}/nginx.conf"
+        return ["nginx", "-p", self.folder, "-c", f"{self.folder}/nginx.conf"]
 
 
 class Haproxy(KernelServer):
@@ -280,45 +360,105 @@ class Haproxy(KernelServer):
             f.write(f"""
 global
     nbthread 1
-    maxconn {self.connections + 2048}
+    maxconn {CONNECTIONS_HAPROXY}
     tune.ssl.cachesize 0
 defaults
     mode http
     timeout client 1h
-    timeout http-request 60s
+    timeout http-request 1h
 frontend f
     bind 127.0.0.1:{self.port} ssl crt {pem} ssl-min-ver TLSv1.3 curves X25519 backlog 8192
     http-request return status 200 content-type application/json string '{REPLY}'
 """)
 
     def command(self):
-        return f"haproxy -db -f {self.folder}/haproxy.cfg"
+        return ["haproxy", "-db", "-f", f"{self.folder}/haproxy.cfg"]
 
 
-def generator(system, name, arguments):
-    """One run of the load generator against a system; the result with the server's cost in it."""
+def command(system, row, more, connections, part):
     argv = [*system.prefix(), f"{BUILD}/bench/load/ww-bench", "--target", system.target, "--port", str(system.port),
-            "--host", HOST, "--ca", system.ca, "--token-file", system.token_file, "--cpu", str(CLIENT_CORE), "--name", name,
-            "--system", system.name, "--announce", *system.more(), *arguments]
+            "--host", HOST, "--ca", system.ca, "--token-file", system.token_file, "--cpu", str(CLIENT_CORE), "--name", row.name,
+            "--system", system.name, "--announce", "--wait", "--connections", str(connections), "--seconds", str(row.seconds),
+            "--warmup", str(row.warmup), "--seed", str(1 + part), *system.more(), *row.arguments, *more]
     for s in system.sources:
         argv += ["--source", s]
-    if system.static:
-        argv.append("--static")
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    return argv + (["--static"] if system.static else [])
+
+
+class Generators:
+    """The load generator; several of them where one may not have so many descriptors.  They connect, wait for each other, and measure at
+    the same time."""
+
+    def __init__(self, system, row, more):
+        count = processes_for(row.connections) if system.netns else 1
+        sizes = [row.connections // count + (i < row.connections % count) for i in range(count)]
+        if count > 1:
+            more = [*more, "--inflight", str(INFLIGHT // count), "--quiet"]
+        self.processes = [subprocess.Popen(command(system, row, more, n, i), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                          for i, n in enumerate(sizes)]
+        self.limit = threading.Timer(120 + 20 * row.one_run_s(system.name), self.kill)
+        self.limit.start()
+
+    def kill(self):
+        for p in self.processes:
+            p.kill()
+
+    def expect(self, word):
+        for p in self.processes:
+            if p.stdout.readline().strip() != word:
+                raise RuntimeError(f"the load generator ended with {p.wait(10)}")
+
+    def go(self):
+        self.expect("ready")
+        for p in self.processes:
+            p.stdin.write("go\n")
+            p.stdin.flush()
+
+    def results(self):
+        return [json.loads(p.stdout.readline()) for p in self.processes]
+
+    def end(self):
+        self.limit.cancel()
+        self.kill()
+        for p in self.processes:
+            p.wait()
+            p.stdout.close()
+            p.stdin.close()
+
+
+def together(parts):
+    """Sums; of latencies, which each part has of an equal share, the mean, and the largest of the largest."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    out = dict(first, generators=len(parts))
+    for key in ("connections", "done", "ops_per_s", "errors", "unfinished", "bytes_in", "bytes_out", "client_retransmits", "client_drops"):
+        out[key] = sum(p[key] for p in parts)
+    for key in ("mean_us", "p50_us", "p90_us", "p99_us", "p999_us", "seconds"):
+        out[key] = sum(p[key] for p in parts) / len(parts)
+    for key in ("max_us", "ramp_s"):
+        out[key] = max(p[key] for p in parts)
+    out["percentiles_us"] = [[q, sum(p["percentiles_us"][i][1] for p in parts) / len(parts)] for i, (q, _) in enumerate(first["percentiles_us"])]
+    return out
+
+
+def generator(system, row, more):
+    """One run of the load generator against a system; the result with the server's cost in it."""
+    load = Generators(system, row, more)
     try:
-        system.begin()
-        samples, result = {}, None
-        for line in process.stdout:
-            if line.strip() in ("begin", "end"):
-                samples[line.strip()] = system.sample()
-            else:
-                result = json.loads(line)
-        if process.wait() != 0 or result is None:
-            raise RuntimeError(f"{name}: the load generator failed against {system.name}")
+        system.begin(row.connections)
+        load.go()
+        load.expect("begin")
+        before = system.sample()
+        load.expect("end")
+        after = system.sample()
+        result = together(load.results())
+    except (RuntimeError, ValueError) as why:
+        raise RuntimeError(f"{why}{system.last_words()}") from why
     finally:
-        process.kill()
-        process.wait()
+        load.end()
         system.end()
     done = result["done"] + result["errors"] + result.get("background_done", 0)
-    result.update(system.cost(samples["begin"], samples["end"], max(1, done)))
+    result.update(system.cost(before, after, max(1, done)))
+    result.update(trouble(before, after, result))
     return result

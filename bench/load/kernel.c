@@ -166,8 +166,8 @@ static void kernel_free(struct transport *t)
     free(k);
 }
 
-static const struct transport_ops kernel_ops = {kernel_open,  kernel_recv, kernel_send,
-                                                kernel_close, kernel_wait, kernel_free};
+static const struct transport_ops kernel_ops = {kernel_open, kernel_recv, kernel_send, kernel_close,
+                                                kernel_wait, kernel_free, NULL};
 
 struct transport *kernel_transport_new(const struct transport_config *c)
 {

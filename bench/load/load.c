@@ -3,6 +3,7 @@
  *     RAMP (connections are made) -> WARM -> MEASURE -> DONE */
 #include "bench/load/load.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #define WAIT_US_MAX    1000
 #define SPIN_US        40 /* shorter waits are polled away: a timer would come late */
 #define RAMP_LOST_MAX  2000
+#define RAMP_S_MAX     60
+#define RAMP_EACH_S    0.05 /* and for each connection, a hundred times what one takes: the end of patience */
 #define RAMP_ANSWERS                                                                                         \
     8 /* one-shot requests, one after the other, before many go at once: the server knows its neighbours then */
 #define RAMP_PAUSE_NS                                                                                        \
@@ -43,7 +46,10 @@ struct load {
     uint32_t ramp_lost;
     uint64_t ramp_from_ns; /* no new connection before */
     uint64_t bytes_in_begin, bytes_out_begin;
+    uint64_t again_begin, dropped_begin;
+    uint64_t started_ns;
     uint64_t told_ns, told_done, done_ever;
+    bool ready; /* was said */
     bool failed;
 };
 
@@ -273,8 +279,16 @@ static void announce(const char *what)
     }
 }
 
+static void losses(uint64_t *again, uint64_t *dropped)
+{
+    *again = *dropped = 0;
+    if (run.env->transport->ops->losses != NULL)
+        run.env->transport->ops->losses(run.env->transport, again, dropped);
+}
+
 static void measure_begin(void)
 {
+    losses(&run.again_begin, &run.dropped_begin);
     run.phase = MEASURE;
     run.begin_ns = run.now_ns;
     run.phase_end_ns = run.now_ns + (uint64_t)(run.config->seconds * 1e9);
@@ -300,6 +314,9 @@ static void measure_end(void)
     run.result->seconds = (double)(run.now_ns - run.begin_ns) / 1e9;
     run.result->bytes_in = run.env->bytes_in - run.bytes_in_begin;
     run.result->bytes_out = run.env->bytes_out - run.bytes_out_begin;
+    losses(&run.result->again, &run.result->dropped);
+    run.result->again -= run.again_begin;
+    run.result->dropped -= run.dropped_begin;
     if (run.interval_ns == 0)
         return;
     for (uint32_t i = 0; i < run.config->connections; i++) {
@@ -311,10 +328,29 @@ static void measure_end(void)
         unfinished_add(run.next_due_ns);
 }
 
+/* Says once that everything is ready. */
+static bool told_to_go(void)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    if (!run.ready) {
+        puts("ready");
+        fflush(stdout);
+    }
+    run.ready = true;
+    return poll(&in, 1, 0) == 1;
+}
+
 static void phase_step(void)
 {
     if (run.phase == RAMP) {
+        if (!run.ready)
+            run.result->ramp_s = (double)(run.now_ns - run.started_ns) / 1e9;
+        if (run.result->ramp_s > RAMP_S_MAX + RAMP_EACH_S * run.config->connections)
+            run.failed = true;
         if (run.config->one_shot ? run.answered < RAMP_ANSWERS : run.idle.count < run.config->connections)
+            return;
+        if (run.config->wait && !told_to_go())
             return;
         run.phase = WARM;
         run.phase_end_ns = run.now_ns + (uint64_t)(run.config->warmup_s * 1e9);
@@ -369,7 +405,7 @@ static bool prepare(struct session_env *env, const struct load_config *c, struct
     env->on_idle = on_idle;
     env->on_reply = on_reply;
     env->on_lost = on_lost;
-    run.told_ns = clock_ns();
+    run.told_ns = run.started_ns = clock_ns();
     return true;
 }
 
@@ -399,8 +435,8 @@ bool load_run(struct session_env *env, const struct load_config *c, struct load_
         env->transport->ops->wait(env->transport, wait_us(), session_ready);
     }
     if (run.failed)
-        fprintf(stderr, "ww-bench: connections cannot be made: %s\n",
-                env->first_error == NULL ? "no stream" : env->first_error);
+        fprintf(stderr, "ww-bench: connections cannot be made (%u of %u in %.0f s): %s\n", run.idle.count,
+                c->connections, out->ramp_s, env->first_error == NULL ? "no stream" : env->first_error);
     if (!c->quiet && isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
     finish();

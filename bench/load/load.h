@@ -14,7 +14,8 @@ struct load_config {
     double background; /* one-shot requests per second beside the load, counted apart; 0 = none */
     double warmup_s, seconds;
     bool announce; /* "begin" and "end" on stdout when the measured time begins and ends */
-    bool quiet;    /* no progress line */
+    bool wait;  /* "ready" on stdout when the connections are there, and no request before a line on stdin */
+    bool quiet; /* no progress line */
 };
 
 struct load_result {
@@ -23,7 +24,9 @@ struct load_result {
     uint64_t
         unfinished; /* due in the measured time and not answered in it: their time so far is in latency */
     uint64_t bytes_in, bytes_out;
-    struct hist latency; /* ns */
+    uint64_t again, dropped; /* by our end, where it is ours: segments sent again, and lost */
+    double ramp_s;           /* until every connection was there */
+    struct hist latency;     /* ns */
     uint64_t background_done, background_errors;
     struct hist background_latency;
 };

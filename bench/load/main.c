@@ -41,6 +41,7 @@ static const char help_text[] =
     "  --cpu N                run there                     --seed N\n"
     "  --name TEXT --system TEXT   go into the result        --announce            \"begin\" and \"end\" on "
     "stdout\n"
+    "  --wait                 \"ready\" on stdout when all is connected; goes on after a line on stdin\n"
     "  --quiet                no progress line\n"
     "The result is one JSON object on stdout.\n";
 
@@ -71,6 +72,7 @@ enum option_key {
     O_SYSTEM,
     O_ANNOUNCE,
     O_QUIET,
+    O_WAIT,
     O_DEVICE,
     O_HELP
 };
@@ -102,6 +104,7 @@ static const struct option option_names[] = {
     {"system", 1, NULL, O_SYSTEM},
     {"announce", 0, NULL, O_ANNOUNCE},
     {"quiet", 0, NULL, O_QUIET},
+    {"wait", 0, NULL, O_WAIT},
     {"device", 1, NULL, O_DEVICE},
     {"help", 0, NULL, O_HELP},
     {NULL, 0, NULL, 0},
@@ -227,6 +230,9 @@ static void option_take(struct options *o, int key, const char *value)
     case O_DEVICE:
         o->device = value;
         break;
+    case O_WAIT:
+        o->load.wait = true;
+        break;
     case O_QUIET:
         o->load.quiet = true;
         break;
@@ -305,14 +311,16 @@ static void result_print(const struct options *o, const struct session_env *env,
         "\"rate\":%.6g,\"seconds\":%.3f,\"done\":%llu,\"ops_per_s\":%.1f,\"errors\":%llu,\"unfinished\":%llu,"
         "\"first_error\":\"%s\",\"mean_us\":%.3f,\"p50_us\":%.3f,\"p90_us\":%.3f,\"p99_us\":%.3f,\"p999_us\":"
         "%.3f,"
-        "\"max_us\":%.3f,\"bytes_in\":%llu,\"bytes_out\":%llu,",
+        "\"max_us\":%.3f,\"bytes_in\":%llu,\"bytes_out\":%llu,\"ramp_s\":%.3f,\"client_retransmits\":%llu,"
+        "\"client_drops\":%llu,",
         o->name, o->system, o->load.connections, o->load.rate > 0 ? "open" : "closed",
         o->load.one_shot ? "true" : "false", o->load.rate, r->seconds, (unsigned long long)r->done,
         (double)r->done / r->seconds, (unsigned long long)r->errors, (unsigned long long)r->unfinished,
         env->first_error == NULL ? "" : env->first_error,
         h->count == 0 ? 0 : (double)h->sum / (double)h->count / 1000, us(h, 0.5), us(h, 0.9), us(h, 0.99),
         us(h, 0.999), (double)h->max / 1000, (unsigned long long)r->bytes_in,
-        (unsigned long long)r->bytes_out);
+        (unsigned long long)r->bytes_out, r->ramp_s, (unsigned long long)r->again,
+        (unsigned long long)r->dropped);
     if (o->load.background > 0)
         printf("\"background_rate\":%.6g,\"background_done\":%llu,\"background_errors\":%llu,\"background_"
                "p50_us\":%.3f,"

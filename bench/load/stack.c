@@ -147,6 +147,8 @@ static uint16_t spares_ready(struct stack *k)
         k->spare_at = k->spare_count = 0;
         while (k->spare_count < NIC_BURST_MAX && nic_frame_alloc(k->nic, 0, &k->spare[k->spare_count]))
             k->spare_count++;
+        if (k->spare_count == 0)
+            count(&k->counters, REASON_NIC_NO_BUFFER);
     }
     uint16_t spares = (uint16_t)(k->spare_count - k->spare_at), room = (uint16_t)(HELD_MAX - k->held_count);
     return spares < room ? spares : room;
@@ -232,8 +234,23 @@ static void stack_free(struct transport *t)
     free(k);
 }
 
-static const struct transport_ops stack_ops = {stack_open,  stack_recv, stack_send,
-                                               stack_close, stack_wait, stack_free};
+static void stack_losses(struct transport *t, uint64_t *again, uint64_t *dropped)
+{
+    static const enum reason drops[] = {REASON_NIC_NO_BUFFER,    REASON_TCP_NO_RECV_BUFFER,
+                                        REASON_TCP_TABLE_FULL,   REASON_TCP_CONNECT_FULL,
+                                        REASON_TCP_BAD_CHECKSUM, REASON_TCP_CONNECT_FAILED};
+    struct stack *k = stack_of(t);
+    struct nic_dpdk_losses l;
+
+    nic_dpdk_losses(k->nic, &l);
+    *again = counter_read(&k->counters, REASON_TCP_RETRANSMITS);
+    *dropped = l.rx_missed + l.rx_no_buffer + l.rx_errors + l.tx_errors;
+    for (size_t i = 0; i < sizeof drops / sizeof drops[0]; i++)
+        *dropped += counter_read(&k->counters, drops[i]);
+}
+
+static const struct transport_ops stack_ops = {stack_open, stack_recv, stack_send,  stack_close,
+                                               stack_wait, stack_free, stack_losses};
 
 static bool port_open(struct stack *k, const char *device)
 {
@@ -271,6 +288,7 @@ static bool net_begin(struct stack *k, struct net_config *c, uint32_t streams)
     c->recv_buffers_max = BUFFERS_PER_RUN;
     c->send_buffers_max = BUFFERS_PER_RUN;
     c->msl_ms = TIME_WAIT_MS;
+    c->keepalive_idle_ms = 0; /* as the clients of the kernel do that did not ask for it */
     CHECK(getrandom(c->seed, sizeof c->seed, 0) == (ssize_t)sizeof c->seed);
     if (net_config_error(c) != NULL) {
         fprintf(stderr, "ww-bench: %s\n", net_config_error(c));

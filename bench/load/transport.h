@@ -30,6 +30,8 @@ struct transport_ops {
     void (*close)(struct stream *s, bool abort);
     void (*wait)(struct transport *t, uint64_t us_max, void (*ready)(void *user));
     void (*free)(struct transport *t);
+    /* So far: segments sent again, and what our end lost by itself; NULL where the kernel knows. */
+    void (*losses)(struct transport *t, uint64_t *again, uint64_t *dropped);
 };
 
 /* The first member of every transport. */

@@ -5,6 +5,7 @@
 #include "tests/lib/identity.h"
 #include "tests/unit/test.h"
 
+#include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
@@ -14,13 +15,15 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define UNIX_EPOCH_US 1800000000000000ULL /* the wall clock at virtual time 0 */
-#define OUT_CAP       (256 * 1024)
+#define OUT_CAP       (256 * 1024)        /* where no more is asked for */
 #define MAX_US        120000000ULL
 
 bool rig_in_worker;
+uint64_t rig_worker_ns;
 uint64_t rig_warm_unix_s;
 uint8_t rig_warm_key[WARM_KEY_LEN] = {'w', 'a', 'r', 'm'};
 bool rig_warm_locked;
@@ -59,6 +62,11 @@ struct rig {
 };
 
 /* ---- the test as ctrl ---- */
+
+static size_t out_cap(const struct rig *r)
+{
+    return r->options.ctl_bytes_max > OUT_CAP ? r->options.ctl_bytes_max : OUT_CAP;
+}
 
 static void ctrl_listen(struct rig *r)
 {
@@ -137,7 +145,7 @@ void rig_ctl_back(struct rig *r)
 
 void rig_ctl_ping(struct rig *r, uint64_t epoch)
 {
-    struct writer w = writer_of(r->out, OUT_CAP);
+    struct writer w = writer_of(r->out, out_cap(r));
 
     ctl_write_bare(&w, CTL_PING, 0, epoch);
     rig_ctl_raw(r, writer_span(&w));
@@ -178,7 +186,7 @@ void rig_epoch_again(struct rig *r)
 
 struct writer *rig_ctl_begin(struct rig *r, bool full)
 {
-    r->w = writer_of(r->out, OUT_CAP);
+    r->w = writer_of(r->out, out_cap(r));
     r->records = 0;
     r->full = full;
     r->epoch = r->sent_epoch + 1;
@@ -192,7 +200,13 @@ struct writer *rig_ctl_begin(struct rig *r, bool full)
 void rig_ctl_raw(struct rig *r, struct span bytes)
 {
     assert_true(rig_until(r, rig_attached, r));
-    assert_int_equal(send(r->ctrl_fd, bytes.ptr, bytes.len, 0), bytes.len);
+    while (bytes.len != 0) {
+        ssize_t n = send(r->ctrl_fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        assert_true(n > 0 || errno == EAGAIN);
+        bytes = n > 0 ? span_from(bytes, (size_t)n) : bytes;
+        if (bytes.len != 0)
+            rig_run(r, 20);
+    }
 }
 
 void rig_ctl_count(struct rig *r, uint32_t records)
@@ -412,15 +426,24 @@ static bool client_transmit(struct rig *r, struct client *c)
     return any;
 }
 
+static uint64_t real_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static bool rig_step(struct rig *r)
 {
-    uint64_t now = sim_now(r->sim);
+    uint64_t now = sim_now(r->sim), began = real_ns();
     bool busy = false;
 
     rig_in_worker = true;
     for (uint16_t i = 0; i < r->options.workers; i++)
         busy |= worker_turn(r->worker[i], (struct worker_time){now, UNIX_EPOCH_US + now});
     rig_in_worker = false;
+    rig_worker_ns += real_ns() - began;
 
     ctrl_poll(r);
     busy |= ctl_step(r->ctl, now);
@@ -596,7 +619,8 @@ static void dataplane_make(struct rig *r)
 {
     static const uint8_t boot_id[16] = {1};
     struct keys_config kc = {.keys_max = r->options.keys_max,
-                             .versions_max = 4 * r->options.keys_max,
+                             .versions_max = r->options.versions_max != 0 ? r->options.versions_max
+                                                                          : 4 * r->options.keys_max,
                              .verify_rng_seeded_for_tests = true};
 
     r->keys = keys_new(&kc);
@@ -681,7 +705,7 @@ struct rig *rig_new(const struct rig_options *o)
     r->sim = sim_new(&sc);
     warm_virtual_s = UNIX_EPOCH_US / 1000000;
     capture_if_wanted(r->sim);
-    r->out = malloc(OUT_CAP);
+    r->out = malloc(out_cap(r));
     assert_non_null(r->out);
     r->token_key = EVP_EC_gen("P-256");
     r->client_ctx = SSL_CTX_new(TLS_client_method());

@@ -33,6 +33,8 @@
 struct rig_options {
     uint64_t seed;
     uint32_t conns_max, small_buffers, large_buffers, keys_max;
+    uint32_t versions_max; /* 0: four for each key */
+    size_t ctl_bytes_max;  /* of one transaction; 0: 256 KB */
     uint32_t request_idle_ms;
     bool no_keys;           /* nothing is pushed: the dataplane is not loaded */
     uint16_t workers;       /* on as many queues of a device that steers by what was sent last */
@@ -43,7 +45,8 @@ struct rig_options {
 
 struct rig;
 
-extern bool rig_in_worker; /* while worker_turn runs */
+extern bool rig_in_worker;     /* while worker_turn runs */
+extern uint64_t rig_worker_ns; /* real time spent there */
 
 struct client {
     struct rig *rig;
