@@ -23,7 +23,8 @@ static void no_200_after(void (*revoke)(struct rig *), unsigned status)
         c[i] = shaken(r);
         free(wrapped(c[i], RIG_KEY_A ":wrap", WRAP_HELLO));
     }
-    assert_true(rig_counted(r, REASON_AUTH_VERDICT_CACHE_HIT) >= 7);
+    assert_true(rig_counted(r, REASON_AUTH_VERDICT_CACHE_HIT) >=
+                8u - rig_workers(r)); /* each checks it once */
     for (int i = 0; i < 8; i++)
         client_post(c[i], RIG_KEY_A ":wrap", WRAP_HELLO);
     revoke(r); /* returns once acked */

@@ -783,6 +783,11 @@ struct worker *rig_worker(struct rig *r)
     return r->worker[0];
 }
 
+uint16_t rig_workers(const struct rig *r)
+{
+    return r->options.workers;
+}
+
 uint64_t rig_now(const struct rig *r)
 {
     return sim_now(r->sim);
@@ -830,7 +835,8 @@ static struct client *client_new(struct rig *r, bool v6)
     peer_options_defaults(&o, v6);
     memcpy(o.server_mac, sim_port(r->sim, 0)->info.mac, 6);
     memcpy(o.mac, sim_port(r->sim, 1)->info.mac, 6);
-    o.port = (uint16_t)(40000 + r->client_count);
+    /* Far apart: the hash that chooses a worker is linear, and neighbours in a few bits may all be one worker's. */
+    o.port = (uint16_t)(1024 + r->client_count * 7919 % 60000);
     o.iss = (uint32_t)(r->options.seed * 2654435761u + r->client_count * 40503u);
     c->rig = r;
     c->peer = peer_new(&o);

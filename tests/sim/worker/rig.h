@@ -71,7 +71,8 @@ struct rig *rig_new(const struct rig_options *o);
 void rig_free(struct rig *r);
 
 struct sim *rig_sim(struct rig *r);
-struct worker *rig_worker(struct rig *r); /* the first */
+struct worker *rig_worker(struct rig *r);  /* the first */
+uint16_t rig_workers(const struct rig *r); /* how many */
 uint64_t rig_now(const struct rig *r);
 uint64_t rig_counted(const struct rig *r, enum reason why);
 uint64_t rig_counted_by(const struct rig *r, uint16_t worker, enum reason why);
