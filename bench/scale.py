@@ -29,7 +29,8 @@ def arguments(what, n, wraps):
 def instructions(what, n):
     with tempfile.TemporaryDirectory() as folder:
         few, many = (sum(callgrind.count(arguments(what, n, w), f"{folder}/{w}", toggle="worker_turn").values()) for w in (FEW, MANY))
-    return round((many - few) / (MANY - FEW))
+    wraps = (MANY - FEW) * (n if what == "workers" else 1)
+    return round((many - few) / wraps)
 
 
 def nanoseconds(what, n, wraps):

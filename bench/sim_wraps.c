@@ -10,6 +10,7 @@
 
 #define KEY_BYTES  400 /* of the ctl messages of one key and its version, at most */
 #define DRAW_SEED  UINT64_C(88172645463325252)
+#define SETTLE_US  20000
 #define OPENED_MAX 64 /* connections until each worker has one */
 
 static void path_write(char path[64], size_t number)
@@ -75,6 +76,7 @@ static void open_clients(struct rig *r, uint16_t workers, struct client **out)
         for (uint16_t n = 0; n < workers; n++)
             before[n] = rig_counted_by(r, n, REASON_TLS_HANDSHAKE_OK);
         struct client *c = shaken(r);
+        rig_run(r, SETTLE_US); /* its Finished is on its way */
         for (uint16_t n = 0; n < workers; n++) {
             if (out[n] == NULL && rig_counted_by(r, n, REASON_TLS_HANDSHAKE_OK) != before[n]) {
                 out[n] = c;
