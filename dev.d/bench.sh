@@ -7,6 +7,10 @@ verb_bench() {
         [ $# = 1 ] || usage "bench --budget takes nothing else"
         exec "$top/bench/instructions" --budget
     fi
+    if [ "${1:-}" = --micro ]; then
+        shift
+        exec "$top/bench/micro/run" "$@"
+    fi
     build_release
     exec /usr/bin/python3 "$top/bench/run.py" "$@"
 }
