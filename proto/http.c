@@ -74,18 +74,24 @@ static bool all_of_class(struct span s, uint8_t class)
 }
 
 /* word: lower-case letters and '-'.  Setting bit 5 folds letters; of the other bytes it folds onto '-' only
- * CR, which no line holds. */
-static bool equals_ignoring_case(struct span s, const char *word)
+ * CR, which no line holds.  Its length is known where it is called, so that this becomes comparisons of whole words. */
+static inline bool same_letters(const uint8_t *p, const char *word, size_t len)
 {
-    size_t len = strlen(word);
+    const uint64_t fold = UINT64_C(0x2020202020202020);
+    uint64_t a, b, diff = 0;
 
-    if (s.len != len)
-        return false;
+    for (; len >= sizeof a; len -= sizeof a, p += sizeof a, word += sizeof a) {
+        memcpy(&a, p, sizeof a);
+        memcpy(&b, word, sizeof b);
+        diff |= (a | fold) ^ b;
+    }
     for (size_t i = 0; i < len; i++)
-        if ((s.ptr[i] | 0x20) != (uint8_t)word[i])
-            return false;
-    return true;
+        diff |= (uint64_t)((p[i] | 0x20) ^ (uint8_t)word[i]);
+    return diff == 0;
 }
+
+#define equals_ignoring_case(s, word)                                                                        \
+    ((s).len == sizeof(word) - 1 && same_letters((s).ptr, word, sizeof(word) - 1))
 
 static bool is_blank(uint8_t c)
 {
@@ -143,8 +149,11 @@ static size_t skip_text(struct span in, size_t at)
     while (in.len - at >= 16) {
         __m128i sixteen = _mm_loadu_si128((const __m128i *)(const void *)(in.ptr + at));
         __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(sixteen, _mm_set1_epi8(0x1f)), sixteen);
-        if (_mm_movemask_epi8(_mm_or_si128(control, _mm_cmpeq_epi8(sixteen, _mm_set1_epi8(0x7f)))) != 0)
-            break;
+        __m128i stops = _mm_or_si128(control, _mm_cmpeq_epi8(sixteen, _mm_set1_epi8(0x7f)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(
+            _mm_andnot_si128(_mm_cmpeq_epi8(sixteen, _mm_set1_epi8('\t')), stops));
+        if (mask != 0)
+            return at + (size_t)__builtin_ctz(mask);
         at += 16;
     }
 #endif

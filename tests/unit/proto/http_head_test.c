@@ -4,6 +4,7 @@
 #include "proto/http.h"
 #include "tests/unit/test.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Parses exactly these bytes from memory of exactly this size. */
@@ -380,6 +381,71 @@ static void the_next_pipelined_request_is_not_touched(void **state)
     assert_int_equal(rq.head_len, sizeof(PH E) - 1);
 }
 
+/* Whatever width the parser looks at a value with: what a byte is does not depend on where it stands. */
+static void every_byte_at_every_place_of_a_value_is_judged_alike(void **state)
+{
+    static const char head[] = PH "X: ", tail[] = E E;
+    char text[sizeof head + 70 + sizeof tail];
+    struct http_request one;
+    enum reason why;
+    (void)state;
+
+    for (size_t len = 1; len <= 70; len += 3) {
+        size_t total = strlen(head) + len + strlen(tail);
+        memcpy(text, head, strlen(head));
+        memset(text + strlen(head), 'v', len);
+        memcpy(text + strlen(head) + len, tail, strlen(tail));
+        for (size_t at = 0; at < len; at++) {
+            for (int byte = 0; byte < 256; byte++) {
+                bool line_end = byte == '\r' || byte == '\n';
+                bool text_byte = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+
+                text[strlen(head) + at] = (char)byte;
+                enum http_status got = parse_exact(text, total, &one, &why);
+                if (text_byte)
+                    assert_int_equal(got, HTTP_OK);
+                else if (!(byte == '\r' && at + 1 == len)) /* CR CR LF: the first is bare, too */
+                    assert_int_equal(why, line_end ? REASON_HTTP_BARE_LINE_END : REASON_HTTP_CONTROL_BYTE);
+                assert_int_equal(got == HTTP_OK, text_byte);
+            }
+            text[strlen(head) + at] = 'v';
+        }
+    }
+}
+
+static void a_field_s_name_counts_in_any_case_and_only_whole(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        enum reason second; /* what a second one of it is */
+    } known[] = {{"Host", "a", REASON_HTTP_SECOND_HOST},
+                 {"Content-Length", "1", REASON_HTTP_SECOND_LENGTH},
+                 {"Content-Type", "a", REASON_HTTP_SECOND_CONTENT_TYPE},
+                 {"Authorization", "a", REASON_HTTP_SECOND_AUTHORIZATION}};
+    char text[256];
+    struct http_request one;
+    enum reason why;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        for (size_t at = 0; at < strlen(known[i].name); at++) {
+            for (int bit = 0; bit < 7; bit++) {
+                const char *host = strcmp(known[i].name, "Host") == 0 ? "" : H;
+                int len = snprintf(text, sizeof text, P "%s%s: %s\r\n%s: %s\r\n\r\n", host, known[i].name,
+                                   known[i].value, known[i].name, known[i].value);
+                char *second = strstr(strstr(text, known[i].name) + 1, known[i].name) + at;
+                *second = (char)(*second ^ (1 << bit));
+                bool letter = (*second | 0x20) >= 'a' && (*second | 0x20) <= 'z';
+                enum http_status got = parse_exact(text, (size_t)len, &one, &why);
+                if (bit == 5 && letter)
+                    assert_int_equal(why, known[i].second);
+                else
+                    assert_true(got == HTTP_OK || why != known[i].second);
+            }
+        }
+    }
+}
+
 static void nothing_is_more(void **state)
 {
     (void)state;
@@ -459,6 +525,8 @@ int main(void)
 #undef X
             cmocka_unit_test(the_head_ends_where_the_body_begins),
         cmocka_unit_test(the_next_pipelined_request_is_not_touched),
+        cmocka_unit_test(every_byte_at_every_place_of_a_value_is_judged_alike),
+        cmocka_unit_test(a_field_s_name_counts_in_any_case_and_only_whole),
         cmocka_unit_test(nothing_is_more),
         cmocka_unit_test(head_at_the_limit_is_taken),
         cmocka_unit_test(head_one_byte_over_the_limit_is_too_large),
