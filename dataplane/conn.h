@@ -76,6 +76,16 @@ struct conn *MUST_USE conn_open(struct conn_env *env, struct net_conn *net);
  * could go on without more input (a pipelined request is there, or its handshake waits for the crypto engine): the caller queues it
  * again. */
 bool MUST_USE conn_step(struct conn *c);
+/* It is in a queue, and will be stepped after others. */
+static inline void conn_soon(const struct conn *c)
+{
+    __builtin_prefetch(c->tls);
+}
+/* It is the next one to be stepped. */
+static inline void conn_next(const struct conn *c)
+{
+    tls_prefetch(c->tls);
+}
 /* TCP said that the deadline has come. */
 void conn_deadline(struct conn *c);
 /* The worker drains: close now if no request is in progress. */

@@ -84,6 +84,7 @@ static void enqueue(struct worker *w, struct conn *c)
     else
         l->head = c;
     l->tail = c;
+    conn_soon(c);
 }
 
 static void dequeue(struct worker *w, struct conn *c)
@@ -231,6 +232,8 @@ static bool step(struct worker *w, struct conn_list *l, uint32_t budget)
         bool again;
 
         dequeue(w, c);
+        if (l->head != NULL)
+            conn_next(l->head);
         again = conn_step(c);
         any = true;
         if (c->phase == CONN_DEAD)

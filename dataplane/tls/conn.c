@@ -4,8 +4,11 @@
  * Every verb has the same three steps: an empty error queue, one SSL_ call, and settle(), which turns what it
  * said into a status and leaves the queue empty again. */
 #include "dataplane/tls/tls_priv.h"
+#include "drivers/crypto/record_cipher.h"
 
 #include <openssl/err.h>
+
+#define CACHE_LINE 64
 
 /* ---- the BIO ---- */
 
@@ -209,6 +212,17 @@ static enum tls_status settle(struct tls_conn *c, int ret)
     }
 }
 
+/* The last cipher of a handshake's step is that of application data: one way in its first step, the other way in its second. */
+static void note_cipher(struct tls_conn *c, const void *before)
+{
+    const void *last = record_cipher_last(c->worker->record_cipher);
+
+    if (last == before)
+        return;
+    c->ciphers[0] = c->ciphers[1];
+    c->ciphers[1] = last;
+}
+
 enum tls_status tls_handshake(struct tls_conn *c)
 {
     enum tls_status s;
@@ -218,7 +232,9 @@ enum tls_status tls_handshake(struct tls_conn *c)
     if (c->established)
         return TLS_OK;
     errors_clear();
+    const void *before = record_cipher_last(c->worker->record_cipher);
     s = settle(c, SSL_accept(c->ssl));
+    note_cipher(c, before);
     if (s != TLS_WAIT)
         tls_job_done(c);
     c->starved = s == TLS_WANT_READ;
@@ -285,6 +301,24 @@ bool tls_waits(const struct tls_conn *c)
 bool tls_pending(const struct tls_conn *c)
 {
     return !c->failed && !c->starved && SSL_has_pending(c->ssl) == 1;
+}
+
+/* The cache lines of an SSL object of OpenSSL 3.0 that a record in, a record out and tls_rest touch, found by tracing them.  Another
+ * version's lie elsewhere: then this helps less, and harms nothing. */
+static const uint8_t ssl_lines[] = {
+    0,  1,   2,   6,   11,  19,  33,  34,  36,  39,  40,  42,  46,  49,  50,  51,  74, 75,
+    76, 77,  79,  80,  81,  82,  84,  85,  86,  87,  89,  90,  91,  92,  94,  95,  96, 97,
+    99, 100, 101, 102, 104, 105, 106, 107, 109, 110, 111, 112, 114, 115, 116, 117,
+};
+
+void tls_prefetch(const struct tls_conn *c)
+{
+    const uint8_t *ssl = (const uint8_t *)c->ssl;
+
+    for (size_t i = 0; i < sizeof ssl_lines; i++)
+        __builtin_prefetch(ssl + ssl_lines[i] * CACHE_LINE);
+    record_cipher_prefetch(c->ciphers[0]);
+    record_cipher_prefetch(c->ciphers[1]);
 }
 
 /* OpenSSL wipes what it hands out as it hands it out; wiping all 17 KB again at each release would cost more than the rest of a

@@ -96,6 +96,8 @@ enum tls_status MUST_USE tls_write(struct tls_conn *c, struct span data, size_t 
 /* For a connection that waits: gives back its record buffers (17 KB for reading, 4 KB for writing) where nothing is in them; the next
  * record takes them anew.  Nothing that was decrypted is in them: tls_read wipes what it hands out. */
 void tls_rest(struct tls_conn *c);
+/* It will be read from soon, after something else: what the next record touches is on its way to the cache meanwhile. */
+void tls_prefetch(const struct tls_conn *c);
 /* Queues close_notify. */
 void tls_shutdown(struct tls_conn *c);
 /* Received bytes sit inside that tls_read has not looked at: call it again without waiting for more input. */

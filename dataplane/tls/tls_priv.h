@@ -67,6 +67,7 @@ struct tls_conn {
     struct tls_worker *worker;
     const struct tls_io *io;
     void *io_arg;
+    const void *ciphers[2]; /* of the records in and out, for prefetching alone */
     uint32_t handshake_bytes;
     uint16_t key_updates;
     bool established;
