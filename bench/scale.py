@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """bench/scale.py keys|workers [--quick]: what a wrap costs where there are many keys, or several workers: JSON on stdout.
 
-The whole worker in the simulator (bench/sim_wraps.c).  Instructions by callgrind inside worker_turn, the difference of two runs, so that
-start and handshake do not count; they are the same in every run.  Time: the processor's, natively, around worker_turn, in rounds that
-take turns; the smallest of each.  Keys are drawn uniformly, so that each wrap's key is a cold one where there are many.
+The whole worker in the simulator (bench/sim_wraps.c).  Instructions by callgrind inside worker_turn, libraries included, once caches are filled;
+they are the same in every run.  Time: the processor's, natively, around worker_turn, in rounds that take turns; the smallest of each.  Keys
+are drawn uniformly, so that each wrap's key is a cold one where there are many.
 """
 import json
 import os
@@ -16,9 +16,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import callgrind  # noqa: E402
 
 PROGRAM = f"{callgrind.BUILD}/bench/sim-wraps"
-FEW, MANY = 100, 400
+COUNTED = 300
 COUNTS = {"keys": ([1000, 10000, 100000, 1000000], [1000, 100000]), "workers": ([1, 2, 4], [1, 2])}
-TIMED, ROUNDS = 20000, 5
+TIMED, ROUNDS = 20000, 3
 TIMED_QUICK, ROUNDS_QUICK = 5000, 2
 
 
@@ -28,9 +28,8 @@ def arguments(what, n, wraps):
 
 def instructions(what, n):
     with tempfile.TemporaryDirectory() as folder:
-        few, many = (sum(callgrind.count(arguments(what, n, w), f"{folder}/{w}", toggle="worker_turn").values()) for w in (FEW, MANY))
-    wraps = (MANY - FEW) * (n if what == "workers" else 1)
-    return round((many - few) / wraps)
+        total = sum(callgrind.count(arguments(what, n, COUNTED), f"{folder}/out", toggle="worker_turn").values())
+    return round(total / COUNTED / (n if what == "workers" else 1))
 
 
 def nanoseconds(what, n, wraps):
