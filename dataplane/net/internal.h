@@ -192,28 +192,40 @@ struct siphash_key net_random_key(struct net *n);
 
 /* ---- big-endian words at any alignment ---- */
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BE16(v) __builtin_bswap16(v)
+#define BE32(v) __builtin_bswap32(v)
+#else
+#define BE16(v) (v)
+#define BE32(v) (v)
+#endif
+
 static inline uint16_t load_be16(const uint8_t *p)
 {
-    return (uint16_t)(p[0] << 8 | p[1]);
+    uint16_t v;
+
+    memcpy(&v, p, sizeof v);
+    return BE16(v);
 }
 
 static inline uint32_t load_be32(const uint8_t *p)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return BE32(v);
 }
 
 static inline void store_be16(uint8_t *p, uint16_t v)
 {
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
+    v = BE16(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline void store_be32(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
+    v = BE32(v);
+    memcpy(p, &v, sizeof v);
 }
 
 /* ---- what every segment needs, inline ---- */

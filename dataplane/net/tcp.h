@@ -494,8 +494,8 @@ static inline struct tcp_link *link_first(const struct tcp_link *head)
 static inline void link_append(struct tcp_link *head, struct tcp_link *l)
 {
     struct tcp_link *last = link_at(head, head->prev);
-    int32_t from_last = (int32_t)(((intptr_t)l - (intptr_t)last) / 4);
-    int32_t to_head = (int32_t)(((intptr_t)head - (intptr_t)l) / 4);
+    int32_t from_last = (int32_t)(((intptr_t)l - (intptr_t)last) >> 2);
+    int32_t to_head = (int32_t)(((intptr_t)head - (intptr_t)l) >> 2);
 
     l->prev = -from_last;
     last->next = from_last;

@@ -56,6 +56,16 @@ static inline bool is_between(const struct net_conn *c, uint8_t family, const ui
     return memcmp(c->tuple.remote, addrs, 16) == 0 && memcmp(c->tuple.local, addrs + 16, 16) == 0;
 }
 
+/* What tuple_hash (tcp_table.c) computes. */
+static NOINLINE uint32_t hash_of_ip6(const struct tcp *t, const uint8_t *addrs, uint64_t tail)
+{
+    uint64_t words[5];
+
+    memcpy(words, addrs, 32);
+    words[4] = tail;
+    return (uint32_t)siphash13(&t->table_key, words, 5);
+}
+
 /* tcp_table.c's table_find, the tuple being where it came in. */
 static inline struct net_conn *conn_of(const struct tcp *t, uint8_t family, const uint8_t *addrs,
                                        const uint8_t *h)
@@ -64,7 +74,7 @@ static inline struct net_conn *conn_of(const struct tcp *t, uint8_t family, cons
         uint16_t remote, local;
         uint32_t family;
     } ends = {load_be16(h), load_be16(h + 2), family};
-    uint64_t words[5], tail;
+    uint64_t words[2] = {0}, tail;
     uint32_t hash;
 
     memcpy(&tail, &ends, sizeof tail);
@@ -73,9 +83,7 @@ static inline struct net_conn *conn_of(const struct tcp *t, uint8_t family, cons
         words[1] = tail;
         hash = (uint32_t)siphash13(&t->table_key, words, 2);
     } else {
-        memcpy(words, addrs, 32);
-        words[4] = tail;
-        hash = (uint32_t)siphash13(&t->table_key, words, 5);
+        hash = hash_of_ip6(t, addrs, tail);
     }
     for (uint32_t i = hash & t->slot_mask; t->slots[i].conn != 0; i = (i + 1) & t->slot_mask) {
         if (t->slots[i].tag != hash)
@@ -227,7 +235,8 @@ static inline void express_write(struct net_conn *c, const uint8_t mac[6], struc
                                  uint32_t len)
 {
     struct tcp *t = c->tcp;
-    uint32_t header = tcp_conn_has(c, TCP_CONN_TS) ? 32 : 20;
+    bool ts = tcp_conn_has(c, TCP_CONN_TS);
+    uint32_t header = ts ? 32 : 20;
     uint8_t *h = ip_frame_begin(t->net, f, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote,
                                 (uint16_t)(header + len), mac);
 
@@ -235,11 +244,11 @@ static inline void express_write(struct net_conn *c, const uint8_t mac[6], struc
     store_be32(h, (uint32_t)c->tuple.local_port << 16 | c->tuple.remote_port);
     store_be32(h + 4, seq);
     store_be32(h + 8, c->rcv_nxt);
-    h[12] = (uint8_t)(header << 2);
+    h[12] = ts ? HEADER_TIMESTAMPS : HEADER_PLAIN;
     h[13] = len != 0 ? TCP_ACK | TCP_PSH : TCP_ACK;
     store_be16(h + 14, (uint16_t)u32_min(tcp_conn_recv_window(c) >> c->rcv_wscale, UINT16_MAX));
     store_be32(h + 16, 0);
-    if (header == 32) {
+    if (ts) {
         store_be32(h + 20, OPTION_WORD);
         store_be32(h + 24, tcp_conn_ts_now(c));
         store_be32(h + 28, c->ts_recent);
