@@ -16,7 +16,8 @@ CHECKS = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o",
 # Wireshark's notes on what TCP does when it must: no violations.
 REMARKS = {"tcp.analysis.retransmission", "tcp.analysis.fast_retransmission", "tcp.analysis.duplicate_ack", "tcp.analysis.keep_alive",
            "tcp.analysis.window_update", "tcp.analysis.zero_window", "tcp.analysis.window_full", "tcp.analysis.zero_window_probe",
-           "tcp.analysis.zero_window_probe_ack", "tcp.analysis.spurious_retransmission", "tcp.analysis.out_of_order"}
+           "tcp.analysis.zero_window_probe_ack", "tcp.analysis.spurious_retransmission", "tcp.analysis.out_of_order",
+           "tcp.options.sack.dsack"}
 # Wireshark calls it malformed when a retransmission overlaps what it has put together already.
 AGAIN = ("(tcp.analysis.retransmission || tcp.analysis.fast_retransmission || tcp.analysis.spurious_retransmission"
          " || tcp.analysis.out_of_order)")
@@ -27,6 +28,7 @@ def up():
     capture = subprocess.Popen(["tcpdump", "-i", "ww0", "-U", "-s", "0", "-w", f"{h.state}/frames.pcap", "-B", "65536"],
                                stderr=subprocess.PIPE, text=True)
     tap.check("listening on" in capture.stderr.readline(), "tcpdump does not listen")
+    subprocess.run(["ip", "neigh", "flush", "dev", "ww0"], check=True)  # so that the kernel asks, and we answer
     traffic()
     capture.send_signal(signal.SIGINT)
     capture.wait(60)
