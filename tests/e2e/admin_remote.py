@@ -228,6 +228,11 @@ def each_role_may_do_its_own_and_nothing_else():
     refused("ann", "not_allowed", "key", "rotate", KEY)
     refused("ann", "not_allowed", "audit", "acts")
     refused("kim", "not_allowed", "reload")
+    for who in ("audrey", "ann"):
+        refused(who, "not_allowed", "upgrade", "commit")
+        refused(who, "not_allowed", "store", "compact")
+    tap.equal(ok("audrey", "upgrade", "status")["level"], 1)
+    refused("olga", "no_sinks", "upgrade", "commit")
     ok("olga", "key", "rotate", KEY)
     ok("audrey", "audit", "acts")
 

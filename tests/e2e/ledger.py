@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A ledger of blobs, wrapped while keys are made, rotated, switched off and on, both processes are killed and the store is lost and
-restored: at the end every one of them unwraps.  Seeded; long_ledger.py is the same with 100 000 blobs."""
+"""A ledger of blobs, wrapped while keys are made, rotated, switched off and on, both processes are killed, the chain of changes is compacted and
+the store is lost and restored: at the end every one of them unwraps.  Seeded; long_ledger.py is the same with 100 000 blobs."""
 import os
 import random
 import shutil
@@ -72,6 +72,12 @@ class Ledger:
     def kill_dataplane(self):
         self.kill("dataplane")
 
+    def compact(self):
+        """The first time, it goes to the level that has anchors."""
+        if not self.house.wwctl_json("upgrade", "status")["newest"]:
+            backups.newest_level(self.house)
+        backups.compact(self.house)
+
     def lose_the_store(self):
         """Everything that was acknowledged is in both sinks: nothing is lost with the disk."""
         source = self.choose.choice(["near", "far"])
@@ -116,7 +122,7 @@ class Ledger:
             self.entries.append((path, n, client.base64.b64decode(reply["wrappedBlob"])))
 
     def run(self):
-        kinds = [self.create, self.rotate, self.off_and_on, self.rotate, self.kill_ctrl, self.kill_dataplane, self.lose_the_store]
+        kinds = [self.create, self.rotate, self.off_and_on, self.rotate, self.kill_ctrl, self.kill_dataplane, self.compact, self.lose_the_store]
         for number in range(self.events):
             self.wrap(self.blobs // self.events)
             event = kinds[number % len(kinds)] if number < len(kinds) else self.choose.choice(kinds)
@@ -137,7 +143,7 @@ def main(blobs, events):
     @tap.case
     def blobs_are_wrapped_through_everything():
         ledger.run()
-        tap.check(set(ledger.done) >= {"rotate", "off_and_on", "kill_ctrl", "kill_dataplane", "lose_the_store"}, ledger.done)
+        tap.check(set(ledger.done) >= {"rotate", "off_and_on", "kill_ctrl", "kill_dataplane", "compact", "lose_the_store"}, ledger.done)
 
     @tap.case
     def every_blob_unwraps_at_the_end():

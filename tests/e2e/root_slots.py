@@ -264,6 +264,21 @@ def what_was_done_to_the_slot_table_from_outside_is_named_and_put_back():
 
 
 @tap.case
+def every_change_of_slots_and_root_waits_for_two_approvers():
+    spare = d.json("root", "slots", "add", "--age", recipient, "--identity", identity)["slot"]
+    before, epoch = d.json("root", "slots", "list")["slots"], d.json("status")["epoch"]
+    offline = next(s["slot"] for s in before if s["kind"] == "age")
+    for change in (("slots", "add", "--age", recipient), ("slots", "rotate", str(offline)), ("slots", "remove", str(spare)), ("rotate",)):
+        done = d.run_once("root", *change)
+        tap.equal(done.returncode, 4, f"{change}: {done.stdout}{done.stderr}")
+        contains(done.stderr, "waits for 2 signatures")
+    tap.equal((d.json("root", "slots", "list")["slots"], d.json("status")["epoch"]), (before, epoch))
+    for request in d.json("approval", "list")["approvals"]:
+        d.ok("approval", "withdraw", request["id"])
+    d.ok("root", "slots", "remove", str(spare))
+
+
+@tap.case
 def the_root_is_changed_with_no_offline_holder_there():
     before = d.json("status")["epoch"]
     d.ok("root", "rotate", "--dry-run")

@@ -5,7 +5,6 @@ says `wwctl upgrade commit`; then the version before refuses by name, and this o
 The version before is build/debug's ww-ctrl-before: these sources without what the newest level of formats brought."""
 import base64
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -208,17 +207,9 @@ def after_the_commit_this_version_goes_on():
     everything_unwraps()
     work("made-after")
     sinks_hold_everything()
-    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["in_the_way"] == "" and compacted(), 120, "the compaction")
+    backups.compact(h)
     work("made-after-an-anchor")
     everything_unwraps()
-
-
-def compacted():
-    """A backup or a drill may be under way: then it is refused, and repeated."""
-    done = subprocess.run([h.binary("wwctl"), "--admin", f"{h.state}/admin.sock", "--json", "store", "compact"], stdout=subprocess.PIPE, text=True)
-    reply = json.loads(done.stdout)
-    tap.check(done.returncode == 0 or reply["error"]["code"] in ("backup_running", "backup_behind"), reply)
-    return done.returncode == 0 and reply["anchor_epoch"] > 0
 
 
 @tap.case

@@ -114,3 +114,13 @@ def newest_level(h):
     """A running house takes up what its version brought; refused while a backup is under way."""
     house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], 120, "the sinks to hold everything")
     h.wwctl("upgrade", "commit")
+
+
+def compact(h):
+    """The changes so far become an anchor; refused, and tried again, while a backup or a drill is under way."""
+    def done():
+        out = subprocess.run([h.binary("wwctl"), "--admin", f"{h.state}/admin.sock", "--json", "store", "compact"], stdout=subprocess.PIPE, text=True)
+        reply = json.loads(out.stdout)
+        tap.check(out.returncode == 0 or reply["error"]["code"] in ("backup_running", "backup_behind"), reply)
+        return out.returncode == 0 and reply["anchor_epoch"] > 0
+    house.wait_for(done, 120, "the compaction")
