@@ -306,8 +306,8 @@ static void any_page_that_is_missing_moved_or_of_another_anchor_is_refused(void 
         "UPDATE sealed_anchor SET page = 3 WHERE page = 2",
         "UPDATE sealed_anchor SET record = (SELECT record FROM sealed_anchor WHERE page = 0) WHERE page = 1",
         "INSERT INTO sealed_anchor SELECT 3, record FROM sealed_anchor WHERE page = 0",
-        "DELETE FROM sealed_anchor WHERE page = 1; INSERT INTO sealed_anchor SELECT 1, record FROM kept "
-        "WHERE page = 1",
+        ("DELETE FROM sealed_anchor WHERE page = 1; INSERT INTO sealed_anchor SELECT 1, record FROM kept "
+         "WHERE page = 1"),
         "DELETE FROM sealed_anchor; INSERT INTO sealed_anchor SELECT page, record FROM kept",
         "DELETE FROM sealed_anchor",
         "DROP TABLE sealed_anchor",
