@@ -77,9 +77,8 @@ bool MUST_USE steer_segment(struct net *n, const struct ip_packet *p);
 bool MUST_USE steer_error(struct net *n, const struct ip_packet *p, const struct icmp_tcp_error *e);
 void steer_neighbour_news(struct net *n, const struct net_addr *addr, const uint8_t *mac, bool answered);
 bool steer_trusts_device(const struct net *n);
-/* f carries a flow without options whose owner, by the device's hash, is this worker, and no comparison is due: then steer_segment
- * would take this hash, and count it in hashes_taken. */
-bool MUST_USE steer_is_plainly_ours(const struct net *n, const struct frame *f);
+/* steer_segment would compare the device's hash of f with ours, had f neither options nor extension headers. */
+bool MUST_USE steer_comparison_is_due(const struct net *n, const struct frame *f);
 
 /* ---- reply.c ---- */
 

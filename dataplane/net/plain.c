@@ -1,7 +1,7 @@
 /* The short way in: an untagged frame for us alone, IP without options, extension headers or fragments, TCP between two
  * addresses of a connection that has sent (path.c), its checksums right or vouched for.  What eth.c, ip4.c, ip6.c and ip.c
  * find out of such a frame one by one is found out here at once; of anything else nothing is, and they have it whole.
- * Several workers: a device that is trusted with the flow's hash must say that it is ours (steer.c). */
+ * Several workers: whose a flow is need not be asked, for a connection is in the table of its owner alone (steer.c). */
 #include "dataplane/net/ip.h"
 
 #define L4_MIN 20 /* a TCP header */
@@ -68,7 +68,7 @@ bool plain_input(struct net *n, const struct frame *f)
 
     if (f->len < ETH_HEADER_LEN + IP4_HEADER_LEN + L4_MIN || f->len > ETH_HEADER_LEN + n->config.mtu ||
         n->config.vlan_id != 0 || !macs_are_plain(n, f->data) ||
-        (n->config.steering != NULL && !steer_is_plainly_ours(n, f)))
+        (n->config.steering != NULL && steer_comparison_is_due(n, f)))
         return false;
     uint32_t left = f->len - ETH_HEADER_LEN;
     uint16_t type = load_be16(ip - 2);
@@ -98,6 +98,6 @@ bool plain_input(struct net *n, const struct frame *f)
     if (!tcp_express_input(n, family, addrs, l4.ptr, l4.len))
         return false;
     n->csums_taken += trusted;
-    n->hashes_taken += n->config.steering != NULL;
+    n->hashes_taken += n->config.steering != NULL && (f->flags & FRAME_RX_HASH) != 0;
     return true;
 }

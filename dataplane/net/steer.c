@@ -227,11 +227,10 @@ static uint16_t owner_of(struct net *n, const struct ip_packet *p)
     return steering_owner(s, ours);
 }
 
-bool steer_is_plainly_ours(const struct net *n, const struct frame *f)
+bool steer_comparison_is_due(const struct net *n, const struct frame *f)
 {
-    return (f->flags & FRAME_RX_HASH) != 0 && !n->hash_distrusted && n->hashes_compared >= TRIAL &&
-           (n->hashes_taken + 1) % SAMPLE != 0 &&
-           steering_owner(n->config.steering, f->hash) == n->config.worker;
+    return (f->flags & FRAME_RX_HASH) != 0 && !n->hash_distrusted &&
+           (n->hashes_compared < TRIAL || (n->hashes_taken + 1) % SAMPLE == 0);
 }
 
 bool steer_trusts_device(const struct net *n)

@@ -1,6 +1,7 @@
 /* Two workers' stacks side by side, and a device that delivers each segment to the wrong one (B25). */
 #include "dataplane/net/net.h"
 #include "dataplane/net/steer.h"
+#include "tests/sim/tcp_invariants.h"
 #include "tests/sim/wire.h"
 #include "tests/unit/test.h"
 
@@ -163,14 +164,19 @@ static void turns(struct pair *p)
     }
 }
 
-/* To the worker that does not own it. */
-static void misdirect(struct pair *p, const struct wire_segment *s)
+static void deliver(struct pair *p, uint16_t worker, const struct wire_segment *s)
 {
     uint8_t bytes[WIRE_FRAME_MAX];
     uint16_t len = wire_tcp_write(bytes, our_mac, peer_mac, s);
 
-    give_bytes(p, (uint16_t)(1 - owner_of(p, s)), bytes, len);
+    give_bytes(p, worker, bytes, len);
     turns(p);
+}
+
+/* To the worker that does not own it. */
+static void misdirect(struct pair *p, const struct wire_segment *s)
+{
+    deliver(p, (uint16_t)(1 - owner_of(p, s)), s);
 }
 
 static void connect_flow(struct pair *p, uint32_t i)
@@ -222,6 +228,41 @@ static void b25_flows_delivered_to_the_wrong_worker_live_on_ipv6(void **state)
     flows_live(pair_new(true));
 }
 
+/* The device says nothing of whose a flow is; that it is in this worker's table says it. */
+static void the_owner_takes_what_it_expects_the_short_way(bool v6)
+{
+    struct pair *p = pair_new(v6);
+
+    connect_flow(p, 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct wire_segment s = segment_of(p, 0, WIRE_ACK | WIRE_PSH);
+        uint16_t owner = owner_of(p, &s);
+        uint64_t taken = tcp_express_taken(p->net[owner]), other = tcp_express_taken(p->net[1 - owner]);
+
+        s.data = span_str("once more");
+        s.seq = 1000 + i * (uint32_t)s.data.len;
+        s.ack = p->flow[0].iss + 1 + p->flow[0].heard;
+        deliver(p, owner, &s);
+        assert_int_equal(p->flow[0].acked, s.seq + s.data.len);
+        assert_int_equal(tcp_express_taken(p->net[owner]), taken + 2); /* in, and the answer out */
+        assert_int_equal(tcp_express_taken(p->net[1 - owner]), other);
+    }
+    assert_int_equal(p->resets, 0);
+    pair_free(p);
+}
+
+static void the_owner_takes_what_it_expects_the_short_way_ipv4(void **state)
+{
+    (void)state;
+    the_owner_takes_what_it_expects_the_short_way(false);
+}
+
+static void the_owner_takes_what_it_expects_the_short_way_ipv6(void **state)
+{
+    (void)state;
+    the_owner_takes_what_it_expects_the_short_way(true);
+}
+
 /* Who owns a flow that nobody knows answers for it, once. */
 static void b25_a_stranger_at_the_wrong_worker_gets_one_rst(void **state)
 {
@@ -240,6 +281,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(b25_flows_delivered_to_the_wrong_worker_live_on_ipv4),
         cmocka_unit_test(b25_flows_delivered_to_the_wrong_worker_live_on_ipv6),
+        cmocka_unit_test(the_owner_takes_what_it_expects_the_short_way_ipv4),
+        cmocka_unit_test(the_owner_takes_what_it_expects_the_short_way_ipv6),
         cmocka_unit_test(b25_a_stranger_at_the_wrong_worker_gets_one_rst),
     };
     return RUN_TESTS("steering", tests);
