@@ -110,7 +110,9 @@ static void wrap_on_each(struct client **c, uint16_t workers, size_t keys, uint6
         client_post(c[n], target, WRAP_HELLO);
     }
     for (uint16_t n = 0; n < workers; n++) {
-        expect_status(c[n], 200);
+        if (!client_replied(c[n])) /* looked at first: a step more would be a turn more of every worker */
+            expect_status(c[n], 200);
+        assert_int_equal(c[n]->status, 200);
         client_next(c[n]);
     }
 }
