@@ -53,6 +53,39 @@ def a_program_that_dies_after_its_cases_passed_has_failed():
     tap.equal(outcome("1..1\nok 1 - a\n", "ended with -6"), (1, 1, 0))
 
 
+def failed_in(group, output="1..1\nnot ok 1 - a\n"):
+    return run.Outcome({"name": "x", "group": group}, output, "ended with 1", 0.0)
+
+
+@tap.case
+def only_what_has_a_kernel_for_a_peer_gets_a_second_try():
+    tried = [g for g in run.GROUPS if run.deserves_second_try(failed_in(g), [])]
+    tap.equal(tried, ["wire", "virtio", "e2e"])
+
+
+@tap.case
+def a_sanitizer_is_believed_at_once():
+    for line in ("==1==ERROR: AddressSanitizer: heap-use-after-free", "x.c:1:2: runtime error: shift", "==1==ERROR: LeakSanitizer: leaks"):
+        tap.equal(run.deserves_second_try(failed_in("wire", f"{line}\n1..1\nnot ok 1 - a\n"), []), False, line)
+
+
+@tap.case
+def the_fourth_program_that_fails_gets_no_second_try():
+    others = [failed_in("wire") for _ in range(run.SECOND_TRIES)]
+    tap.equal((bool(run.deserves_second_try(failed_in("e2e"), others[1:])), run.deserves_second_try(failed_in("e2e"), others)), (True, False))
+
+
+@tap.case
+def what_passes_at_the_second_try_is_unstable_and_what_fails_again_has_failed():
+    first = failed_in("e2e")
+    first.test.update(cmd=["echo", "ok 1 - a"], env={}, workdir=None, build="/", timeout=30)
+    second = run.second_try(first)
+    tap.equal((second.failed, second.unstable), ([], ["a"]))
+    first.test.update(cmd=["echo", "not ok 1 - a"])
+    second = run.second_try(first)
+    tap.equal((second.failed, second.unstable), (["a"], []))
+
+
 @tap.case
 def a_failed_case_and_its_exit_status_are_one_failure():
     tap.equal(outcome("1..1\nnot ok 1 - a\n", "ended with 1"), (0, 1, 0))
