@@ -37,7 +37,8 @@
 #define GAUGES_EVERY_US  100000ULL
 #define WARM_KEY_MS      20000 /* of a TPM that is slow, or hangs: ctrl is not kept waiting meanwhile */
 #define BUFFERS_MIN      1024  /* of TCP, each way */
-#define BUFFERS_FULL     4096  /* up to so many connections have one each */
+#define RECV_BUFFERS     4096  /* up to so many connections have one each ... */
+#define SEND_BUFFERS     16384 /* ... and of these, which are held longer */
 
 enum { EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
@@ -151,15 +152,16 @@ static bool fill_route(const struct config_route *in, struct net_route *out)
            (out->on_link || net_addr_parse(span_str(in->via), &out->gateway));
 }
 
-/* A reply holds its send buffer until the peer has acknowledged it, which a busy peer does with its next request: so many at once must
- * not look like pressure (net/tcp_pressure.c).  What was never needed is address space and no memory. */
-static uint32_t buffers_for(uint32_t connections)
+/* A receive buffer is held while bytes are unread; a reply holds its send buffer until the peer has acknowledged it, which a busy peer
+ * does with its next request.  So many at once must not look like pressure (net/tcp_pressure.c).  What was never needed is address
+ * space and no memory. */
+static uint32_t buffers_for(uint32_t connections, uint32_t full)
 {
     uint32_t share = connections / 4;
 
-    if (connections < BUFFERS_FULL)
+    if (connections < full)
         return connections < BUFFERS_MIN ? BUFFERS_MIN : connections;
-    return share < BUFFERS_FULL ? BUFFERS_FULL : share;
+    return share < full ? full : share;
 }
 
 /* Texts of the configuration become addresses; what the device agreed to becomes offload flags. */
@@ -172,7 +174,8 @@ static const char *fill_net(const struct config *c, const struct nic_info *info,
     out->tx_ip4_csum = info->tx_ip4_csum;
     out->tx_tcp_csum = info->tx_tcp_csum;
     out->conns_max = c->net.connections_max;
-    out->recv_buffers_max = out->send_buffers_max = buffers_for(c->net.connections_max);
+    out->recv_buffers_max = buffers_for(c->net.connections_max, RECV_BUFFERS);
+    out->send_buffers_max = buffers_for(c->net.connections_max, SEND_BUFFERS);
     out->keepalive_idle_ms = c->net.keepalive_idle_s * 1000;
     out->keepalive_interval_ms = c->net.keepalive_interval_s * 1000;
     out->keepalive_probes = (uint8_t)c->net.keepalive_probes;
