@@ -299,16 +299,6 @@ static bool build(struct work *w, struct restore_report *report, struct refusal 
 
 /* ---- taking its place ---- */
 
-static void sync_dir(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return;
-    (void)fsync(fd);
-    close(fd);
-}
-
 /* The head first: a store without it would be taken, with a warning; a head without a store is harmless. */
 static bool take_place(struct work *w, const char *file, struct refusal *why)
 {
@@ -318,7 +308,7 @@ static bool take_place(struct work *w, const char *file, struct refusal *why)
     snprintf(to, sizeof to, "%s.head", file);
     if (rename(from, to) != 0 || rename(w->store, file) != 0)
         return refuse(why, "file_unwritable", "check ctrl.state_dir", "%s: %s", file, strerror(errno));
-    sync_dir(w->d->config.ctrl.state_dir);
+    file_sync_dir(w->d->config.ctrl.state_dir);
     return true;
 }
 

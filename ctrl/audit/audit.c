@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/descriptor.h"
 #include "base/log.h"
+#include "ctrl/lib/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -112,17 +113,6 @@ static void segment_path(const struct audit *a, uint64_t number, char out[PATH_M
     snprintf(out, PATH_MAX + 32, "%s/" SEGMENT_FORMAT, a->dir, number);
 }
 
-static void sync_dir(const struct audit *a)
-{
-    int fd = open(a->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return;
-    if (fsync(fd) != 0)
-        log_warn("audit directory not synced", F("dir", a->dir), F("errno", errno));
-    close(fd);
-}
-
 /* A problem is logged when it begins and when it ends, not once per attempt. */
 static bool problem(struct audit *a, const char *doing, int cause)
 {
@@ -175,7 +165,7 @@ static bool segment_start(struct audit *a, uint64_t number)
         unlink(tmp);
         return problem(a, "new segment", cause);
     }
-    sync_dir(a);
+    file_sync_dir(a->dir);
     if (a->fd >= 0) {
         audit_sync(a);
         close(a->fd);

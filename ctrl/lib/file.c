@@ -1,11 +1,12 @@
 #include "ctrl/lib/file.h"
 
 #include "base/descriptor.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,21 +29,49 @@ bool file_read(const char *path, uint8_t *out, size_t cap, size_t *len, struct r
     return true;
 }
 
-bool file_write(const char *path, struct span content, struct refusal *why)
+void file_dir_of(const char *path, char out[PATH_MAX])
 {
-    char tmp[PATH_MAX];
+    snprintf(out, PATH_MAX, "%s", path);
+    char *slash = strrchr(out, '/');
+    if (slash == NULL)
+        snprintf(out, PATH_MAX, ".");
+    else
+        slash[slash == out ? 1 : 0] = '\0';
+}
+
+void file_sync_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || fsync(fd) != 0)
+        log_warn("directory could not be synced", F("dir", dir), F("errno", errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+bool file_replace(const char *path, struct span content)
+{
+    char tmp[PATH_MAX + 8], dir[PATH_MAX];
 
     snprintf(tmp, sizeof tmp, "%s.new", path);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && descriptor_write(fd, content) && fsync(fd) == 0;
+    if (fd < 0)
+        return false;
+    bool ok = descriptor_write(fd, content) && fsync(fd) == 0;
     int cause = errno;
-    if (fd >= 0)
-        close(fd);
-    if (ok && rename(tmp, path) != 0) {
-        ok = false;
-        cause = errno;
-    }
-    return ok || refuse(why, "file_unwritable", check_path, "%s: %s", path, strerror(cause));
+    close(fd);
+    errno = cause;
+    if (!ok || rename(tmp, path) != 0)
+        return false;
+    file_dir_of(path, dir);
+    file_sync_dir(dir);
+    return true;
+}
+
+bool file_write(const char *path, struct span content, struct refusal *why)
+{
+    return file_replace(path, content) ||
+           refuse(why, "file_unwritable", check_path, "%s: %s", path, strerror(errno));
 }
 
 bool file_exists(const char *path)
