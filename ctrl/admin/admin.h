@@ -11,9 +11,10 @@
 
 #include <jansson.h>
 
-#define ADMIN_REQUEST_MAX (512 * 1024)
-#define ADMIN_WAIT_MS     3000
-#define ADMIN_DURABLE_MS  5000 /* for the sinks that a new version must be in */
+#define ADMIN_REQUEST_MAX    (512 * 1024)
+#define ADMIN_WAIT_MS        3000
+#define ADMIN_DURABLE_MS     5000 /* for the sinks that a new version must be in */
+#define ADMIN_BACKUP_WAIT_MS 50000
 
 enum admin_exit {
     ADMIN_OK = 0,

@@ -1,20 +1,7 @@
-#include "ctrl/admin/admin_backup.h"
+/* The operator's view of backups and drills. */
+#include "ctrl/admin/call.h"
 
-#include <stdio.h>
 #include <time.h>
-
-static json_t *when_json(int64_t unix_s)
-{
-    char text[32];
-    time_t t = (time_t)unix_s;
-    struct tm tm;
-
-    if (unix_s == 0)
-        return json_null();
-    gmtime_r(&t, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return json_string(text);
-}
 
 static json_t *drill_json(const struct daemon *d, size_t i)
 {
@@ -99,51 +86,6 @@ static void files_into(const struct daemon *d, size_t i, json_t *list)
                                         (json_int_t)names[n].to, "made", when_json(names[n].made_unix_s)));
 }
 
-bool admin_backup_list(const struct daemon *d, const char *sink, json_t *reply, struct refusal *why)
-{
-    size_t only = 0;
-
-    if (!is_configured(d, why) || (sink != NULL && !sink_index(d, sink, &only, why)))
-        return false;
-    json_t *list = json_array();
-    for (size_t i = 0; i < backup_sink_count(d->backup); i++) {
-        if (sink == NULL || i == only)
-            files_into(d, i, list);
-    }
-    json_object_set_new(reply, "files", list);
-    return true;
-}
-
-bool admin_backup_run(struct daemon *d, uint64_t *ticket, struct refusal *why)
-{
-    if (!is_configured(d, why))
-        return false;
-    *ticket = backup_full(d->backup);
-    return true;
-}
-
-bool admin_backup_adopt(struct daemon *d, const char *sink, struct refusal *why)
-{
-    size_t i;
-
-    return is_configured(d, why) && sink_index(d, sink, &i, why) && backup_adopt(d->backup, i, why);
-}
-
-bool admin_drill_run(struct daemon *d, const char *sink, uint64_t *ticket, struct refusal *why)
-{
-    size_t i = DRILL_ALL;
-
-    if (!is_configured(d, why) || (sink != NULL && !sink_index(d, sink, &i, why)))
-        return false;
-    if (!drills_are_configured(d->drills))
-        return refuse(
-            why, "no_drill_identity",
-            "make one with age-keygen, name its file in backup.drill_identity_file, restart ww-ctrl",
-            "nothing here can open a backup, not even its outer layer");
-    *ticket = drills_run(d->drills, i);
-    return true;
-}
-
 static bool not_in_time(struct refusal *why)
 {
     return refuse(why, "not_yet", "it goes on: see wwctl backup status", "not done within %d s",
@@ -166,7 +108,7 @@ static bool backups_ok(const struct daemon *d, struct refusal *why)
     return true;
 }
 
-bool admin_backup_over(const struct daemon *d, uint64_t ticket, bool timed_out, bool *ok, struct refusal *why)
+static bool full_over(const struct daemon *d, uint64_t ticket, bool timed_out, bool *ok, struct refusal *why)
 {
     if (backup_full_done(d->backup, ticket)) {
         *ok = backups_ok(d, why);
@@ -189,7 +131,7 @@ static bool drills_ok(const struct daemon *d, struct refusal *why)
     return true;
 }
 
-bool admin_drill_over(const struct daemon *d, uint64_t ticket, bool timed_out, bool *ok, struct refusal *why)
+static bool drill_over(const struct daemon *d, uint64_t ticket, bool timed_out, bool *ok, struct refusal *why)
 {
     if (drills_done(d->drills, ticket)) {
         *ok = drills_ok(d, why);
@@ -197,4 +139,90 @@ bool admin_drill_over(const struct daemon *d, uint64_t ticket, bool timed_out, b
     }
     *ok = false;
     return timed_out && !not_in_time(why);
+}
+
+/* ---- commands ---- */
+
+/* NULL: all of them. */
+static const char *sink_of(struct call *c)
+{
+    return json_string_value(json_object_get(c->request, "sink"));
+}
+
+bool do_backup_status(struct call *c)
+{
+    json_t *all = admin_backup_json(c->d);
+
+    json_object_update(c->reply, all);
+    json_decref(all);
+    return true;
+}
+
+bool do_backup_list(struct call *c)
+{
+    const struct daemon *d = c->d;
+    const char *sink = sink_of(c);
+    size_t only = 0;
+
+    if (!is_configured(d, &c->why) || (sink != NULL && !sink_index(d, sink, &only, &c->why)))
+        return false;
+    json_t *list = json_array();
+    for (size_t i = 0; i < backup_sink_count(d->backup); i++) {
+        if (sink == NULL || i == only)
+            files_into(d, i, list);
+    }
+    json_object_set_new(c->reply, "files", list);
+    return true;
+}
+
+bool do_backup_run(struct call *c)
+{
+    if (!is_configured(c->d, &c->why))
+        return false;
+    c->wait.over = full_over;
+    c->wait.then = admin_backup_json;
+    c->wait.ticket = backup_full(c->d->backup);
+    return true;
+}
+
+bool do_backup_adopt(struct call *c)
+{
+    const char *sink = call_text(c, "sink");
+    size_t i;
+
+    return sink != NULL && is_configured(c->d, &c->why) && sink_index(c->d, sink, &i, &c->why) &&
+           backup_adopt(c->d->backup, i, &c->why) && do_backup_status(c);
+}
+
+bool do_drill(struct call *c)
+{
+    const char *sink = sink_of(c);
+    size_t i = DRILL_ALL;
+
+    if (!is_configured(c->d, &c->why) || (sink != NULL && !sink_index(c->d, sink, &i, &c->why)))
+        return false;
+    if (!drills_are_configured(c->d->drills))
+        return refuse(
+            &c->why, "no_drill_identity",
+            "make one with age-keygen, name its file in backup.drill_identity_file, restart ww-ctrl",
+            "nothing here can open a backup, not even its outer layer");
+    c->wait.over = drill_over;
+    c->wait.then = admin_backup_json;
+    c->wait.ticket = drills_run(c->d->drills, i);
+    return true;
+}
+
+bool do_drill_offline_root(struct call *c)
+{
+    json_object_set_new(c->reply, "challenge", json_string(drills_challenge(c->d->drills)));
+    json_object_set_new(c->reply, "config", json_string(c->d->options.config_file));
+    return true;
+}
+
+bool do_drill_prove(struct call *c)
+{
+    const char *proof = call_text(c, "proof");
+
+    return proof != NULL && drills_prove(c->d->drills, proof, (int64_t)time(NULL), &c->why) &&
+           do_backup_status(c);
 }

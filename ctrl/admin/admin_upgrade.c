@@ -1,17 +1,18 @@
-#include "ctrl/admin/admin_upgrade.h"
+/* The commands about the level of formats that the store is at. */
+#include "ctrl/admin/call.h"
 
-static struct store *store_of(const struct admin_upgrade *u)
+static struct store *store_of(const struct call *c)
 {
-    return custody_store(u->d->custody);
+    return custody_store(c->d->custody);
 }
 
-static bool backups_are_there(const struct admin_upgrade *u, struct refusal *why)
+static bool backups_are_there(const struct call *c, struct refusal *why)
 {
-    if (backup_sink_count(u->d->backup) == 0 && !u->d->options.dev)
+    if (backup_sink_count(c->d->backup) == 0 && !c->d->options.dev)
         return refuse(why, "no_sinks",
                       "name at least two in backup.sinks of the configuration, then restart ww-ctrl",
                       "no backup is configured: there would be no way back at all");
-    return backup_is_quiet(u->d->backup, why);
+    return backup_is_quiet(c->d->backup, why);
 }
 
 static json_t *format_json(const char *name, int now, int after)
@@ -32,47 +33,47 @@ static json_t *formats_json(int now, int after)
     return list;
 }
 
-bool admin_upgrade_status(struct admin_upgrade *u)
+bool do_upgrade_status(struct call *c)
 {
-    struct store *s = store_of(u);
+    struct store *s = store_of(c);
     struct refusal why = {{0}, {0}, {0}};
     int level = store_level(s);
-    bool newest = level >= STORE_LEVEL_MAX, may = !newest && backups_are_there(u, &why);
+    bool newest = level >= STORE_LEVEL_MAX, may = !newest && backups_are_there(c, &why);
     json_t *all = json_pack("{s:s, s:i, s:[i,i], s:o, s:b, s:b, s:s, s:I, s:I}", "version", CTRL_VERSION,
                             "level", level, "reads", STORE_LEVEL_MIN, STORE_LEVEL_MAX, "formats",
                             formats_json(level, STORE_LEVEL_MAX), "newest", newest, "may_commit", may,
                             "in_the_way", why.text, "anchor_epoch", (json_int_t)store_base(s), "changes",
                             (json_int_t)(store_epoch(s) - store_base(s)));
 
-    json_object_update(u->reply, all);
+    json_object_update(c->reply, all);
     json_decref(all);
     return true;
 }
 
-bool admin_upgrade_commit(struct admin_upgrade *u)
+bool do_upgrade_commit(struct call *c)
 {
-    bool already = store_level(store_of(u)) >= STORE_LEVEL_MAX;
+    bool already = store_level(store_of(c)) >= STORE_LEVEL_MAX;
 
-    if (!already && (!backups_are_there(u, u->why) ||
-                     !custody_set_level(u->d->custody, STORE_LEVEL_MAX, &already, u->why)))
+    if (!already && (!backups_are_there(c, &c->why) ||
+                     !custody_set_level(c->d->custody, STORE_LEVEL_MAX, &already, &c->why)))
         return false;
-    u->changed = !already && !u->dry;
-    json_object_set_new(u->reply, "already", json_boolean(already));
-    return admin_upgrade_status(u);
+    c->changed = !already && !c->dry;
+    json_object_set_new(c->reply, "already", json_boolean(already));
+    return do_upgrade_status(c);
 }
 
-bool admin_store_compact(struct admin_upgrade *u)
+bool do_store_compact(struct call *c)
 {
-    struct store *s = store_of(u);
+    struct store *s = store_of(c);
     json_int_t changes = (json_int_t)(store_epoch(s) - store_base(s));
 
     if (store_level(s) < STORE_LEVEL_ANCHORS)
         return refuse(
-            u->why, "store_level", "wwctl upgrade status tells what a commit means",
+            &c->why, "store_level", "wwctl upgrade status tells what a commit means",
             "the store is at format level %u, which has no anchors: wwctl upgrade commit comes first",
             store_level(s));
-    if (!backup_is_quiet(u->d->backup, u->why) || (!u->dry && !daemon_compact(u->d, u->why)))
+    if (!backup_is_quiet(c->d->backup, &c->why) || (!c->dry && !daemon_compact(c->d, &c->why)))
         return false;
-    json_object_set_new(u->reply, "compacted", json_integer(changes));
-    return admin_upgrade_status(u);
+    json_object_set_new(c->reply, "compacted", json_integer(changes));
+    return do_upgrade_status(c);
 }

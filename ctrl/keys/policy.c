@@ -237,3 +237,21 @@ bool policy_parse(struct span text, struct policy *out, struct refusal *why)
         *out = p.policy;
     return ok;
 }
+
+bool policy_has_caller(const struct policy *p, const char *caller)
+{
+    for (uint8_t i = 0; i < p->caller_count; i++) {
+        if (strcmp(p->callers[i], caller) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool policy_takes_away(const struct policy *from, const struct policy *to)
+{
+    for (uint8_t i = 0; i < from->caller_count; i++) {
+        if (!policy_has_caller(to, from->callers[i]))
+            return true;
+    }
+    return from->caller_count != 0 && (from->reasons & ~to->reasons) != 0;
+}

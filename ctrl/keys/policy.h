@@ -18,4 +18,8 @@
 /* false: code "bad_policy", with the place.  On true the caller frees *out by policy_free. */
 bool MUST_USE policy_parse(struct span text, struct policy *out, struct refusal *why);
 
+bool policy_has_caller(const struct policy *p, const char *caller);
+/* Somebody or some reason that from allows is refused by to. */
+bool policy_takes_away(const struct policy *from, const struct policy *to);
+
 #endif
