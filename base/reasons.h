@@ -195,6 +195,7 @@
     X(TCP_MTU_LOWERED, "tcp_mtu_lowered", "ICMP errors that made a connection's segments smaller")           \
     /* --- tls --- */                                                                                        \
     X(TLS_HANDSHAKE_OK, "tls_handshake_ok", "handshakes completed")                                          \
+    X(TLS_HANDSHAKE_NS, "tls_handshake_ns", "nanoseconds of the steps of handshakes, failed ones included")  \
     X(TLS_HANDSHAKE_RESUMED, "tls_handshake_resumed", "handshakes that resumed a session by ticket")         \
     X(TLS_BAD_VERSION, "tls_bad_version", "client offers neither TLS 1.2 nor 1.3")                           \
     X(TLS_NOTHING_SHARED, "tls_nothing_shared", "no cipher suite, group or signature algorithm in common")   \

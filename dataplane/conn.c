@@ -207,9 +207,23 @@ static void arm_request_deadline(struct conn *c)
 
 /* ---- phases; each returns true when the connection can go on at once ---- */
 
+/* Established connections may have waited for this step. */
+static enum tls_status handshake_timed(struct conn *c)
+{
+    struct counters *counters = c->env->counters;
+    uint64_t began_ns = clock_ns(c);
+    enum tls_status status = tls_handshake(c->tls);
+    uint64_t ns = clock_ns(c) - began_ns;
+
+    count_by(counters, REASON_TLS_HANDSHAKE_NS, ns);
+    if (ns > gauge_read(counters, GAUGE_TLS_STEP_NS_MAX))
+        gauge_set(counters, GAUGE_TLS_STEP_NS_MAX, ns);
+    return status;
+}
+
 static bool step_handshake(struct conn *c)
 {
-    switch (tls_handshake(c->tls)) {
+    switch (handshake_timed(c)) {
     case TLS_OK:
         c->phase = CONN_HEAD;
         net_set_deadline(c->net, 0);

@@ -25,6 +25,24 @@ static void a_data_key_is_wrapped_and_unwrapped_over_ipv6(void **state)
     round_trip(true);
 }
 
+static void the_time_of_handshakes_is_counted_and_their_longest_step_shown(void **state)
+{
+    struct rig_options o;
+    (void)state;
+
+    rig_options_defaults(&o);
+    o.look_ns = 700;
+    struct rig *r = rig_new(&o);
+    struct client *c = shaken(r);
+    free(wrapped(c, RIG_KEY_A ":wrap", WRAP_HELLO)); /* the client is through with it before the worker is */
+    uint64_t ns = rig_counted(r, REASON_TLS_HANDSHAKE_NS);
+    assert_true(ns >= 2 * o.look_ns && ns % o.look_ns == 0);
+    assert_int_equal(rig_gauge(r, GAUGE_TLS_STEP_NS_MAX), o.look_ns);
+    free(wrapped(c, RIG_KEY_A ":wrap", WRAP_HELLO));
+    assert_int_equal(rig_counted(r, REASON_TLS_HANDSHAKE_NS), ns);
+    rig_free(r);
+}
+
 static void twenty_pipelined_requests_are_answered_in_order(void **state)
 {
     struct rig *r = new_rig();
@@ -333,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_data_key_is_wrapped_and_unwrapped_over_ipv4),
         cmocka_unit_test(a_data_key_is_wrapped_and_unwrapped_over_ipv6),
+        cmocka_unit_test(the_time_of_handshakes_is_counted_and_their_longest_step_shown),
         cmocka_unit_test(twenty_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(a_chunked_body_is_one_body),
         cmocka_unit_test(what_is_pipelined_behind_a_chunked_body_is_the_next_request),

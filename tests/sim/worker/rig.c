@@ -31,6 +31,7 @@ static uint64_t warm_virtual_s;
 
 struct rig {
     struct rig_options options;
+    uint64_t looked_ns;
     struct sim *sim;
     struct keys *keys;
     struct ekm_auth *auth;
@@ -383,7 +384,10 @@ const char *rig_token(struct rig *r, const char *email)
 
 static uint64_t clock_ns(void *arg)
 {
-    return sim_now(((struct rig *)arg)->sim) * 1000;
+    struct rig *r = arg;
+
+    r->looked_ns += r->options.look_ns;
+    return sim_now(r->sim) * 1000 + r->looked_ns;
 }
 
 static void client_pump(struct client *c);

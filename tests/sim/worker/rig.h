@@ -41,6 +41,7 @@ struct rig_options {
     uint32_t misdirect_ppm; /* frames that arrive on a queue drawn by lot */
     const char *engine;     /* crypto.engine; NULL: none */
     const char *warm_dir;   /* NULL: no warm start.  It outlives the rig */
+    uint64_t look_ns;       /* so far the worker's clock of nanoseconds goes on with each look at it */
 };
 
 struct rig;
