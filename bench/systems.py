@@ -378,7 +378,7 @@ frontend f
 def command(system, row, more, connections, part):
     argv = [*system.prefix(), f"{BUILD}/bench/load/ww-bench", "--target", system.target, "--port", str(system.port),
             "--host", HOST, "--ca", system.ca, "--token-file", system.token_file, "--cpu", str(CLIENT_CORE), "--name", row.name,
-            "--system", system.name, "--announce", "--wait", "--connections", str(connections), "--seconds", str(row.seconds),
+            "--system", system.name, "--announce", "--wait", "--server-cpu", str(SERVER_CORE), "--connections", str(connections), "--seconds", str(row.seconds),
             "--warmup", str(row.warmup), "--seed", str(1 + part), *system.more(), *row.arguments, *more]
     for s in system.sources:
         argv += ["--source", s]

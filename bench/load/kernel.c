@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 256
+#define EVENTS_MAX 32 /* a turn is short: what is due does not wait behind many replies */
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24

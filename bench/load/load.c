@@ -1,7 +1,11 @@
-/* One thread, one loop: what is due is sent, then the transport is waited for.
+/* One thread, one loop: what is due is sent, the transport is waited for, and one handshake goes on by one step, so that what is due
+ * on established connections waits for one step at most.
  *
  *     RAMP (connections are made) -> WARM -> MEASURE -> DONE */
 #include "bench/load/load.h"
+
+#include "bench/load/pace.h"
+#include "bench/load/watch.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -21,7 +25,10 @@
     8 /* one-shot requests, one after the other, before many go at once: the server knows its neighbours then */
 #define RAMP_PAUSE_NS                                                                                        \
     20000000ULL /* after a connection was lost while they are made: the server may still be starting */
-#define SECOND_NS 1000000000ULL
+#define SECOND_NS     1000000000ULL
+#define SAMPLES_SPARE 100000
+#define HICCUPS_MAX   100000
+#define SHAKE_TIMES   4 /* a step of a handshake that takes so many times the usual was held up */
 
 enum phase { RAMP, WARM, MEASURE, DONE };
 
@@ -37,10 +44,13 @@ struct load {
     struct session *sessions;
     struct session *background_sessions;
     struct list idle, down, background_down;
+    struct list shake; /* handshakes that can go on */
     enum phase phase;
     uint64_t now_ns, phase_end_ns, begin_ns;
-    uint64_t next_due_ns, background_due_ns;
-    uint64_t interval_ns, background_interval_ns;
+    struct pace pace, background_pace;
+    struct samples samples; /* open loop */
+    struct hiccups hiccups, server_hiccups;
+    struct watch *watch;
     uint32_t shaking, waiting;
     uint32_t answered; /* right replies ever */
     uint32_t ramp_lost;
@@ -117,6 +127,24 @@ static void asked_failed(struct session *s)
     push(s->background ? &run.background_down : &run.down, s);
 }
 
+static bool is_open(void)
+{
+    return run.config->rate > 0;
+}
+
+static void latency_add(const struct session *s, uint64_t took)
+{
+    hist_add(&run.result->latency, took);
+    if (is_open())
+        samples_add(&run.samples, s->intended_ns, took, s->late);
+}
+
+static void idle_add(struct session *s, uint64_t now_ns)
+{
+    s->idle_ns = now_ns;
+    push(&run.idle, s);
+}
+
 static void ask(struct session *s, bool last)
 {
     if (!s->background)
@@ -138,12 +166,12 @@ static void on_idle(struct session *s)
     if (run.config->one_shot)
         ask(s, true);
     else
-        push(&run.idle, s);
+        idle_add(s, clock_ns());
 }
 
 static void on_reply(struct session *s, bool right)
 {
-    uint64_t took = clock_ns() - s->intended_ns;
+    uint64_t now_ns = clock_ns(), took = now_ns - s->intended_ns;
 
     if (!s->background) {
         run.waiting--;
@@ -157,12 +185,14 @@ static void on_reply(struct session *s, bool right)
         hist_add(&run.result->background_latency, took);
     } else if (run.phase == MEASURE) {
         run.result->done++;
-        hist_add(&run.result->latency, took);
+        latency_add(s, took);
     }
     if (s->background)
         push(&run.background_down, s);
+    else if (s->state == SESSION_DOWN)
+        push(&run.down, s);
     else
-        push(s->state == SESSION_DOWN ? &run.down : &run.idle, s);
+        idle_add(s, now_ns);
 }
 
 static void on_lost(struct session *s, enum session_state was)
@@ -211,6 +241,18 @@ static void connect_some(void)
         continue;
 }
 
+/* Late by our own doing: a connection was there all the time. */
+static void note_lateness(struct session *s)
+{
+    uint64_t could_ns = s->intended_ns > s->idle_ns ? s->intended_ns : s->idle_ns;
+
+    s->late = run.now_ns > could_ns + LOAD_LATE_NS;
+    if (run.phase == MEASURE) {
+        run.result->sent++;
+        run.result->late += s->late;
+    }
+}
+
 static bool launch(uint64_t intended_ns)
 {
     struct session *s = run.config->one_shot ? run.down.head : run.idle.head;
@@ -218,6 +260,7 @@ static bool launch(uint64_t intended_ns)
     if (s == NULL)
         return false;
     s->intended_ns = intended_ns;
+    note_lateness(s);
     if (run.config->one_shot)
         return start_one(&run.down);
     ask(pop(&run.idle), false);
@@ -231,38 +274,68 @@ static void launch_due(void)
             (void)launch(run.now_ns);
         return;
     }
-    if (run.interval_ns == 0) {
+    if (!is_open()) {
         while (run.waiting + (run.config->one_shot ? run.shaking : 0) < run.config->inflight &&
                launch(clock_ns()))
             continue;
         return;
     }
-    while (run.next_due_ns <= run.now_ns && launch(run.next_due_ns))
-        run.next_due_ns += run.interval_ns;
+    while (pace_due(&run.pace, run.now_ns) && launch(run.pace.due_ns))
+        pace_next(&run.pace);
 }
 
 static void launch_background(void)
 {
-    if (run.background_interval_ns == 0 || run.phase == RAMP)
+    struct session *s = run.background_down.head;
+
+    if (run.phase == RAMP || s == NULL || !pace_due(&run.background_pace, run.now_ns))
         return;
-    while (run.background_due_ns <= run.now_ns && run.background_down.head != NULL) {
-        run.background_down.head->intended_ns = run.background_due_ns;
-        if (!start_one(&run.background_down))
-            break;
-        run.background_due_ns += run.background_interval_ns;
+    s->intended_ns = run.background_pace.due_ns;
+    if (start_one(&run.background_down))
+        pace_next(&run.background_pace);
+}
+
+/* What the transport has to tell: replies are taken at once, handshakes wait for their turn. */
+static void on_ready(void *session)
+{
+    struct session *s = session;
+
+    if (s->state != SESSION_SHAKING) {
+        session_ready(s);
+    } else if (!s->queued) {
+        s->queued = true;
+        push(&run.shake, s);
     }
+}
+
+static void shake_one(void)
+{
+    struct session *s = pop(&run.shake);
+    uint64_t began_ns = clock_ns();
+
+    if (s == NULL)
+        return;
+    s->queued = false;
+    session_ready(s);
+    uint64_t took = clock_ns() - began_ns;
+    run.result->shakes++;
+    run.result->shake_ns += took;
+    if (took > run.result->shake_ns_max)
+        run.result->shake_ns_max = took;
 }
 
 static uint64_t wait_us(void)
 {
     uint64_t due = UINT64_MAX, now = clock_ns();
 
-    if (run.phase == RAMP || (run.interval_ns == 0 && run.background_interval_ns == 0))
+    if (run.shake.head != NULL)
+        return 0;
+    if (run.phase == RAMP || (!is_open() && run.config->background <= 0))
         return WAIT_US_MAX;
-    if (run.interval_ns != 0 && (run.config->one_shot ? run.down.head : run.idle.head) != NULL)
-        due = run.next_due_ns;
-    if (run.background_interval_ns != 0 && run.background_due_ns < due)
-        due = run.background_due_ns;
+    if (is_open() && (run.config->one_shot ? run.down.head : run.idle.head) != NULL)
+        due = run.pace.due_ns;
+    if (run.config->background > 0 && run.background_pace.due_ns < due)
+        due = run.background_pace.due_ns;
     if (due <= now + SPIN_US * 1000)
         return 0;
     due = (due - now) / 1000;
@@ -295,16 +368,31 @@ static void measure_begin(void)
     run.bytes_in_begin = run.env->bytes_in;
     run.bytes_out_begin = run.env->bytes_out;
     run.env->first_error = NULL;
+    run.result->shakes = run.result->shake_ns = run.result->shake_ns_max = 0;
+    if (is_open() && run.config->server_cpu >= 0)
+        run.watch = watch_new(run.config->server_cpu, &run.server_hiccups);
+    run.result->watched = run.watch != NULL;
     announce("begin");
 }
 
 /* What was due before the end and has no answer yet waited at least until now. */
 static void unfinished_add(uint64_t intended_ns)
 {
-    if (intended_ns < run.begin_ns)
-        intended_ns = run.begin_ns;
+    struct session unfinished = {.intended_ns = intended_ns < run.begin_ns ? run.begin_ns : intended_ns};
+
     run.result->unfinished++;
-    hist_add(&run.result->latency, run.now_ns - intended_ns);
+    latency_add(&unfinished, run.now_ns - unfinished.intended_ns);
+}
+
+static void clean(void)
+{
+    struct load_result *r = run.result;
+
+    watch_free(run.watch);
+    r->hiccups = run.hiccups.count;
+    r->server_hiccups = run.server_hiccups.count;
+    r->lost = run.hiccups.lost + run.server_hiccups.lost + run.samples.lost;
+    samples_clean(&run.samples, &run.hiccups, &run.server_hiccups, run.begin_ns, run.now_ns, &r->clean);
 }
 
 static void measure_end(void)
@@ -317,15 +405,16 @@ static void measure_end(void)
     losses(&run.result->again, &run.result->dropped);
     run.result->again -= run.again_begin;
     run.result->dropped -= run.dropped_begin;
-    if (run.interval_ns == 0)
+    if (!is_open())
         return;
     for (uint32_t i = 0; i < run.config->connections; i++) {
         const struct session *s = &run.sessions[i];
         if (s->state == SESSION_WAITING || (run.config->one_shot && s->state == SESSION_SHAKING))
             unfinished_add(s->intended_ns);
     }
-    for (; run.next_due_ns < run.now_ns; run.next_due_ns += run.interval_ns)
-        unfinished_add(run.next_due_ns);
+    for (; pace_due(&run.pace, run.now_ns); pace_next(&run.pace))
+        unfinished_add(run.pace.due_ns);
+    clean();
 }
 
 /* Says once that everything is ready. */
@@ -354,7 +443,8 @@ static void phase_step(void)
             return;
         run.phase = WARM;
         run.phase_end_ns = run.now_ns + (uint64_t)(run.config->warmup_s * 1e9);
-        run.next_due_ns = run.background_due_ns = run.now_ns;
+        pace_begin(&run.pace, run.config->rate, 0, run.now_ns);
+        pace_begin(&run.background_pace, run.config->background, run.config->seed + 1, run.now_ns);
     } else if (run.phase == WARM && run.now_ns >= run.phase_end_ns) {
         measure_begin();
     } else if (run.phase == MEASURE && run.now_ns >= run.phase_end_ns) {
@@ -391,6 +481,10 @@ static bool prepare(struct session_env *env, const struct load_config *c, struct
     run.background_sessions = calloc(BACKGROUND_MAX, sizeof *run.background_sessions);
     if (run.sessions == NULL || run.background_sessions == NULL)
         return false;
+    if (c->rate > 0 &&
+        (!samples_new(&run.samples, (size_t)(c->rate * c->seconds) + SAMPLES_SPARE) ||
+         !hiccups_new(&run.hiccups, 2 * HICCUPS_MAX) || !hiccups_new(&run.server_hiccups, HICCUPS_MAX)))
+        return false;
     for (uint32_t i = 0; i < c->connections; i++) {
         run.sessions[i].env = env;
         push(&run.down, &run.sessions[i]);
@@ -400,8 +494,6 @@ static bool prepare(struct session_env *env, const struct load_config *c, struct
         run.background_sessions[i].background = true;
         push(&run.background_down, &run.background_sessions[i]);
     }
-    run.interval_ns = c->rate > 0 ? (uint64_t)(1e9 / c->rate) : 0;
-    run.background_interval_ns = c->background > 0 ? (uint64_t)(1e9 / c->background) : 0;
     env->on_idle = on_idle;
     env->on_reply = on_reply;
     env->on_lost = on_lost;
@@ -417,6 +509,32 @@ static void finish(void)
         session_stop(&run.background_sessions[i], true);
     free(run.sessions);
     free(run.background_sessions);
+    samples_free(&run.samples);
+    hiccups_free(&run.hiccups);
+    hiccups_free(&run.server_hiccups);
+}
+
+/* A turn that took longer than it waited and worked: the core was somebody else's meanwhile. */
+static void note_turn(uint64_t began_ns, uint64_t waited_ns, bool shook)
+{
+    const struct load_result *r = run.result;
+    uint64_t usual_ns = shook && r->shakes > 0 ? SHAKE_TIMES * r->shake_ns / r->shakes : 0;
+
+    if (run.phase == MEASURE && is_open() && run.now_ns - began_ns > HICCUP_NS + waited_ns + usual_ns)
+        hiccups_add(&run.hiccups, began_ns, run.now_ns);
+}
+
+static void turn(void)
+{
+    uint64_t began_ns = run.now_ns, wait = wait_us();
+
+    run.env->transport->ops->wait(run.env->transport, wait, on_ready);
+    bool shakes = run.shake.head != NULL;
+    do
+        shake_one();
+    while (run.phase == RAMP && run.shake.head != NULL);
+    run.now_ns = clock_ns();
+    note_turn(began_ns, wait * 1000, shakes);
 }
 
 bool load_run(struct session_env *env, const struct load_config *c, struct load_result *out)
@@ -425,14 +543,14 @@ bool load_run(struct session_env *env, const struct load_config *c, struct load_
         fprintf(stderr, "ww-bench: no memory\n");
         return false;
     }
+    run.now_ns = clock_ns();
     while (run.phase != DONE && !run.failed) {
-        run.now_ns = clock_ns();
         phase_step();
         connect_some();
         launch_due();
         launch_background();
         progress();
-        env->transport->ops->wait(env->transport, wait_us(), session_ready);
+        turn();
     }
     if (run.failed)
         fprintf(stderr, "ww-bench: connections cannot be made (%u of %u in %.0f s): %s\n", run.idle.count,

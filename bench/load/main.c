@@ -39,6 +39,7 @@ static const char help_text[] =
     "  --static               the server answers anything with 200 and the same few bytes\n"
     "  --device TEXT          our own TCP over a DPDK port (vhost:SOCKET ...) instead of kernel sockets\n"
     "  --cpu N                run there                     --seed N\n"
+    "  --server-cpu N         open loop: watch that core for times when nobody had it\n"
     "  --name TEXT --system TEXT   go into the result        --announce            \"begin\" and \"end\" on "
     "stdout\n"
     "  --wait                 \"ready\" on stdout when all is connected; goes on after a line on stdin\n"
@@ -74,6 +75,7 @@ enum option_key {
     O_QUIET,
     O_WAIT,
     O_DEVICE,
+    O_SERVER_CPU,
     O_HELP
 };
 
@@ -106,6 +108,7 @@ static const struct option option_names[] = {
     {"quiet", 0, NULL, O_QUIET},
     {"wait", 0, NULL, O_WAIT},
     {"device", 1, NULL, O_DEVICE},
+    {"server-cpu", 1, NULL, O_SERVER_CPU},
     {"help", 0, NULL, O_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -215,8 +218,11 @@ static void option_take(struct options *o, int key, const char *value)
     case O_CPU:
         o->cpu = (int)whole(value, 0, 4095);
         break;
+    case O_SERVER_CPU:
+        o->load.server_cpu = (int)whole(value, 0, 4095);
+        break;
     case O_SEED:
-        o->plan.seed = whole(value, 0, 4e9);
+        o->load.seed = o->plan.seed = whole(value, 0, 4e9);
         break;
     case O_NAME:
         o->name = value;
@@ -253,7 +259,7 @@ static void options_read(struct options *o, int argc, char **argv)
                  .key_count = 1,
                  .plaintext_len = 32,
                  .seed = 1},
-        .load = {.connections = 64, .warmup_s = 0.5, .seconds = 2},
+        .load = {.connections = 64, .warmup_s = 0.5, .seconds = 2, .seed = 1, .server_cpu = -1},
         .name = "run",
         .system = "wirewrap",
         .cpu = -1,
@@ -302,6 +308,27 @@ static void percentiles_print(const struct hist *h)
     printf("]");
 }
 
+static void open_loop_print(const struct load_result *r)
+{
+    const struct hist *h = &r->clean.latency;
+
+    printf("\"clean_p50_us\":%.3f,\"clean_p99_us\":%.3f,\"clean_p999_us\":%.3f,\"clean_max_us\":%.3f,\"left_"
+           "out\":%.4f,"
+           "\"hiccups\":%llu,\"server_hiccups\":%llu,\"server_watched\":%s,\"late\":%.5f,\"clean_late\":%.5f,"
+           "\"not_kept\":%llu,",
+           us(h, 0.5), us(h, 0.99), us(h, 0.999), (double)h->max / 1000, r->clean.left_out,
+           (unsigned long long)r->hiccups, (unsigned long long)r->server_hiccups,
+           r->watched ? "true" : "false", r->sent == 0 ? 0 : (double)r->late / (double)r->sent,
+           h->count == 0 ? 0 : (double)r->clean.late / (double)h->count, (unsigned long long)r->lost);
+}
+
+static void shakes_print(const struct load_result *r)
+{
+    if (r->shakes > 0)
+        printf("\"client_shake_us\":%.3f,\"client_shake_max_us\":%.3f,",
+               (double)r->shake_ns / (double)r->shakes / 1000, (double)r->shake_ns_max / 1000);
+}
+
 static void result_print(const struct options *o, const struct session_env *env, const struct load_result *r)
 {
     const struct hist *h = &r->latency;
@@ -328,6 +355,9 @@ static void result_print(const struct options *o, const struct session_env *env,
                o->load.background, (unsigned long long)r->background_done,
                (unsigned long long)r->background_errors, us(&r->background_latency, 0.5),
                us(&r->background_latency, 0.99));
+    if (o->load.rate > 0)
+        open_loop_print(r);
+    shakes_print(r);
     percentiles_print(h);
     puts("}");
 }

@@ -43,11 +43,12 @@ struct session {
     size_t pending_len;
     char *part; /* the beginning of a reply that came in pieces */
     size_t part_len;
-    uint64_t intended_ns; /* the caller's: when this request was meant to be sent */
-    struct session *next; /* the caller's lists */
-    uint8_t state;        /* enum session_state */
-    bool last;            /* the request in progress is the last one */
-    bool background;      /* the caller's */
+    uint64_t intended_ns;          /* the caller's: when this request was meant to be sent, */
+    uint64_t idle_ns;              /* since when the session is idle, */
+    struct session *next;          /* lists, */
+    bool background, queued, late; /* and marks */
+    uint8_t state;                 /* enum session_state */
+    bool last;                     /* the request in progress is the last one */
 };
 
 /* NULL with a line on stderr.  ca: PEM file; NULL = any certificate will do. */
