@@ -4,6 +4,7 @@
 #include "dataplane/warm.h"
 
 #include "base/check.h"
+#include "base/descriptor.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/secret_priv.h"
@@ -466,31 +467,13 @@ static bool take_messages(struct reader *r, bool last)
     return !last || (r->ended && w->stream_len == 0) || damaged(r);
 }
 
-static ssize_t read_upto(int fd, uint8_t *out, size_t cap)
-{
-    size_t len = 0;
-
-    while (len < cap) {
-        ssize_t n = read(fd, out + len, cap - len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
 static bool read_chunks(struct reader *r, off_t size)
 {
     struct warm *w = r->w;
     uint64_t left = (uint64_t)size - WARM_HEAD_LEN;
 
     for (w->stream_len = 0; !r->ended; r->index++) {
-        ssize_t n = read_upto(r->fd, w->sealed, sizeof w->sealed);
+        ssize_t n = descriptor_read(r->fd, w->sealed, sizeof w->sealed);
         struct secret_span plain;
 
         if (n < BLOB_GCM_TAG_LEN || (uint64_t)n > left)
@@ -516,7 +499,7 @@ static bool read_snapshot(struct reader *r, struct warm_head *h)
     struct stat st;
 
     if (fstat(r->fd, &st) != 0 || st.st_size <= WARM_HEAD_LEN ||
-        read_upto(r->fd, bytes, sizeof bytes) != WARM_HEAD_LEN ||
+        descriptor_read(r->fd, bytes, sizeof bytes) != WARM_HEAD_LEN ||
         !warm_head_parse(span_of(bytes, sizeof bytes), h) || h->kind != WARM_SNAPSHOT)
         return warm_refuse(r->why, "warm_damaged", next_ctrl,
                            "the snapshot is no snapshot of this version, or its head is damaged");

@@ -1,7 +1,8 @@
 /* What the files of this room share; nobody outside it includes this.
  *
  * db.c        SQLite, and its failures in words          sealed.c   a record, sealed and opened
- * chain.c     what the changes say each row must be      anchor.c   all changes up to an epoch in one piece
+ * expected.c  what each row must be                      anchor.c   all changes up to an epoch in one piece
+ * chain.c     anchor and changes, one after the other    compact.c  changes become an anchor
  * unlock.c    chain first, then every row against it     head.c     the small files beside the store
  * store.c     opening, changing, committing              reroot.c   everything under a new root key
  * raw.c       records out to backups and in from them
@@ -127,7 +128,7 @@ bool head_write_to(struct store *s, const char *file, uint64_t epoch, const uint
 /* The change is durable whatever happens to the head: an older one only sees less. */
 void head_catch_up(struct store *s);
 
-/* ---- chain.c ---- */
+/* ---- expected.c ---- */
 
 /* What the chain says a row must be. */
 struct expected {
@@ -146,15 +147,17 @@ struct expected_table {
 struct expected *expected_find(struct expected_table *t, const struct place *p);
 void expected_set(struct expected_table *t, const struct place *p, uint64_t epoch, struct span hash);
 
+bool chain_broken(const struct store *s, uint64_t epoch, struct refusal *why);
+bool row_refuse(const struct store *s, const char *code, const char *what, const struct place *p,
+                struct refusal *why);
+
+/* ---- chain.c ---- */
+
 /* What epoch 1 follows: the store's identity, so that no chain fits another store. */
 void chain_genesis(const struct store *s, uint8_t out[MBED_DIGEST_LEN]);
 
 /* Reads anchor and changes into t; s->epoch and s->head are where they end. */
 bool chain_load(struct store *s, struct expected_table *t, const struct head *head, struct refusal *why);
-
-bool chain_broken(const struct store *s, uint64_t epoch, struct refusal *why);
-bool row_refuse(const struct store *s, const char *code, const char *what, const struct place *p,
-                struct refusal *why);
 
 /* ---- anchor.c ---- */
 
@@ -168,7 +171,11 @@ void anchor_take(struct store *s, uint64_t epoch, const uint8_t hash[MBED_DIGEST
                  const struct expected_table *t);
 
 int anchor_table(struct store *s);
-bool anchor_compact(struct store *s, struct refusal *why);
+
+/* ---- compact.c ---- */
+
+/* What store_compact does, also before the open change of a new root is committed. */
+bool compact(struct store *s, struct refusal *why);
 
 /* ---- unlock.c ---- */
 

@@ -226,7 +226,7 @@ bool store_reroot(struct store *s, const uint8_t *srk, const struct store_reroot
 {
     if (!change_allowed(s, why))
         return false;
-    if (s->level >= STORE_LEVEL_ANCHORS && !anchor_compact(s, why)) {
+    if (s->level >= STORE_LEVEL_ANCHORS && !compact(s, why)) {
         store_abandon(s);
         return false;
     }
