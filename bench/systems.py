@@ -74,9 +74,14 @@ def files_max(wanted):
 
 
 def processes_for(connections):
-    """A process holds no more connections than it may have descriptors: how many it takes."""
-    each = files_max(connections + SPARE_FILES) - SPARE_FILES
-    return -(-connections // each)
+    """A process holds no more connections than it may have descriptors, and a ninth of them stays free (Nginx): how many it takes."""
+    room = connections * 9 // 8
+    return -(-room // (files_max(room + SPARE_FILES) - SPARE_FILES))
+
+
+def busy(used_ns, before, after):
+    """Share of the time between two samples."""
+    return used_ns / max(1, after["at"] - before["at"])
 
 
 def connections_max(connections):
@@ -140,6 +145,9 @@ class Wirewrap(House):
     def prefix(self):
         return []
 
+    def prepare(self, connections):
+        pass
+
     def more(self):
         return ["--device", f"vhost:{self.socket}"]
 
@@ -195,14 +203,18 @@ class Wirewrap(House):
                 "requests": counters["http_requests"], "worker_ns": task_ns(pid, worker),
                 "others_ns": task_ns(pid) - task_ns(pid, worker) + task_ns(self.ctrl.pid),
                 "retransmits": counters.get("tcp_retransmits", 0),
+                "handshakes": counters["tls_handshake_ok"], "handshake_ns": counters["tls_handshake_ns"],
+                "step_ns_max": gauges["tls_step_ns_max"],
                 "drops": {k: counters.get(k, 0) for k in DROPS} | {k: gauges.get(k, 0) for k in DROP_GAUGES},
                 "looked_at": {k: counters.get(k, 0) for k in LOOKED_AT}}
 
     def cost(self, a, b, _done):
         # The worker never rests: the share of the time in which it had no core is that of its busy turns, too, and is no cost of ours.
         requests, busy_ns = b["requests"] - a["requests"], b["busy_ns"] - a["busy_ns"]
-        on_core = min(1.0, (b["worker_ns"] - a["worker_ns"]) / (b["at"] - a["at"]))
-        return {"server_cpu_us_per_op": (busy_ns * on_core + b["others_ns"] - a["others_ns"]) / requests / 1000,
+        on_core = min(1.0, busy(b["worker_ns"] - a["worker_ns"], a, b))
+        shaken = b["handshakes"] - a["handshakes"]
+        steps = {"handshake_us": (b["handshake_ns"] - a["handshake_ns"]) / shaken / 1000, "handshake_step_max_us": b["step_ns_max"] / 1000} if shaken else {}
+        return steps | {"server_busy": busy(busy_ns * on_core, a, b), "server_cpu_us_per_op": (busy_ns * on_core + b["others_ns"] - a["others_ns"]) / requests / 1000,
                 "worker_busy_us_per_op": busy_ns / requests / 1000,
                 "other_threads_us_per_op": (b["others_ns"] - a["others_ns"]) / requests / 1000,
                 "requests_per_turn": requests / max(1, b["turns"] - a["turns"]),
@@ -217,7 +229,7 @@ def kernel_sample(pid):
             lines = f.read().splitlines()
         for names, values in zip(lines[::2], lines[1::2]):
             found.update(zip(names.split()[1:], values.split()[1:]))
-    return {"retransmits": int(found["RetransSegs"]), "looked_at": {},
+    return {"at": time.monotonic_ns(), "retransmits": int(found["RetransSegs"]), "looked_at": {},
             "drops": {k: int(found.get(k, 0)) for k in ("ListenOverflows", "ListenDrops", "TCPBacklogDrop", "TCPMemoryPressures")}}
 
 
@@ -241,6 +253,9 @@ class OnKernel:
     def more(self):
         return []
 
+    def prepare(self, connections):
+        pass
+
     def begin(self, connections):
         pass
 
@@ -251,7 +266,8 @@ class OnKernel:
         return ""
 
     def cost(self, a, b, done):
-        return {"server_cpu_us_per_op": (b["cpu_ns"] - a["cpu_ns"]) / done / 1000}
+        used_ns = b["cpu_ns"] - a["cpu_ns"]
+        return {"server_busy": busy(used_ns, a, b), "server_cpu_us_per_op": used_ns / done / 1000}
 
 
 class EpollWrap(OnKernel, House):
@@ -291,6 +307,9 @@ class KernelServer(OnKernel):
         run("ip", "netns", "add", self.netns)
         run("ip", "-n", self.netns, "link", "set", "lo", "up")
         prepare_netns(self.netns)
+        self.launch()
+
+    def launch(self):
         self.configure()
         with open(f"{self.folder}/log", "wb") as log:
             self.process = subprocess.Popen(["taskset", "-c", str(SERVER_CORE), "ip", "netns", "exec", self.netns, *self.command()],
@@ -308,10 +327,14 @@ class KernelServer(OnKernel):
     def sample(self):
         return {"cpu_ns": sum(task_ns(p) for p in tree(self.process.pid))} | kernel_sample(self.process.pid)
 
-    def stop(self):
+    def quit(self):
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(30)
+            self.process = None
+
+    def stop(self):
+        self.quit()
         subprocess.run(["ip", "netns", "del", self.netns], check=False, stderr=subprocess.DEVNULL)
 
     def certificate(self):
@@ -319,28 +342,41 @@ class KernelServer(OnKernel):
 
 
 class Nginx(KernelServer):
+    """One worker, as long as one may have the descriptors of the row.  Several share by the hash of each connection: nginx closes idle
+    connections as soon as less than a sixteenth of a worker's is free, and whoever wakes first would take more than its share."""
     name, short, port = "nginx-static", "n", 8443
+    workers = 1
+
+    def prepare(self, connections):
+        if processes_for(connections) != self.workers:
+            self.workers = processes_for(connections)
+            self.quit()
+            self.launch()
 
     def configure(self):
         chain, key = self.certificate()
-        workers = processes_for(self.connections)
-        each = files_max(0) - SPARE_FILES // 2 if workers > 1 else self.connections + 2048
+        each = min(files_max(0) - SPARE_FILES // 2, max(4096, self.connections * 5 // 4))
         temporary = "".join(f" {kind}_temp_path {self.folder}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
         with open(f"{self.folder}/nginx.conf", "w", encoding="utf-8") as f:
             f.write(f"""
-user root; daemon off; worker_processes {workers}; pid {self.folder}/pid; error_log {self.folder}/error.log warn;
-events {{ worker_connections {each}; accept_mutex {'on' if workers > 1 else 'off'}; }}
+user root; daemon off; worker_processes {self.workers}; pid {self.folder}/pid; error_log {self.folder}/error.log warn;
+events {{ worker_connections {each}; accept_mutex off; }}
 http {{
     access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; client_header_timeout 3600; server_tokens off; default_type application/json;
     large_client_header_buffers 4 16k;{temporary}
     server {{
-        listen 127.0.0.1:{self.port} ssl backlog=8192; server_name {HOST};
+        listen 127.0.0.1:{self.port} ssl backlog=8192{' reuseport' if self.workers > 1 else ''}; server_name {HOST};
         ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;
         ssl_session_tickets on; ssl_session_cache off;
         location / {{ return 200 '{REPLY}'; }}
     }}
 }}
 """)
+
+    def last_words(self):
+        with open(f"{self.folder}/error.log", encoding="utf-8", errors="replace") as f:
+            lines = f.read().splitlines()[-3:]
+        return "; nginx said last: " + " | ".join(lines) if lines else ""
 
     def command(self):
         return ["nginx", "-p", self.folder, "-c", f"{self.folder}/nginx.conf"]
@@ -444,6 +480,7 @@ def together(parts):
 
 def generator(system, row, more):
     """One run of the load generator against a system; the result with the server's cost in it."""
+    system.prepare(row.connections)
     load = Generators(system, row, more)
     try:
         system.begin(row.connections)
