@@ -14,13 +14,18 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIGURES = ["ops_per_s", "server_cpu_us_per_op", "p50_us", "p99_us", "p999_us"]
+CLEAN = ["clean_p50_us", "clean_p99_us", "clean_p999_us"]
 BEGIN, END = "<!-- figures begin: bench/report.py writes what is between -->", "<!-- figures end -->"
+# A tail is the server's only where the generator was in time and enough of the time was without hiccups of a core.
+LATE_MAX, LEFT_OUT_MAX = 0.01, 0.7
+# nginx at 64 connections on the machine for which the wraps a second were set as an aim.
+REFERENCE_NGINX_US = 12.4
 # What is aimed at: ratio, the side of it that is right, the bound.
 AIMS = [("nginx_static_over_wirewrap_cpu_c10", ">=", 2.5), ("nginx_static_over_wirewrap_cpu_c100", ">=", 2.5),
         ("nginx_static_over_wirewrap_cpu_c1000", ">=", 3.0), ("nginx_static_over_wirewrap_cpu_c10000", ">=", 2.5),
         ("nginx_static_over_wirewrap_cpu_c100000", ">=", 2.5), ("wirewrap_ops_per_s_c64", ">=", 200000),
         ("wirewrap_over_nginx_static_p999_open70", "<=", 1 / 3), ("wirewrap_over_nginx_static_handshake_cpu", "<=", 0.9),
-        ("wirewrap_over_nginx_static_p999_beside_handshakes", "<=", 1 / 3), ("keys_1000000_over_1000_instructions", "<=", 1.2),
+        ("wirewrap_over_nginx_static_p999_beside_handshakes", "<=", 1 / 3), ("wirewrap_p999_beside_handshakes_over_bound", "<=", 1), ("keys_1000000_over_1000_instructions", "<=", 1.2),
         ("keys_1000000_over_1000_time", "<=", 1.3), ("workers_2_over_1_instructions", "<=", 1.02),
         ("wirewrap_kib_per_idle_connection", "<=", 18)]
 
@@ -52,8 +57,8 @@ def medians(results):
         entry = {"name": name, "system": system, "rounds": len(rounds), "errors": sum(r["errors"] for r in rounds)}
         for key, value in rounds[0].items():
             if key not in entry and isinstance(value, (int, float)) and not isinstance(value, bool):
-                entry[key] = median([r[key] for r in rounds])
-        for key in FIGURES:
+                entry[key] = median([r.get(key, 0) for r in rounds])
+        for key in FIGURES + [k for k in CLEAN if k in rounds[0]]:
             values = [r[key] for r in rounds]
             entry[key + "_spread"] = [min(values), max(values)]
         for key in ("retransmits", "drops"):  # a sick run must not hide in a median
@@ -61,6 +66,51 @@ def medians(results):
         entry["trouble"] = {k: max(r["trouble"].get(k, 0) for r in rounds) for k in sorted({k for r in rounds for k in r["trouble"]})}
         out.append(entry)
     return out
+
+
+def doubtful(e):
+    """Why the tails of an open loop are not read as the server's; empty where they are."""
+    out = []
+    if e.get("clean_late", 0) > LATE_MAX:
+        out.append("GENERATOR BEHIND")
+    if e.get("left_out", 0) > LEFT_OUT_MAX:
+        out.append("TOO MANY HICCUPS")
+    return out
+
+
+def ratios_of_tails(at, out):
+    """Without what was sent around hiccups; "raw" are those with everything."""
+    for row in ["open70", "beside", "beside_handshakes"]:
+        ours, theirs = at.get((row, "wirewrap")), at.get((row, "nginx-static"))
+        if not ours or not theirs:
+            continue
+        out[f"wirewrap_over_nginx_static_p999_{row}_raw"] = round(ours["p999_us"] / max(1, theirs["p999_us"]), 3)
+        if not doubtful(ours) and not doubtful(theirs):
+            out[f"wirewrap_over_nginx_static_p999_{row}"] = round(ours["clean_p999_us"] / max(1, theirs["clean_p999_us"]), 3)
+    alone, beside = at.get(("beside", "wirewrap")), at.get(("beside_handshakes", "wirewrap"))
+    if alone and beside and not doubtful(alone) and not doubtful(beside) and beside.get("handshake_us"):
+        # All steps of one handshake on the average: the longest that was seen holds the host's hiccups, this hardly does.
+        bound = alone["clean_p999_us"] + 2 * beside["handshake_us"]
+        out["wirewrap_p999_us_beside"] = round(alone["clean_p999_us"], 1)
+        out["wirewrap_p999_us_beside_handshakes"] = round(beside["clean_p999_us"], 1)
+        out["wirewrap_handshake_us"] = round(beside["handshake_us"], 1)
+        out["wirewrap_handshake_step_max_us"] = round(beside["handshake_step_max_us"], 1)
+        out["wirewrap_p999_beside_handshakes_over_bound"] = round(beside["clean_p999_us"] / bound, 3)
+
+
+def speed(at, out):
+    """What one core can do: as it was seen, by the time that an operation took of it, and on a machine on which nginx takes what it took
+    on the one for which the aim was set."""
+    ours, theirs = at.get(("c64", "wirewrap")), at.get(("c64", "nginx-static"))
+    if not ours:
+        return
+    out["wirewrap_ops_per_s_c64"] = round(ours["ops_per_s"])
+    out["wirewrap_ops_per_s_c64_by_cpu"] = round(1e6 / ours["server_cpu_us_per_op"])
+    out["wirewrap_server_busy_c64"] = round(ours["server_busy"], 3)
+    if theirs:
+        out["nginx_static_us_c64"] = round(theirs["server_cpu_us_per_op"], 2)
+        slower = theirs["server_cpu_us_per_op"] / REFERENCE_NGINX_US
+        out["wirewrap_ops_per_s_c64_by_cpu_where_nginx_takes_12us"] = round(slower * 1e6 / ours["server_cpu_us_per_op"])
 
 
 def ratios(summary, more):
@@ -78,13 +128,9 @@ def ratios(summary, more):
     main = "nginx_static_over_wirewrap_cpu_c1000"
     if main in out:
         out["nginx_static_over_wirewrap_cpu"] = out[main]
-    for row in ["open70", "beside", "beside_handshakes"]:
-        over(f"wirewrap_over_nginx_static_p999_{row}", "p999_us", row, "wirewrap", "nginx-static")
+    ratios_of_tails(at, out)
     over("wirewrap_over_nginx_static_handshake_cpu", "server_cpu_us_per_op", "handshakes", "wirewrap", "nginx-static")
-    if ("beside", "wirewrap") in at and ("beside_handshakes", "wirewrap") in at:
-        out["wirewrap_p999_us_more_beside_handshakes"] = round(at[("beside_handshakes", "wirewrap")]["p999_us"] - at[("beside", "wirewrap")]["p999_us"], 1)
-    if ("c64", "wirewrap") in at:
-        out["wirewrap_ops_per_s_c64"] = round(at[("c64", "wirewrap")]["ops_per_s"])
+    speed(at, out)
     for what in ("keys", "workers"):
         points = more.get(what, {}).get("points", [])
         for p in points[1:]:
@@ -103,7 +149,12 @@ def whole(results, more, failed, seconds):
 
 
 def notes(e):
-    out = []
+    out = doubtful(e)
+    if "clean_p999_us" in e:
+        out.append(f"without hiccups {e['clean_p50_us']:.0f} / {e['clean_p99_us']:.0f} / {e['clean_p999_us']:.0f}, {100 * e['left_out']:.0f} % left out")
+        out.append(f"{e['rate']:.0f}/s" + (f" and {e['background_rate']:.0f} handshakes/s" if "background_rate" in e else ""))
+    if e["name"] == "c64":
+        out.append(f"server busy {100 * e['server_busy']:.0f} %")
     if "requests_per_turn" in e:
         out.append(f"{e['requests_per_turn']:.1f} requests/turn")
     if e.get("worker_on_core", 1) < 0.95:
@@ -118,6 +169,11 @@ def aims(result):
         if name in result["ratios"]:
             value = result["ratios"][name]
             yield name, f"{side} {bound:.3g}" if bound < 1000 else f"{side} {bound}", value, value >= bound if side == ">=" else value <= bound
+
+
+def unsaid(result):
+    """Aims whose rows were run, and say nothing."""
+    return [name for name, _, _ in AIMS if f"{name}_raw" in result["ratios"] and name not in result["ratios"]]
 
 
 def table(result):
@@ -138,6 +194,8 @@ def table(result):
         print(f"{'reached' if good else 'MISSED ':8} {name}: {value:g} ({bound})")
     for title, part in (result["instructions_per_op"] or {}).items():
         print(f"instructions of one wrap, {title}: {sum(part.values())}  (" + ", ".join(f"{k} {v}" for k, v in part.items()) + ")")
+    for name in unsaid(result):
+        print(f"NOT SAID {name}: the generator was behind, or too much of the time had hiccups")
     for f in result["failed"]:
         print(f"FAILED   {f['name']}, {f['system']}: {f['why']}")
 
@@ -151,7 +209,10 @@ def markdown_rows(result):
     yield "|" + "---|" * (len(systems) + 5)
 
     def latency(e):
-        return "" if e is None else f"{e['p50_us']:.0f} / {e['p99_us']:.0f} / {e['p999_us']:.0f}"
+        if e is None:
+            return ""
+        raw = f"{e['p50_us']:.0f} / {e['p99_us']:.0f} / {e['p999_us']:.0f}"
+        return raw if "clean_p999_us" not in e else f"{e['clean_p50_us']:.0f} / {e['clean_p99_us']:.0f} / {e['clean_p999_us']:.0f} (raw {raw})"
 
     for row in dict.fromkeys(e["name"] for e in result["medians"]):
         costs = [f"{at[(row, s)]['server_cpu_us_per_op']:.2f}" if (row, s) in at else "" for s in systems]
@@ -163,9 +224,10 @@ def markdown_rows(result):
 def markdown(result):
     m = result["machine"]
     out = [f"{m['cpu']}, {m['cores']} cores, kernel {m['kernel']}, commit {m['commit']}, {m['date']}, load at the end {m['load']:.2f}, "
-           f"{result['seconds']:.0f} s. Server CPU per operation in µs, medians of at most {max([e['rounds'] for e in result['medians']] or [0])} rounds.", ""]
+           f"{result['seconds']:.0f} s. Server CPU per operation in µs, medians of at most {max([e['rounds'] for e in result['medians']] or [0])} rounds. "
+           "Latencies of open loops are those without hiccups of either core, with everything in brackets.", ""]
     out += [*markdown_rows(result), ""]
-    sick = [f"{e['name']} {e['system']}: {notes(e)}" for e in result["medians"] if e["trouble"] or e["errors"] or e.get("worker_on_core", 1) < 0.95]
+    sick = [f"{e['name']} {e['system']}: {notes(e)}" for e in result["medians"] if e["trouble"] or e["errors"] or e.get("worker_on_core", 1) < 0.95 or doubtful(e)]
     if sick:
         out += ["Trouble seen (the worst round): " + "; ".join(sick) + ".", ""]
     out += ["| ratio | aim | reached |", "|---|---|---|"]
@@ -178,6 +240,8 @@ def markdown(result):
     if result["instructions_per_op"]:
         out += ["", "Instructions of one wrap: " + "; ".join(f"{title} {sum(part.values())} (" + ", ".join(f"{k} {v}" for k, v in part.items()) + ")"
                                                              for title, part in result["instructions_per_op"].items()) + "."]
+    if unsaid(result):
+        out += ["", "Not said, since the generator was behind or too much of the time had hiccups: " + ", ".join(f"`{name}`" for name in unsaid(result)) + "."]
     if result["failed"]:
         out += ["", "Failed: " + "; ".join(f"{f['name']}, {f['system']}: {f['why']}" for f in result["failed"]) + "."]
     return "\n".join(out) + "\n"

@@ -7,20 +7,37 @@ ROUNDS = 5
 
 # What a run takes besides its measured seconds, for the estimate: a start, and each connection that is opened.
 START_S = {"wirewrap": 1.5, "epoll-wrap": 0.3, "nginx-static": 0.3, "haproxy-static": 0.3}
-CONNECTION_S = 0.0006
+CONNECTION_S = 0.0008
+
+
+# Load on established connections, and handshakes beside it, that together leave nginx and the generator room.
+BESIDE, HANDSHAKES = ("nginx-static", 0.15), ("nginx-static", 0.4, 1000)
 
 
 @dataclasses.dataclass
 class Row:
-    """One load.  rate: (system, share of what it answered in row c64); None: closed loop.  rounds: at most so many."""
+    """One load.  rate: (system, share of what it answered in row c64); None: closed loop.  background: handshakes a second beside it, as
+    (system, share of what it answered in row handshakes, at most so many).  rounds: at most so many."""
     name: str
     connections: int
     who: list
     arguments: list = dataclasses.field(default_factory=list)
     rate: tuple = None
+    background: tuple = None
     seconds: float = 3.0
     warmup: float = 0.7
     rounds: int = ROUNDS
+
+    def rates(self, capacity):
+        """Arguments of the generator.  capacity(system, name of a row): operations a second in this run."""
+        out = []
+        if self.rate:
+            system, share = self.rate
+            out += ["--rate", f"{share * capacity(system, 'c64'):.0f}"]
+        if self.background:
+            system, share, most = self.background
+            out += ["--background", f"{min(most, share * capacity(system, 'handshakes')):.0f}"]
+        return out
 
     def one_run_s(self, system):
         return START_S[system] + self.connections * CONNECTION_S + self.warmup + self.seconds
@@ -42,8 +59,8 @@ def loads(quick):
         Row("handshakes", 32, ["wirewrap", "epoll-wrap", "nginx-static"], ["--handshakes"]),
         Row("open70", 64, PAIR, rate=("nginx-static", 0.7)),
         Row("open70ours", 64, ["wirewrap"], rate=("wirewrap", 0.7)),
-        Row("beside", 64, PAIR, rate=("nginx-static", 0.175)),
-        Row("beside_handshakes", 64, PAIR, ["--background", "1000"], rate=("nginx-static", 0.175)),
+        Row("beside", 64, PAIR, rate=BESIDE),
+        Row("beside_handshakes", 64, PAIR, rate=BESIDE, background=HANDSHAKES),
     ]
     if quick:
         for r in rows:

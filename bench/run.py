@@ -57,22 +57,22 @@ class Bench:
 
     # ---- loads ----
 
-    def capacity(self, system, running):
-        """Operations a second in row c64 of this very run; measured for it where that row was not asked for."""
-        seen = [r["ops_per_s"] for r in self.results if r["name"] == "c64" and r["system"] == system]
+    def capacity(self, system, running, name):
+        """Operations a second in a row of this very run; measured for it where that row was not asked for."""
+        seen = [r["ops_per_s"] for r in self.results if r["name"] == name and r["system"] == system]
         if seen:
             return report.median(seen)
-        if system not in self.capacities:
-            self.progress.tell(f"what {system} can do")
-            row = rows.closed(64, seconds=1.0 if self.options.quick else 2.0, warmup=0.5)
-            self.capacities[system] = systems.generator(running[system], row, [])["ops_per_s"]
-        return self.capacities[system]
+        if (name, system) not in self.capacities:
+            self.progress.tell(f"what {system} can do in row {name}")
+            row = next(r for r in rows.loads(True) if r.name == name)
+            self.capacities[name, system] = systems.generator(running[system], row, [])["ops_per_s"]
+        return self.capacities[name, system]
 
     def one(self, row, system, running, number):
         self.progress.tell(f"round {number + 1} of {min(self.rounds, row.rounds)}, {row.name}, {system}")
         try:
-            rate = [] if row.rate is None else ["--rate", f"{row.rate[1] * self.capacity(row.rate[0], running):.0f}"]
-            self.results.append(dict(systems.generator(running[system], row, rate), round=number))
+            rates = row.rates(lambda other, name: self.capacity(other, running, name))
+            self.results.append(dict(systems.generator(running[system], row, rates), round=number))
         except (RuntimeError, OSError, subprocess.SubprocessError, KeyError, ValueError) as why:
             self.fail(row.name, system, why)
 
@@ -80,7 +80,7 @@ class Bench:
         if not self.loads:
             return
         connections = max(r.connections for r in self.loads)
-        needed = {s for r in self.loads for s in r.who} | {r.rate[0] for r in self.loads if r.rate} | {"wirewrap"}
+        needed = {s for r in self.loads for s in r.who} | {r.rate[0] for r in self.loads if r.rate} | {r.background[0] for r in self.loads if r.background} | {"wirewrap"}
         with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
             running = start_all(folder, connections, needed)
             try:

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define PERIOD_NS 1000000
-#define LATE_NS   300000 /* it wakes at a random time within a hiccup: what it sees is a part of it */
+#define PERIOD_NS 500000
+#define LATE_NS   200000 /* it wakes at a random time within a hiccup: what it sees is a part of it */
 #define SECOND_NS 1000000000ULL
 
 struct watch {

@@ -1,5 +1,5 @@
-/* A thread that wakes every millisecond on the server's core, before everything else there, and notes when it came late: for as long
- * nobody had that core.  It costs the server less than one part in a hundred, whoever the server is. */
+/* A thread that wakes every half millisecond on the server's core, before everything else there, and notes when it came late: for as long
+ * nobody had that core.  It costs the server two parts in a hundred, whoever the server is. */
 #ifndef BENCH_LOAD_WATCH_H
 #define BENCH_LOAD_WATCH_H
 
