@@ -88,6 +88,18 @@ static bool configure(struct tls *t, const struct remote *r, const char *name)
     return say(rc, "no TLS:", name);
 }
 
+/* A socket with a time limit does not take up its call again after the process was stopped and went on (signal(7)): that is
+ * what WANT_READ says here, where nothing is non-blocking. */
+static int receive(void *net, unsigned char *data, size_t cap)
+{
+    int n;
+
+    do
+        n = mbedtls_net_recv(net, data, cap);
+    while (n == MBEDTLS_ERR_SSL_WANT_READ);
+    return n;
+}
+
 static bool connect_to(struct tls *t, const char *host, const char *port, const char *name)
 {
     struct timeval limit = {.tv_sec = REPLY_TIMEOUT_S};
@@ -96,7 +108,7 @@ static bool connect_to(struct tls *t, const char *host, const char *port, const 
              host))
         return false;
     (void)setsockopt(t->net.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    mbedtls_ssl_set_bio(&t->ssl, &t->net, mbedtls_net_send, mbedtls_net_recv, NULL);
+    mbedtls_ssl_set_bio(&t->ssl, &t->net, mbedtls_net_send, receive, NULL);
     int rc = mbedtls_ssl_handshake(&t->ssl);
     uint32_t flags = mbedtls_ssl_get_verify_result(&t->ssl);
     if (rc == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
