@@ -44,6 +44,11 @@ netns_make() {
     ip -n "$netns" tuntap add dev ww0 mode tap multi_queue
     # A burst of strangers must not push out the segments of others before we have seen them: 500 frames are the default.
     ip -n "$netns" link set ww0 txqueuelen 10000 up
+    # Nor is a neighbour that does not answer for three seconds, the default, gone: its machine stands still.
+    local family
+    for family in ipv4 ipv6; do
+        in_netns sysctl -qw net.$family.neigh.ww0.mcast_solicit=60 net.$family.neigh.ww0.ucast_solicit=60
+    done
     ip -n "$netns" addr add 192.0.2.1/24 dev ww0
     ip -n "$netns" addr add 2001:db8:57::1/64 dev ww0 nodad
     # A program in the dataplane's place serves on kernel sockets.
@@ -148,7 +153,7 @@ bridge_if_needed() { [ "$nic" = tap ] || binary ww-bridge; }
 
 supervisor_start() {
     setsid --fork /usr/bin/python3 "$top/dev.d/supervise.py" "$state" </dev/null >>"$state/supervisor.log" 2>&1
-    wait_for 30 supervisor_alive || state_fail "the supervisor did not start"
+    wait_for 120 supervisor_alive || state_fail "the supervisor did not start"
 }
 
 # wait_for SECONDS COMMAND...
@@ -215,7 +220,7 @@ WW_ADMIN=$state/admin.sock
 ENV
     mv "$state/env.static.new" "$state/env.static"
     kill -USR1 "$(supervisor_pid)"
-    wait_for 30 test -f "$state/env"
+    wait_for 120 test -f "$state/env"
 }
 
 # api PATH:VERB JSON [CURL_OPTION...]: one request as the demo caller; body to stdout, then the status on a line of its own.
@@ -223,7 +228,7 @@ api() {
     local path=$1 body=$2 token
     shift 2
     token=$(sed -n 's/^WW_TOKEN=//p' "$state/env")
-    in_netns curl -sS -m 10 --resolve "$demo_host:443:192.0.2.2" --cacert "$state/ca.pem" -H "Authorization: Bearer $token" \
+    in_netns curl -sS -m 30 --resolve "$demo_host:443:192.0.2.2" --cacert "$state/ca.pem" -H "Authorization: Bearer $token" \
         -H 'Content-Type: application/json' -w '\n%{http_code}\n' -d "$body" "$@" "https://$demo_host:443/$path"
 }
 wrap_works() { [ "$(api "$demo_key:wrap" '{"plaintext":"aGVsbG8="}' | tail -n 1)" = 200 ]; }

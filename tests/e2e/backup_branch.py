@@ -23,11 +23,11 @@ def sinks(d):
 
 def until_all_hold(d):
     epoch = d.json("status")["epoch"]
-    house.wait_for(lambda: all(s["epoch"] >= epoch and not s["problem"] for s in sinks(d).values()), 60, "both sinks to hold everything")
+    house.wait_for(lambda: all(s["epoch"] >= epoch and not s["problem"] for s in sinks(d).values()), "both sinks to hold everything")
 
 
 def until_branched(d):
-    house.wait_for(lambda: all(s["branched"] for s in sinks(d).values()), 60, f"both sinks to be told: {sinks(d)}")
+    house.wait_for(lambda: all(s["branched"] for s in sinks(d).values()), f"both sinks to be told: {sinks(d)}")
 
 
 def files():
@@ -47,7 +47,7 @@ def a_restored_host_goes_on_in_sinks_that_hold_nothing_but_what_it_has():
     two.config(config)
     with open(f"{two.folder}/passphrase", "w") as f:
         f.write("the passphrase of the second host\n")
-    tap.equal(two.spawn("--restore", "near", "--identity", f"{away}/first.key").wait(120), 0)
+    tap.equal(two.spawn("--restore", "near", "--identity", f"{away}/first.key").wait(house.BOUND), 0)
     two.start()
     until_all_hold(two)
     backups.change(two, "key", "create", "v0/of/the/second")
@@ -89,7 +89,7 @@ def who_has_decided_goes_on_and_loses_nothing():
     two.kill()
     for name in ("near", "far"):
         one.ok("backup", "adopt", "--sink", name)
-    house.wait_for(lambda: one.json("key", "show", "v0/of/the/first")["key"]["state"] == "enabled", 60, "the key to serve")
+    house.wait_for(lambda: one.json("key", "show", "v0/of/the/first")["key"]["state"] == "enabled", "the key to serve")
     until_all_hold(one)
     one.refused_as("nothing_to_adopt", "backup", "adopt", "--sink", "near")
     one.kill()

@@ -129,7 +129,7 @@ def sshd_start():
                      "StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n")
     os.makedirs("/run/sshd", exist_ok=True)
     sshd = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", f"{f}/sshd_config"], stdin=subprocess.DEVNULL, stderr=open(f"{f}/sshd.log", "w"))
-    house.wait_for(lambda: subprocess.run(["nc", "-z", "127.0.0.1", str(SSHD)]).returncode == 0, 20, "sshd to listen")
+    house.wait_for(lambda: subprocess.run(["nc", "-z", "127.0.0.1", str(SSHD)]).returncode == 0, "sshd to listen")
     ssh = Between(SSHD)
     with open(f"{f}/known_hosts", "w") as known, open(f"{f}/ssh_host.key.pub") as public:
         known.write(f"[127.0.0.1]:{ssh.port} {' '.join(public.read().split()[:2])}\n")
@@ -167,11 +167,11 @@ def sink(name):
 
 
 def until(name, says):
-    house.wait_for(lambda: says in sink(name)["problem"], 60, f"{says} of {sink(name)}")
+    house.wait_for(lambda: says in sink(name)["problem"], f"{says} of {sink(name)}")
 
 
 def until_whole(name):
-    house.wait_for(lambda: sink(name)["problem"] == "" and sink(name)["epoch"] >= d.json("status")["epoch"], 120, f"{name} to hold everything")
+    house.wait_for(lambda: sink(name)["problem"] == "" and sink(name)["epoch"] >= d.json("status")["epoch"], f"{name} to hold everything")
 
 
 # ---- TLS ----
@@ -210,7 +210,7 @@ def survives(name, fault, mend):
     key = backups.change(d, "key", "create", f"v0/{name}/{survives.count}")
     survives.count += 1
     tap.equal(key["state"], "enabled")
-    house.wait_for(lambda: sink(name)["problem"] and sink(name)["failed"] > failed, 60, f"{name} to be named")
+    house.wait_for(lambda: sink(name)["problem"] and sink(name)["failed"] > failed, f"{name} to be named")
     tap.check(f"sink         {name}" in d.ok("status") and "FAILS" in d.ok("status"), "status does not tell")
     mend()
     until_whole(name)

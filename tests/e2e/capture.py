@@ -31,7 +31,7 @@ def up():
     subprocess.run(["ip", "neigh", "flush", "dev", "ww0"], check=True)  # so that the kernel asks, and we answer
     traffic()
     capture.send_signal(signal.SIGINT)
-    capture.wait(60)
+    capture.wait(house.BOUND)
 
 
 def traffic():
@@ -63,7 +63,7 @@ def tshark(display, *fields):
     """The values of the fields in every frame that passes the filter."""
     arguments = [a for f in fields for a in ("-e", f)]
     done = subprocess.run(["tshark", "-n", "-r", f"{h.state}/frames.pcap", *CHECKS, "-Y", display, "-T", "fields", "-E", "separator=/t",
-                           *arguments], capture_output=True, text=True, timeout=300)
+                           *arguments], capture_output=True, text=True, timeout=house.BOUND)
     tap.equal(done.returncode, 0, done.stderr)
     return [line.split("\t") for line in done.stdout.splitlines()]
 

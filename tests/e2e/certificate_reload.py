@@ -50,13 +50,13 @@ def new_connections_see_the_new_certificate_and_old_ones_go_on():
     old = client.Connection(h)
     tap.equal(old.wrap(b"x").status, 200)
     running = load.Load(h, count=2).start()
-    house.wait_for(lambda: running.count() > 20, 60, "load")
+    house.wait_for(lambda: running.count() > 20, "load")
     before = presented()
     issue("next")
     put(f"{h.state}/next.pem", f"{h.state}/next.key")
-    house.wait_for(lambda: presented() != before, 30, "the new certificate")
+    house.wait_for(lambda: presented() != before, "the new certificate")
     at = running.count()
-    house.wait_for(lambda: running.count() > at + 20, 60, "load after the reload")
+    house.wait_for(lambda: running.count() > at + 20, "load after the reload")
     running.stop()
     tap.equal((running.broken, set(running.statuses)), ([], {200}))
     tap.equal(old.wrap(b"x").status, 200, "the old connection")
@@ -91,7 +91,7 @@ def a_good_one_after_bad_ones_is_taken():
     before = presented()
     issue("last")
     put(f"{h.state}/last.pem", f"{h.state}/last.key")
-    house.wait_for(lambda: presented() != before, 30, "the new certificate")
+    house.wait_for(lambda: presented() != before, "the new certificate")
 
 
 if __name__ == "__main__":

@@ -106,13 +106,13 @@ def the_store_itself_goes_on_and_the_sinks_follow():
     backups.change(d, "key", "create", "v0/afterwards")
     found_in(backups.keys(d))
     epoch = d.json("status")["epoch"]
-    house.wait_for(lambda: all(s["epoch"] >= epoch for s in d.json("backup", "status")["sinks"]), 60, "both sinks to follow")
+    house.wait_for(lambda: all(s["epoch"] >= epoch for s in d.json("backup", "status")["sinks"]), "both sinks to follow")
     tap.equal([s["drill"]["ok"] for s in d.json("drill")["sinks"]], [True, True])
 
 
 @tap.case
 def what_was_under_way_when_it_died_is_swept_up():
-    house.wait_for(lambda: os.listdir(f"{d.folder}/store/backup") == [], 60, "the folder to be empty")
+    house.wait_for(lambda: os.listdir(f"{d.folder}/store/backup") == [], "the folder to be empty")
     for name in ("near", "far"):
         parts = [n for n in os.listdir(f"{away}/{name}") if not n.endswith(".age")]
         tap.check(len(parts) <= 2, parts)

@@ -18,11 +18,11 @@ def curl(target, body, *arguments, address=None):
     """(status, body) of one request by curl; the body goes through a file, since it may be large."""
     with open(f"{h.state}/request.json", "wb") as f:
         f.write(body)
-    done = subprocess.run(
-        ["curl", "-sS", "--max-time", "60", "--resolve", f"{house.HOST}:443:{address or h.address}", "--cacert", h.ca,
+    command = (
+        ["curl", "-sS", "--max-time", str(client.TIMEOUT), "--resolve", f"{house.HOST}:443:{address or h.address}", "--cacert", h.ca,
          "-H", f"Authorization: Bearer {h.token}", "-H", "Content-Type: application/json", "--data-binary", f"@{h.state}/request.json",
-         "-w", "\n%{http_code}", *arguments, f"https://{house.HOST}/{h.key}:{target}"],
-        stdin=subprocess.DEVNULL, capture_output=True)
+         "-w", "\n%{http_code}", *arguments, f"https://{house.HOST}/{h.key}:{target}"])
+    done = client.patient(lambda: subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True), lambda d: d.returncode != 0)
     if done.returncode:
         raise AssertionError(f"curl exited with {done.returncode}: {done.stderr.decode()}")
     body, status = done.stdout.rsplit(b"\n", 1)
@@ -94,10 +94,10 @@ def the_largest_body_in_chunks_over_ipv6_goes_through():
 def s_client(version, *arguments):
     """One request typed into openssl s_client; everything it printed."""
     query = client.request(h, f"{h.key}:wrap", client.wrap_body(b"typed"), fields=["Connection: close"])
-    done = subprocess.run(["openssl", "s_client", "-connect", f"{h.address}:443", "-servername", house.HOST, "-CAfile", h.ca,
-                           "-verify_return_error", "-verify_hostname", house.HOST, "-ign_eof", version, *arguments],
-                          input=query, capture_output=True, timeout=client.TIMEOUT)
-    return done.stdout
+    command = ["openssl", "s_client", "-connect", f"{h.address}:443", "-servername", house.HOST, "-CAfile", h.ca, "-verify_return_error",
+               "-verify_hostname", house.HOST, "-ign_eof", version, *arguments]
+    return client.patient(lambda: subprocess.run(command, input=query, capture_output=True, timeout=client.TIMEOUT).stdout,
+                          lambda out: b"HTTP/1.1 " not in out)
 
 
 @tap.case

@@ -74,7 +74,7 @@ def a_doomed_key_is_404_for_everything():
 
 @tap.case
 def who_still_asks_for_it_is_shown():
-    house.wait_for(lambda: h.wwctl_json("status")["still_asked"], 20, "the audit to be drained")
+    house.wait_for(lambda: h.wwctl_json("status")["still_asked"], "the audit to be drained")
     asked = h.wwctl_json("key", "show", h.key)["key"]["still_asked"]
     tap.equal((asked["callers"], h.wwctl_json("status")["still_asked"][0]["path"]), (1, h.key))
     tap.check("still asked for: 1 caller, " in h.wwctl("key", "show", h.key), "key show does not tell")

@@ -33,7 +33,7 @@ def the_pasted_line(state):
     """What the README tells a person to paste, in a shell of its own."""
     line = """. %s/env && ip netns exec $WW_NETNS curl -sS --resolve "$WW_RESOLVE" --cacert $WW_CA -H "Authorization: Bearer $WW_TOKEN" \
         -H 'Content-Type: application/json' -d '{"plaintext":"aGVsbG8="}' $WW_URL/$WW_KEY_PATH:wrap""" % state
-    return subprocess.run(["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=house.BOUND).stdout
 
 
 @tap.case
@@ -125,7 +125,7 @@ def a_number_of_workers_that_cannot_be_is_refused_with_the_range():
 @tap.case
 def the_demo_walks_through_every_step():
     done = subprocess.run([f"{house.ROOT}/dev", "demo"], env=dict(os.environ, WW_BUILD=one.build), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=200)
+                          capture_output=True, text=True, timeout=house.BOUND)
     tap.check(done.returncode == 0 and "WRONG" not in done.stdout, done)
     tap.check(done.stdout.count("  ok  ") >= 10, done.stdout)
 

@@ -127,7 +127,7 @@ def its_next_version_is_imported_too_and_only_so():
 @tap.case
 def what_it_is_not_for_is_answered_as_such():
     h.policy_set(SIGNS, CALLER)
-    house.wait_for(h.in_sync, 20, "the dataplane to have all")
+    house.wait_for(h.in_sync, "the dataplane to have all")
     c, token = client.Connection(h), h.token_for(CALLER)
     answers = [c.wrap(SECRET, path=SIGNS, token=token), c.post(f"{SIGNS}:asymmetricSign", b"{}", token=token)]
     c.close()
@@ -164,20 +164,15 @@ def close_primes():
 def a_start_opens_it_again():
     before = shown(SIGNS)
     os.kill(h.pid("ctrl"), signal.SIGKILL)
-    house.wait_for(h.in_sync, 30, "ww-ctrl to be back")
+    house.wait_for(h.in_sync, "ww-ctrl to be back")
     tap.equal(shown(SIGNS), before)
 
 
 @tap.case
 def no_log_and_no_file_holds_the_material():
-    for folder, _, names in os.walk(h.state):
-        for name in names:
-            if not os.path.isfile(f"{folder}/{name}"):
-                continue
-            with open(f"{folder}/{name}", "rb") as f:
-                data = f.read()
-            tap.check(imports.pkcs8(signing)[36:68] not in data, f"the private key is in {name}")
-            tap.check(MATERIAL not in data and MATERIAL.hex().encode() not in data, f"the material is in {name}")
+    for path, data in house.files(h.state):
+        tap.check(imports.pkcs8(signing)[36:68] not in data, f"the private key is in {path}")
+        tap.check(MATERIAL not in data and MATERIAL.hex().encode() not in data, f"the material is in {path}")
 
 
 if __name__ == "__main__":

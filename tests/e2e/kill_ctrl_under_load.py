@@ -19,7 +19,7 @@ def killed(name):
     """SIGKILL, and wait until the supervisor's next one is there."""
     pid = h.pid(name)
     os.kill(pid, signal.SIGKILL)
-    house.wait_for(lambda: h.pid(name) not in (0, pid), 20, f"a new {name}")
+    house.wait_for(lambda: h.pid(name) not in (0, pid), f"a new {name}")
 
 
 def ctrl_answers():
@@ -34,10 +34,10 @@ def a_thousand_wraps_succeed_while_ctrl_is_killed_five_times():
     running = load.Load(h, count=2, pace=0.01).start()
     for _ in range(KILLS):
         at = running.count()
-        house.wait_for(lambda: running.count() >= at + WRAPS // (KILLS + 1), 120, "the load to go on")
+        house.wait_for(lambda: running.count() >= at + WRAPS // (KILLS + 1), "the load to go on")
         killed("ctrl")
-        house.wait_for(ctrl_answers, 30, "ctrl")
-    house.wait_for(lambda: running.count() >= WRAPS, 120, "the load to go on")
+        house.wait_for(ctrl_answers, "ctrl")
+    house.wait_for(lambda: running.count() >= WRAPS, "the load to go on")
     running.stop()
     blobs.extend(running.blobs)
     tap.equal((running.broken, set(running.statuses)), ([], {200}))
@@ -46,7 +46,7 @@ def a_thousand_wraps_succeed_while_ctrl_is_killed_five_times():
 
 @tap.case
 def ctrl_attaches_again_and_pushes_a_change():
-    house.wait_for(h.in_sync, 30, "the dataplane to attach")
+    house.wait_for(h.in_sync, "the dataplane to attach")
     h.key_make("v0/made/afterwards", house.CALLER)
     c = client.Connection(h)
     blobs_of_it = c.wrapped(b"x", path="v0/made/afterwards")
@@ -78,8 +78,8 @@ def a_key_acknowledged_just_before_both_are_killed_is_still_there():
     pids = [h.pid("ctrl"), h.pid("dataplane")]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    house.wait_for(lambda: h.pid("ctrl") not in (0, pids[0]) and h.pid("dataplane") not in (0, pids[1]), 20, "new processes")
-    house.wait_for(serves, 60, "serving again")
+    house.wait_for(lambda: h.pid("ctrl") not in (0, pids[0]) and h.pid("dataplane") not in (0, pids[1]), "new processes")
+    house.wait_for(serves, "serving again")
     c = client.Connection(h)
     c.wrapped(b"x", path="v0/made/just/before")
     c.close()

@@ -64,7 +64,7 @@ class Ledger:
         pid = self.house.pid(name)
         if pid:
             os.kill(pid, signal.SIGKILL)
-        house.wait_for(lambda: self.house.pid(name) not in (0, pid) and self.house.in_sync(), 60, f"{name} to be back")
+        house.wait_for(lambda: self.house.pid(name) not in (0, pid) and self.house.in_sync(), f"{name} to be back")
 
     def kill_ctrl(self):
         self.kill("ctrl")
@@ -104,7 +104,7 @@ class Ledger:
             return None
 
     def until_ok(self, verb, data, path):
-        until = time.monotonic() + 60
+        until = time.monotonic() + house.BOUND
         while True:
             reply = self.try_once(verb, data, path)
             if reply is not None and reply.status == 200:

@@ -35,7 +35,7 @@ class Crowd:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.drip, daemon=True)
         self.thread.start()
-        house.wait_for(lambda: h.gauges()["tls_conns"] >= IDLE + SLOW, 600, "the crowd is there")
+        house.wait_for(lambda: h.gauges()["tls_conns"] >= IDLE + SLOW, "the crowd is there")
 
     def drip(self):
         """Each of them sends a byte a second, spread over it."""
@@ -60,7 +60,7 @@ class Crowd:
         self.idle.wait()
         for c in self.slow:
             c.close()
-        house.wait_for(lambda: h.gauges()["tls_conns"] == 0, 120, "the crowd has gone")
+        house.wait_for(lambda: h.gauges()["tls_conns"] == 0, "the crowd has gone")
 
 
 @tap.case

@@ -73,7 +73,7 @@ def put_relay_between():
     relay = subprocess.Popen(["ip", "netns", "exec", home, h.binary("ww-relay"), "--a", "packet:mid0", "--b", "packet:ww0", "--ab",
                               IMPAIRED, "--ba", IMPAIRED, "--seed", os.environ.get("RELAY_SEED", "1")], stdin=subprocess.DEVNULL,
                              stdout=open(f"{h.state}/relay.log", "w"), stderr=subprocess.STDOUT)
-    house.wait_for(lambda: "ww-relay ready" in open(f"{h.state}/relay.log").read(), 30, "the relay is ready")
+    house.wait_for(lambda: "ww-relay ready" in open(f"{h.state}/relay.log").read(), "the relay is ready")
     enter(PEER)
 
 
@@ -138,7 +138,7 @@ def d19_connections_come_and_go_through_losses_and_no_byte_is_wrong():
 
 @tap.case
 def d19_when_all_have_gone_nothing_is_held():
-    house.wait_for(nothing_held, 300, "nothing is held")
+    house.wait_for(nothing_held, "nothing is held")
     print(f"# {h.gauges()}")
 
 

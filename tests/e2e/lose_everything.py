@@ -57,7 +57,7 @@ def up():
                    imports.file_of(h, imports.wrapped(h, imports.pkcs8(signing))))
     h.wwctl("key", "enable", "v0/lost/key0", "--version", "1")
     epoch = h.wwctl_json("status")["epoch"]
-    house.wait_for(lambda: all(s["epoch"] >= epoch for s in h.wwctl_json("backup", "status")["sinks"]), 60, "both sinks to hold everything")
+    house.wait_for(lambda: all(s["epoch"] >= epoch for s in h.wwctl_json("backup", "status")["sinks"]), "both sinks to hold everything")
 
 
 @tap.case
@@ -144,7 +144,7 @@ def the_restored_host_wraps_rotates_and_goes_on_with_its_backup():
     tap.equal(c.unwrapped(c.wrapped(b"after the loss", path="v0/lost/key1"), path="v0/lost/key1"), b"after the loss")
     c.close()
     now = h.wwctl_json("status")["epoch"]
-    house.wait_for(lambda: h.wwctl_json("backup", "status")["sinks"][0]["epoch"] >= now, 60, "the sink to follow")
+    house.wait_for(lambda: h.wwctl_json("backup", "status")["sinks"][0]["epoch"] >= now, "the sink to follow")
 
 
 @tap.case

@@ -35,11 +35,7 @@ def open_files(name):
 
 def texts():
     """Every file in the state folder that a process wrote as a log or a record."""
-    for folder, _, names in os.walk(h.state):
-        for name in names:
-            if name.endswith(".log") or "/audit" in folder:
-                with open(f"{folder}/{name}", "rb") as f:
-                    yield f"{folder}/{name}", f.read()
+    return ((path, content) for path, content in house.files(h.state) if path.endswith(".log") or "/audit" in path)
 
 
 @tap.case
@@ -143,11 +139,8 @@ def secrets_on_disk_are_for_their_owner_alone():
 def the_store_holds_neither_passphrase_nor_plaintext():
     with open(f"{h.state}/passphrase", "rb") as f:
         passphrase = f.read().strip()
-    for folder, _, names in os.walk(f"{h.state}/store"):
-        for name in names:
-            with open(f"{folder}/{name}", "rb") as f:
-                content = f.read()
-            tap.check(passphrase not in content and PLAINTEXT not in content, f"{folder}/{name}")
+    for path, content in house.files(f"{h.state}/store"):
+        tap.check(passphrase not in content and PLAINTEXT not in content, path)
 
 
 @tap.case
@@ -157,7 +150,7 @@ def every_request_left_an_audit_record():
     def recorded():
         entries = h.wwctl_json("audit", "tail", "--count", "100")["entries"]
         return [(e["op"], e["status"]) for e in entries if e["kind"] == "record"]
-    house.wait_for(lambda: recorded()[-len(made):] == made, 30, f"records of {made}")
+    house.wait_for(lambda: recorded()[-len(made):] == made, f"records of {made}")
 
 
 @tap.case

@@ -21,7 +21,7 @@ class Warm:
         self.connections = [client.Connection(h) for _ in range(4)]
         self.blob = self.connections[0].wrapped(b"kept", path=KEY)
         self.load = load.Load(h, count=2, path=KEY).start()
-        house.wait_for(lambda: self.load.count() > 50, 60, "load")
+        house.wait_for(lambda: self.load.count() > 50, "load")
         for c in self.connections:
             tap.equal(c.unwrapped(self.blob, path=KEY), b"kept")
         return self
@@ -36,7 +36,7 @@ class Warm:
         revoke()
         acked, served = time.monotonic(), self.load.count()
         tap.equal(self.statuses(), {refusal})
-        house.wait_for(lambda: self.load.count() > served + 20, 60, "load during the revoke")
+        house.wait_for(lambda: self.load.count() > served + 20, "load during the revoke")
         restored = time.monotonic()
         restore()
         inside = {status for begun, ended, status in self.load.log if begun >= acked and ended <= restored}
@@ -73,7 +73,7 @@ def no_200_after_the_caller_was_removed():
 @tap.case
 def another_keys_callers_notice_nothing_of_a_revoke():
     beside = load.Load(h, count=2).start()
-    house.wait_for(lambda: beside.count() > 50, 60, "load")
+    house.wait_for(lambda: beside.count() > 50, "load")
     for _ in range(5):
         h.wwctl("key", "disable", KEY)
         h.wwctl("key", "enable", KEY)

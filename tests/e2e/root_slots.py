@@ -133,7 +133,7 @@ def init_goes_on_with_an_identity_and_with_shares_typed_from_paper():
     for line in shares[2].splitlines() + shares[0].splitlines():
         contains(asked(line.strip()), "the next line")
     p.stdin.write("\n")
-    out, _ = p.communicate(timeout=60)
+    out, _ = p.communicate(timeout=house.BOUND)
     tap.equal(p.returncode, 0, out)
     contains(out, "Done: keys can be made")
     d.ok("key", "create", "v0/a/key")
@@ -241,7 +241,7 @@ def start_tpm():
     tpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={d.folder}/tpm", "--server", f"type=unixio,path={sock}",
                             "--ctrl", f"type=unixio,path={sock}.ctrl", "--flags", "not-need-init,startup-clear"],
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    house.wait_for(lambda: os.path.exists(sock), 20, "swtpm")
+    house.wait_for(lambda: os.path.exists(sock), "swtpm")
 
 
 @tap.case

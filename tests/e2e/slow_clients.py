@@ -73,7 +73,7 @@ def two_hundred_slow_512_kb_bodies_beside_fast_ones_hinder_nobody():
         t.start()
     fast_ones_are_served(300)
     for t in slow:
-        t.join(300)
+        t.join(house.BOUND)
     tap.equal(len(outcome), SLOW, "slow clients that came to an end")
     print("# slow clients:", {o: outcome.count(o) for o in set(outcome)})
     tap.check(set(outcome) <= {200, 503}, f"neither served nor told to come again: {set(outcome)}")

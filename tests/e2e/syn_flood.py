@@ -91,7 +91,7 @@ def every_wrap_succeeds_while_spoofed_syns_arrive():
     before = h.counters()
     flood, outcome = Flood(SYNS), []
     standing = load.Load(h, count=2).start()
-    house.wait_for(lambda: standing.count() > 0, 60, "the standing connections serve")
+    house.wait_for(lambda: standing.count() > 0, "the standing connections serve")
     flood.start()
     new_connections(flood, outcome)
     flood.end()

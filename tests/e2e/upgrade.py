@@ -75,11 +75,11 @@ def switch_to(program):
     use(program)
     pid = h.pid("ctrl")
     os.kill(pid, signal.SIGTERM)
-    house.wait_for(lambda: h.pid("ctrl") not in (0, pid) and h.in_sync(), 60, "the other version to be in sync")
+    house.wait_for(lambda: h.pid("ctrl") not in (0, pid) and h.in_sync(), "the other version to be in sync")
     seen = caller.count
-    house.wait_for(lambda: caller.count > seen + 20, 60, "callers to go on")
+    house.wait_for(lambda: caller.count > seen + 20, "callers to go on")
     caller.over.set()
-    caller.join(60)
+    caller.join(house.BOUND)
     tap.equal(caller.failures, [])
     tap.equal(os.readlink(f"/proc/{h.pid('ctrl')}/exe"), program)
 
@@ -122,13 +122,13 @@ def recovered():
 
 def sinks_hold_everything():
     epoch = h.wwctl_json("status")["epoch"]
-    house.wait_for(lambda: all(s["epoch"] >= epoch for s in h.wwctl_json("backup", "status")["sinks"]), 60, "both sinks to hold everything")
+    house.wait_for(lambda: all(s["epoch"] >= epoch for s in h.wwctl_json("backup", "status")["sinks"]), "both sinks to hold everything")
 
 
 def run_by_hand(program, *options):
     """Exit status, and what it says; nothing of it is running otherwise."""
     done = subprocess.run([program, "--config", f"{h.state}/wirewrap.yaml", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=120)
+                          stderr=subprocess.STDOUT, text=True, timeout=house.BOUND)
     return done.returncode, done.stdout
 
 
@@ -191,14 +191,14 @@ def a_commit_is_refused_while_a_sink_lacks_anything():
     tap.check("backup_behind" in h.wwctl("upgrade", "commit", "--json", refused=True), "committed without a sink")
     tap.equal(h.wwctl_json("upgrade", "status")["may_commit"], False)
     os.rename(f"{away}/gone", f"{away}/far")
-    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], 120, "the sink to be back")
+    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], "the sink to be back")
     tap.equal(h.wwctl_json("upgrade", "commit", "--dry-run")["dry_run"], True)
     tap.equal(h.wwctl_json("upgrade", "status")["level"], 1)
 
 
 @tap.case
 def after_the_commit_this_version_goes_on():
-    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], 120, "no backup to be under way")
+    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], "no backup to be under way")
     done = h.wwctl_json("upgrade", "commit")
     tap.equal((done["level"], done["committed"], done["newest"]), (2, True, True))
     tap.equal(h.wwctl_json("upgrade", "commit")["already"], True)

@@ -77,7 +77,7 @@ def kill_everything():
     os.kill(supervisor, signal.SIGSTOP)  # or it would start them again, and its death would end them gently
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    house.wait_for(lambda: not any(alive(pid) for pid in pids), 20, "the end of all processes")
+    house.wait_for(lambda: not any(alive(pid) for pid in pids), "the end of all processes")
 
 
 def alive(pid):
@@ -98,7 +98,7 @@ def start():
 
 def stop():
     process.terminate()
-    tap.equal(process.wait(20), 0, "exit status")
+    tap.equal(process.wait(house.BOUND), 0, "exit status")
 
 
 def serves():
@@ -108,7 +108,7 @@ def serves():
 def refused(problem):
     """A start alone that must come to nothing, and say why."""
     start()
-    house.wait_for(lambda: status()["warm"]["problem"] == problem, 30, f"{problem} in status.json")
+    house.wait_for(lambda: status()["warm"]["problem"] == problem, f"{problem} in status.json")
     tap.equal((status()["source"], status()["epoch"]), ("none", 0))
     c = None
     try:
@@ -138,7 +138,7 @@ def the_snapshot_follows_each_change():
     make_blobs(5)
     h.wwctl("key", "rotate", OTHER)
     make_blobs(20)
-    house.wait_for(snapshot_is_current, 20, "a snapshot of the newest epoch")
+    house.wait_for(snapshot_is_current, "a snapshot of the newest epoch")
     tap.equal(status()["source"], "ctrl")
 
 
@@ -161,7 +161,7 @@ def alone_it_opens_every_blob_and_wraps():
     os.unlink(f"{h.state}/ctl.sock")
     begun = time.monotonic()
     start()
-    house.wait_for(serves, 30, "a warm start")
+    house.wait_for(serves, "a warm start")
     print(f"# {time.monotonic() - begun:.1f} s until it served")
     tap.equal(opened(), len(blobs))
     make_blobs(5)
@@ -186,7 +186,7 @@ def policies_hold():
 def a_second_start_alone_serves_too():
     stop()
     start()
-    house.wait_for(serves, 30, "a warm start")
+    house.wait_for(serves, "a warm start")
     tap.equal(opened(), len(blobs))
     stop()
     for name in ("snapshot", "floor"):
@@ -222,7 +222,7 @@ def a_snapshot_below_the_floor_is_refused_and_named():
 def a_key_that_lies_beside_the_snapshot_does_not_count():
     credential(folder)
     start()
-    house.wait_for(lambda: logged("warm_key_beside"), 20, "the refusal in the log")
+    house.wait_for(lambda: logged("warm_key_beside"), "the refusal in the log")
     stop()
     os.unlink(f"{folder}/warm")
 
@@ -235,7 +235,7 @@ def a_key_on_a_disk_does_not_count():
     credential(f"{h.state}/credentials")
     start()
     try:
-        house.wait_for(lambda: logged("warm_key_on_disk"), 20, "the refusal in the log")
+        house.wait_for(lambda: logged("warm_key_on_disk"), "the refusal in the log")
     finally:
         stop()
         shutil.rmtree(f"{h.state}/credentials")
@@ -272,19 +272,19 @@ def move_ctrls_files(away):
 def ctrl_is_taken_again_when_it_is_back():
     replace("snapshot", saved("snapshot"))
     start()
-    house.wait_for(serves, 30, "a warm start")
+    house.wait_for(serves, "a warm start")
     move_ctrls_files(away=False)
     ctrl = start_ctrl()
     try:
-        house.wait_for(lambda: status()["source"] == "ctrl", 30, "ctrl's own snapshot")
+        house.wait_for(lambda: status()["source"] == "ctrl", "ctrl's own snapshot")
         h.wwctl("key", "disable", OTHER)
         c = client.Connection(h)
         tap.equal(c.wrap(b"x", path=OTHER).status, 400)
         c.close()
-        house.wait_for(snapshot_is_current, 20, "a snapshot of the newest epoch")
+        house.wait_for(snapshot_is_current, "a snapshot of the newest epoch")
     finally:
         ctrl.terminate()
-        tap.equal(ctrl.wait(20), 0)
+        tap.equal(ctrl.wait(house.BOUND), 0)
         stop()
 
 
@@ -301,7 +301,7 @@ def tpm_start(name):
     os.makedirs(f"{h.state}/{name}", exist_ok=True)
     swtpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={h.state}/{name}", "--server", f"type=tcp,port={PORT}", "--ctrl",
                               f"type=tcp,port={PORT + 1}", "--flags", "not-need-init,startup-clear"], stdin=subprocess.DEVNULL)
-    house.wait_for(lambda: listens(PORT), 20, "swtpm")
+    house.wait_for(lambda: listens(PORT), "swtpm")
 
 
 def listens(port):
@@ -311,7 +311,7 @@ def listens(port):
 
 def tpm_stop():
     swtpm.terminate()
-    swtpm.wait(20)
+    swtpm.wait(house.BOUND)
 
 
 def tpm_extend():
@@ -350,10 +350,10 @@ def with_the_tpm_the_dataplane_keeps_a_snapshot():
     ctrl = start_ctrl()
     start()
     try:
-        house.wait_for(lambda: status()["source"] == "ctrl", 30, "ctrl's own snapshot")
+        house.wait_for(lambda: status()["source"] == "ctrl", "ctrl's own snapshot")
         h.wwctl("key", "enable", OTHER)
         make_blobs(5)
-        house.wait_for(snapshot_is_current, 30, "a snapshot of the newest epoch")
+        house.wait_for(snapshot_is_current, "a snapshot of the newest epoch")
         with open(f"/proc/{process.pid}/maps") as f:
             tap.check("tss2" not in f.read(), "a TPM library is in ww-dataplane")
         with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
@@ -370,7 +370,7 @@ def with_the_tpm_the_dataplane_keeps_a_snapshot():
 @tap.case
 def alone_with_the_tpm_it_opens_every_blob():
     start()
-    house.wait_for(serves, 40, "a warm start")
+    house.wait_for(serves, "a warm start")
     tap.equal(opened(), len(blobs))
     stop()
 
@@ -392,7 +392,7 @@ def a_tpm_that_is_gone_is_named():
 def a_machine_that_started_another_way_is_refused_and_named():
     tpm_start("tpm")
     start()
-    house.wait_for(serves, 40, "a warm start")
+    house.wait_for(serves, "a warm start")
     stop()
     tpm_extend()
     refused("warm_key_policy")

@@ -43,7 +43,7 @@ def up():
         blobs[path].append((plain, aad, c.wrapped(plain, aad, path=path)))
     c.close()
     epoch = h.wwctl_json("status")["epoch"]
-    house.wait_for(lambda: all(s["epoch"] >= epoch for s in h.wwctl_json("backup", "status")["sinks"]), 60, "both sinks to hold everything")
+    house.wait_for(lambda: all(s["epoch"] >= epoch for s in h.wwctl_json("backup", "status")["sinks"]), "both sinks to hold everything")
     h.stop()
     shutil.rmtree(h.state)
     shutil.rmtree(f"{away}/near")

@@ -1,6 +1,7 @@
 """What the tests of backups share: age identities, offline slots, and keys compared."""
 import json
 import os
+import re
 import subprocess
 
 import daemon
@@ -35,7 +36,7 @@ def change(of, *arguments):
     def key():
         shown = subprocess.run([*wwctl, "key", "show", arguments[2], "--json"], stdout=subprocess.PIPE, check=True).stdout
         return json.loads(shown)["key"]
-    house.wait_for(lambda: key()["versions"][-1]["state"] == "enabled", 120, f"{arguments} to be durable")
+    house.wait_for(lambda: key()["versions"][-1]["state"] == "enabled", f"{arguments} to be durable")
     return key()
 
 
@@ -46,13 +47,13 @@ def offline_slot(d, recipient, identity_file):
 
 def restored(config, source, *how):
     """The keys of a new host that has nothing but that configuration, a backup, and what is brought to open it.  It makes no
-    backups of its own: the host that it comes from is still there."""
+    backups of its own: the host that it comes from is still there.  It is patient with sinks, which nobody else tries again."""
     bare = daemon.Daemon()
     try:
-        bare.config(config)
+        bare.config(re.sub(r"patience: \d+s", "patience: 120s", config))
         with open(f"{bare.folder}/passphrase", "w") as f:
             f.write("the passphrase of the new host\n")
-        status = bare.spawn("--restore", source, *how).wait(120)
+        status = bare.spawn("--restore", source, *how).wait(house.BOUND)
         with open(f"{bare.folder}/log") as f:
             tap.equal(status, 0, f.read()[-2000:])
         bare.config()
@@ -112,7 +113,7 @@ def offline_slot_of(h, path):
 
 def newest_level(h):
     """A running house takes up what its version brought; refused while a backup is under way."""
-    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], 120, "the sinks to hold everything")
+    house.wait_for(lambda: h.wwctl_json("upgrade", "status")["may_commit"], "the sinks to hold everything")
     h.wwctl("upgrade", "commit")
 
 
@@ -123,4 +124,4 @@ def compact(h):
         reply = json.loads(out.stdout)
         tap.check(out.returncode == 0 or reply["error"]["code"] in ("backup_running", "backup_behind"), reply)
         return out.returncode == 0 and reply["anchor_epoch"] > 0
-    house.wait_for(done, 120, "the compaction")
+    house.wait_for(done, "the compaction")

@@ -3,11 +3,14 @@ import base64
 import json
 import socket
 import ssl
+import time
 import warnings
 
 import house
 
-TIMEOUT = 60  # seconds; ends what would hang, decides nothing else
+TIMEOUT = 120   # seconds; ends what would hang, decides nothing else
+HANDSHAKE = 5   # seconds that the server gives a handshake
+TRIES = 10
 
 
 def b64(data):
@@ -33,6 +36,17 @@ def tcp(address, port=443):
     return socket.create_connection((address, port), TIMEOUT)
 
 
+def patient(attempt, came_to_nothing):
+    """What attempt() gives.  Where that is nothing, and it took as long as the server's deadline, the machine stood still: as any client
+    would, it is made again."""
+    for _ in range(TRIES):
+        begun = time.monotonic()
+        got = attempt()
+        if not came_to_nothing(got) or time.monotonic() - begun < HANDSHAKE:
+            break
+    return got
+
+
 class Connection:
     """One TLS connection.  tls: "1.2", "1.3" or None for what is agreed."""
 
@@ -45,11 +59,20 @@ class Connection:
                     "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[tls]
         self.house = h
         self.received = b""
-        raw = tcp(address or h.address)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if receive_buffer:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket = context.wrap_socket(raw, server_hostname=house.HOST)
+
+        def attempt():
+            raw = tcp(address or h.address)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if receive_buffer:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            try:
+                return context.wrap_socket(raw, server_hostname=house.HOST)
+            except OSError as why:
+                raw.close()
+                return why
+        self.socket = patient(attempt, lambda got: isinstance(got, OSError))
+        if isinstance(self.socket, OSError):
+            raise self.socket
 
     def send(self, data):
         self.socket.sendall(data)

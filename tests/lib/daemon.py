@@ -59,14 +59,14 @@ class Daemon:
 
     def start(self, *options):
         self.process = self.spawn(*(options or ("--dev",)))
-        house.wait_for(self.answers, 30, "ww-ctrl to answer")
+        house.wait_for(self.answers, "ww-ctrl to answer")
 
     def fails_to_start(self, *options):
         """What it says when it ends by itself."""
         at = os.path.getsize(f"{self.folder}/log") if os.path.exists(f"{self.folder}/log") else 0
         process = self.spawn(*options)
         try:
-            status = process.wait(30)
+            status = process.wait(house.BOUND)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -90,7 +90,7 @@ class Daemon:
     def stop(self):
         """The exit status after SIGTERM."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(house.BOUND)
 
     def end(self):
         if self.process is not None and self.process.poll() is None:
@@ -164,6 +164,6 @@ class Daemon:
 
     def connect(self, name):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(20)
+        s.settimeout(house.BOUND)
         s.connect(f"{self.folder}/{name}")
         return s

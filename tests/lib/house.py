@@ -3,6 +3,7 @@ import argparse
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 CLONE_NEWNET = 0x40000000
+BOUND = 300  # seconds; ends a wait that would never end, decides nothing else
 BAD_WORDS = ("Sanitizer", "runtime error:", "never given back")
 HOST = "ekm.wirewrap.test"
 AUDIENCE = f"https://{HOST}"
@@ -23,12 +25,12 @@ def options():
     return parser.parse_args()
 
 
-def wait_for(condition, seconds, what):
-    """condition() until it is true; the bound ends a wait that would never end, it decides nothing else."""
-    until = time.monotonic() + seconds
+def wait_for(condition, what):
+    """condition() until it is true."""
+    until = time.monotonic() + BOUND
     while not condition():
         if time.monotonic() > until:
-            raise AssertionError(f"{what}: not within {seconds} s")
+            raise AssertionError(f"{what}: not within {BOUND} s")
         time.sleep(0.05)
 
 
@@ -110,12 +112,15 @@ class House:
         raise AssertionError(f"there is no {name} in build/{self.build}")
 
     def wwctl(self, *arguments, refused=False):
-        """stdout of a wwctl command that must succeed, or must be refused."""
+        """stdout of a wwctl command that must succeed, or all it says when it must be refused.  A change is over when the dataplane has
+        it: on a machine that stands still that may be later than wwctl waits."""
         done = subprocess.run([self.binary("wwctl"), "--admin", f"{self.state}/admin.sock", *arguments], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if (done.returncode != 0) != refused:
-            raise AssertionError(f"wwctl {' '.join(arguments)} exited with {done.returncode}: {done.stdout}")
-        return done.stdout.strip()
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if is_committed_and_not_acked(done) and not refused:
+            wait_for(self.in_sync, f"an ack of wwctl {' '.join(arguments)}")
+        elif (done.returncode != 0) != refused:
+            raise AssertionError(f"wwctl {' '.join(arguments)} exited with {done.returncode}: {done.stdout}{done.stderr}")
+        return (done.stdout + done.stderr if refused else done.stdout).strip()
 
     def wwctl_json(self, *arguments):
         return json.loads(self.wwctl(*arguments, "--json"))
@@ -145,6 +150,23 @@ class House:
 
     def token_for(self, email, audience=AUDIENCE, *arguments):
         return self.wwctl("dev", "token", "--email", email, "--audience", audience, *arguments)
+
+
+def files(folder):
+    """(path, content) of each under a folder; one that is gone when it is looked at was a journal, or on its way to another name."""
+    for at, _, names in os.walk(folder):
+        for name in names:
+            try:
+                if os.path.isfile(f"{at}/{name}"):
+                    with open(f"{at}/{name}", "rb") as f:
+                        yield f"{at}/{name}", f.read()
+            except FileNotFoundError:
+                pass
+
+
+def is_committed_and_not_acked(done):
+    return done.returncode == 3 and "not acked by the dataplane" in done.stderr or re.search(
+        r'dataplane"?: ?"?not (yet acked|attached)', done.stdout) is not None
 
 
 def setns(descriptor):

@@ -11,7 +11,7 @@ wire = rig.Wire()
 
 
 def answered(address, count=3, size=56, *more):
-    said = rig.run("ping", "-n", "-q", "-c", count, "-i", "0.05", "-W", "10", "-s", size, *more, address)
+    said = rig.run("ping", "-n", "-q", "-c", count, "-i", "0.05", "-W", rig.BOUND // 2, "-s", size, *more, address)
     tap.check(f"{count} packets transmitted, {count} received" in said, said)
 
 
@@ -68,7 +68,7 @@ def ping_keeps_its_payload():
 
 @tap.case
 def arp_request_is_answered_with_our_mac():
-    said = rig.run("arping", "-I", rig.TAP, "-c", "2", "-w", "10", rig.OURS4)
+    said = rig.run("arping", "-I", rig.TAP, "-f", "-w", rig.BOUND, rig.OURS4, timeout=2 * rig.BOUND)
     tap.check(wire.mac.upper() in said.upper(), said)
 
 
@@ -136,7 +136,7 @@ def frames_do_not_fill_the_queue_of_pending_signals():
         for _ in range(1000):
             with contextlib.suppress(ConnectionRefusedError):
                 s.sendto(b"x", (rig.OURS4, 4))
-    rig.wait_for(lambda: "1 received" in rig.run("ping", "-n", "-q", "-c", "1", rig.OURS4, ok=None), "we still answer")
+    rig.wait_for(lambda: "1 received" in rig.run("ping", "-n", "-q", "-c", "1", "-W", "2", rig.OURS4, ok=None), "we still answer")
     with open(f"/proc/{wire.echo.pid}/status", encoding="ascii") as f:
         tap.equal(re.findall(r"(?:SigPnd|ShdPnd):\s*(\w+)", f.read()), ["0" * 16, "0" * 16], "pending signals")
 

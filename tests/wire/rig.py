@@ -68,6 +68,8 @@ def setns(descriptor):
 
 
 def address(device, ip4, ip6):
+    for family in ("ipv4", "ipv6"):  # a neighbour that does not answer for three seconds, the default, is not gone: its machine stands still
+        run("sysctl", "-qw", *[f"net.{family}.neigh.{device}.{which}_solicit={BOUND}" for which in ("mcast", "ucast")])
     run("ip", "addr", "add", f"{ip4}/24", "dev", device)
     run("ip", "addr", "add", f"{ip6}/64", "dev", device, "nodad")
     run("ip", "link", "set", device, "up")

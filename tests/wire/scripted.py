@@ -3,7 +3,9 @@ has no address and says nothing.  CASES.md tells how a case is written.
 
 Numbers count bytes: 0 is the first byte of either stream, whatever the initial sequence numbers are.  What is expected is the next
 segment of that connection; questions for the peer's MAC are answered on the side.  That nothing comes is shown by two pings which are
-answered while nothing came, not by a clock.
+answered while nothing came, not by a clock.  Timers of ours run while the script does not: what ours says a second time is passed
+over where it is not what is expected, and what must be said before a timer can fire is asked for again when the script was too slow
+(in_time).
 """
 import itertools
 import random
@@ -18,7 +20,15 @@ import tap
 from packets import ACK, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP
 
 PEER_MAC = "02:00:00:00:00:99"
-BOUND = 20  # seconds; what has not come by then never comes
+BOUND = 60  # seconds; what has not come by then never comes
+PING = struct.pack("!H", 0x5757)
+TIMER = 0.15  # seconds; no retransmission of ours comes before (dataplane/net/tcp.h, TCP_RTO_MIN_US)
+TRIES = 40
+
+
+class TooSlow(Exception):
+    """Timers of ours may have fired: what came shows nothing."""
+
 NAMES = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
 
 
@@ -36,6 +46,7 @@ class Endpoint:
         self.ours, self.peer = (rig.OURS4, rig.PEER4) if version == 4 else (rig.OURS6, rig.PEER6)
         self.ours_mac, self.deaf = wire.mac, False
         self.pings, self.connections, self.waiting = random.randrange(65536), [], []
+        self.began = time.monotonic()
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
         self.socket.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
@@ -73,7 +84,8 @@ class Endpoint:
                 continue
             if wanted(p):
                 return p
-            self.waiting.append(p)
+            if not self.is_pong(p):
+                self.waiting.append(p)
         return None
 
     def expect(self, wanted, what, within=BOUND):
@@ -99,21 +111,34 @@ class Endpoint:
             return True
         return False
 
+    def is_pong(self, p, mark=PING):
+        return p.icmp == ((0, 0) if self.version == 4 else (129, 0)) and p.upper[4:].startswith(mark)
+
     def ping(self):
-        """Asks, and waits for the answer: ours has dealt with everything before."""
+        """Asks until there is an answer: ours has dealt with everything before.  It answers only so many a second."""
         self.pings = (self.pings + 1) % 65536
-        mark = struct.pack("!HH", 0x5757, self.pings)
-        kind = 0 if self.version == 4 else 129
-        self.icmp((8, 0), (128, 0), mark + b"are you there")
-        self.expect(lambda p: p.icmp == (kind, 0) and p.upper[4:8] == mark, "an echo reply")
+        mark = PING + struct.pack("!H", self.pings)
+        until = time.monotonic() + BOUND
+        while time.monotonic() < until:
+            self.icmp((8, 0), (128, 0), mark + b"are you there")
+            if self.next(lambda p: self.is_pong(p, mark), time.monotonic() + 1):
+                return
+        raise AssertionError(f"no echo reply within {BOUND} s; others: {[str(w) for w in self.waiting[-5:]]}")
+
+    def in_time(self):
+        """What came so far came before any timer of ours could fire; otherwise the case begins anew."""
+        if time.monotonic() - self.began > TIMER:
+            raise TooSlow
 
     def settled(self):
         """Ours has dealt with everything before, and what it says at once about it has been said."""
         self.ping()
         self.ping()
 
-    def silence(self, wanted=lambda p: p.tcp is not None):
-        """Ours says nothing like that about what came before."""
+    def silence(self, wanted=None):
+        """Ours says nothing like that about what came before; without a word: nothing to any port of this script."""
+        ports = {c.sport for c in self.connections}
+        wanted = wanted or (lambda p: p.tcp is not None and p.tcp.dport in ports)
         self.settled()
         p = self.next(wanted, time.monotonic())
         tap.check(p is None, f"silence was expected, this came: {p}")
@@ -130,6 +155,7 @@ class Endpoint:
         c = self.connection(port, **how)
         c.syn()
         c.expect(SYN | ACK)
+        self.began = time.monotonic()
         c.send(ACK)
         return c
 
@@ -152,6 +178,7 @@ class Connection:
         self.sent = 0    # end of what the script sent
         self.taken = 0   # most of it that ours acknowledged
         self.heard = 0   # end of what ours sent without a gap: acknowledged by default
+        self.said = None  # end of the most that ours sent
 
     def syn(self, flags=SYN, **how):
         options = packets.options(ts=(self.tick(), 0) if self.offer_ts else None, **self.offered)
@@ -192,6 +219,8 @@ class Connection:
         return self.note(self.endpoint.expect(self.mine, what, within).tcp)
 
     def note(self, t):
+        if self.irs is not None and t.length and not t.flags & RST:
+            self.said = max(self.said or 0, self.at(t) + t.length)
         if t.flags & ACK:
             self.taken = max(self.taken, self.acked(t))
         if t.ts:
@@ -199,25 +228,44 @@ class Connection:
         return t
 
     def expect(self, flags, at=None, ack=None, data=None, length=None, within=BOUND):
-        """The next segment of ours on this connection: those flags (PSH aside), and what else is named; its Segment."""
-        t = self.next(names(flags), within)
-        tap.equal(names(t.flags & ~PSH), names(flags & ~PSH), f"{t}")
-        if t.flags & SYN and t.flags & ACK and self.irs is None:
-            self.irs, self.ts = t.seq, self.offer_ts and t.ts is not None
-        for got, wanted, what in ((self.irs is not None and self.at(t), at, "at"), (self.acked(t), ack, "ack"), (t.data, data, "data"),
-                                  (len(t.data), length, "length")):
-            if wanted is not None:
-                tap.equal(got, wanted, f"{what} of {t}")
+        """The next segment of ours on this connection: those flags (PSH aside), and what else is named; its Segment.  A repetition that
+        is not that is passed over."""
+        until = time.monotonic() + within
+        while True:
+            t = self.endpoint.expect(self.mine, names(flags), max(0, until - time.monotonic())).tcp
+            again = self.is_again(t)
+            if t.flags & SYN and t.flags & ACK and flags & SYN and self.irs is None:
+                self.irs, self.ts = t.seq, self.offer_ts and t.ts is not None
+            self.note(t)
+            wrong = [f"{what} of {t}: got {got!r}, wanted {wanted!r}" for got, wanted, what in (
+                (names(t.flags & ~PSH), names(flags & ~PSH), "flags"), (self.irs is not None and self.at(t), at, "at"),
+                (self.acked(t), ack, "ack"), (t.data, data, "data"), (len(t.data), length, "length")) if wanted is not None and got != wanted]
+            if not wrong or not again:
+                break
+        tap.check(not wrong, "; ".join(wrong))
         if self.irs is not None and not t.flags & RST and self.at(t) <= self.heard:
             self.heard = max(self.heard, self.at(t) + len(t.data) + bool(t.flags & FIN))
         return t
+
+    def is_again(self, t):
+        """Whether all of it was sent before."""
+        return self.said is not None and t.length > 0 and not t.flags & RST and self.at(t) + t.length <= self.said
+
+    def take(self, end):
+        """Our stream up to there, acknowledged segment by segment; a FIN counts."""
+        while self.heard < end:
+            t = self.next("our stream")
+            tap.check(not t.flags & (SYN | RST) or self.is_again(t), f"data was expected, not {t}")
+            if self.at(t) <= self.heard:
+                self.heard = max(self.heard, self.at(t) + t.length)
+            self.send(ACK, ack=min(self.heard, end))
 
     def expect_data(self, data, at=None):
         """Those bytes of our stream next, in whatever segments; pure acknowledgements among them are passed over."""
         got, start = b"", self.heard if at is None else at
         while len(got) < len(data):
             t = self.next("data")
-            tap.check(not t.flags & (SYN | RST), f"data was expected, not {t}")
+            tap.check(not t.flags & (SYN | RST) or self.is_again(t), f"data was expected, not {t}")
             if t.data and self.at(t) == start + len(got):
                 got += t.data
                 self.heard = max(self.heard, self.at(t) + len(t.data) + bool(t.flags & FIN))
@@ -232,7 +280,8 @@ class Connection:
         return got
 
     def silence(self):
-        self.endpoint.silence(self.mine)
+        """Nothing comes but what came before."""
+        self.endpoint.silence(lambda p: self.mine(p) and not self.is_again(p.tcp))
 
     def lives(self):
         """Still the connection that it was: what is written next is echoed."""

@@ -2,6 +2,7 @@
 """tcp_test.py [--no-offload]: our TCP with Linux as its peer, over IPv4 and IPv6, no frame lost."""
 import selectors
 import socket
+import struct
 import subprocess
 import time
 
@@ -160,6 +161,11 @@ def stalled(s):
     return before > 0 and unread(s) == before
 
 
+def segments_in(s):
+    """tcpi_segs_in: what the kernel got on that connection."""
+    return struct.unpack_from("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 140)[0]
+
+
 def unread(s):
     return len(s.recv(1 << 22, socket.MSG_PEEK))
 
@@ -167,7 +173,8 @@ def unread(s):
 def slow_reader_gets_everything(address):
     with streams.connect(address, streams.CHARGEN, receive_buffer=2304) as s:
         rig.wait_for(lambda: stalled(s), "the window is shut")
-        time.sleep(2)  # a few zero-window probes go unread
+        heard = segments_in(s)
+        rig.wait_for(lambda: segments_in(s) >= heard + 2, "two probes of the shut window")
         got = bytearray()
         for _ in range(40):  # windows of a few hundred bytes open and shut again
             got += take_some(s, 700)
