@@ -1,17 +1,20 @@
 #!/usr/bin/python3
 """What we put on the wire, judged by Wireshark's dissectors: no malformed packet, bad checksum or protocol violation of ours."""
 import os
-import signal
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+sys.path[:0] = [os.path.join(os.path.dirname(__file__), "..", *part) for part in (["lib"], ["wire", "oracle"])]
 import client
 import house
 import load
+import oracle
 import tap
+import tcpdump
 
 h = house.House()
+FRAMES = f"{h.state}/frames.pcap"
+MAC = "02:57:57:00:00:02"  # dev.d/state.sh
 CHECKS = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "tcp.analyze_sequence_numbers:TRUE"]
 # Wireshark's notes on what TCP does when it must: no violations.
 REMARKS = {"tcp.analysis.retransmission", "tcp.analysis.fast_retransmission", "tcp.analysis.duplicate_ack", "tcp.analysis.keep_alive",
@@ -25,13 +28,10 @@ AGAIN = ("(tcp.analysis.retransmission || tcp.analysis.fast_retransmission || tc
 
 def up():
     h.up()
-    capture = subprocess.Popen(["tcpdump", "-i", "ww0", "-U", "-s", "0", "-w", f"{h.state}/frames.pcap", "-B", "65536"],
-                               stderr=subprocess.PIPE, text=True)
-    tap.check("listening on" in capture.stderr.readline(), "tcpdump does not listen")
+    capture = tcpdump.Capture("ww0", FRAMES, house.wait_for)
     subprocess.run(["ip", "neigh", "flush", "dev", "ww0"], check=True)  # so that the kernel asks, and we answer
     traffic()
-    capture.send_signal(signal.SIGINT)
-    capture.wait(house.BOUND)
+    capture.stop()
 
 
 def traffic():
@@ -62,7 +62,7 @@ def traffic():
 def tshark(display, *fields):
     """The values of the fields in every frame that passes the filter."""
     arguments = [a for f in fields for a in ("-e", f)]
-    done = subprocess.run(["tshark", "-n", "-r", f"{h.state}/frames.pcap", *CHECKS, "-Y", display, "-T", "fields", "-E", "separator=/t",
+    done = subprocess.run(["tshark", "-n", "-r", FRAMES, *CHECKS, "-Y", display, "-T", "fields", "-E", "separator=/t",
                            *arguments], capture_output=True, text=True, timeout=house.BOUND)
     tap.equal(done.returncode, 0, done.stderr)
     return [line.split("\t") for line in done.stdout.splitlines()]
@@ -119,6 +119,14 @@ def no_segment_of_ours_is_over_the_peers_mss():
 
 
 @tap.case
+def nothing_that_we_sent_broke_a_rule():
+    """Of those that the oracle knows: D-SACK blocks and repetitions among them, about which Wireshark has but remarks."""
+    seen = oracle.judge(FRAMES, [MAC])
+    tap.check(seen.segments > 200, f"{seen.segments} segments of ours")
+    tap.equal([f"{rule}: frame {number}: {text}" for rule, number, text in seen.found[:10]], [], f"{len(seen.found)} breaches")
+
+
+@tap.case
 def every_reset_of_ours_answers_something():
     for number, flags, ack in tshark(f"{ours()} && tcp.flags.reset == 1", "frame.number", "tcp.flags", "tcp.ack"):
         tap.check(int(flags, 16) & 0x10 or ack == "0", f"frame {number}: RST with flags {flags}")
@@ -126,7 +134,7 @@ def every_reset_of_ours_answers_something():
 
 @tap.case
 def the_wire_shows_no_plaintext():
-    with open(f"{h.state}/frames.pcap", "rb") as f:
+    with open(FRAMES, "rb") as f:
         frames = f.read()
     for secret in (b"Bearer ", b"wrappedBlob", b"HTTP/1.1 200"):
         tap.check(secret not in frames, f"{secret!r} on the wire")

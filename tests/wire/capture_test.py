@@ -134,7 +134,7 @@ def before():
     wire.capture_start()
     wire.start_echo("--chargen", 300 * KILO)
     traffic()
-    wire.capture_stop()
+    wire.capture.stop()
 
 
 tap.run(before, wire.end)

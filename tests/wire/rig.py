@@ -32,6 +32,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path[:0] = [f"{ROOT}/tests/lib", f"{ROOT}/tests/wire/oracle"]
 import oracle
 import tap
+import tcpdump
 
 CLONE_NEWNET = 0x40000000
 TAP = "ww0"
@@ -276,17 +277,13 @@ class Wire:
         """What crosses our wire from now on; begin before ours does."""
         self.capture_file = f"{self.folder}/wire.pcap"
         with self.inside(self.middle or self.peer):
-            self.capture = self.program("listening on", "tcpdump", "-i", device, "-U", "-w", self.capture_file, "-s", "2000", "-B", "131072",
-                                        "--immediate-mode")
-
-    def capture_stop(self):
-        said = self.capture.stop(signal.SIGINT)
-        tap.check("0 packets dropped by kernel" in said, f"the capture has holes: {said}")
+            self.capture = tcpdump.Capture(device, self.capture_file, wait_for, "-s", "2000")
+        self.programs.append(self.capture)
 
     def judge(self, trust_peer=False, least=100, explained=()):
         """Ends the capture: the oracle finds no breach in what we sent, nor does tshark; there were at least so many segments."""
         if self.capture.alive():
-            self.capture_stop()
+            self.capture.stop()
         seen = oracle.judge(self.capture_file, self.macs, trust_peer)
         print(f"# the oracle saw {seen.looked_at} frames of ours, {seen.segments} segments, {len(seen.connections)} connections")
         tap.check(seen.segments >= least, f"only {seen.segments} segments of ours were captured")
