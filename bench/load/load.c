@@ -1,9 +1,10 @@
-/* One thread, one loop: what is due is sent, the transport is waited for, and one handshake goes on by one step, so that what is due
- * on established connections waits for one step at most.
+/* One thread, one loop: what is due is sent, the transport is waited for, and one handshake goes on by one step.  Background
+ * handshakes are the helper's (helper.h).
  *
  *     RAMP (connections are made) -> WARM -> MEASURE -> DONE */
 #include "bench/load/load.h"
 
+#include "bench/load/helper.h"
 #include "bench/load/pace.h"
 #include "bench/load/watch.h"
 
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BACKGROUND_MAX 512
+#define BACKGROUND_MAX HELPER_SESSIONS_MAX
 #define SHAKING_MAX    64 /* handshakes at once while connections are made */
 #define WAIT_US_MAX    1000
 #define SPIN_US        40 /* shorter waits are polled away: a timer would come late */
@@ -51,6 +52,9 @@ struct load {
     struct samples samples; /* open loop */
     struct hiccups hiccups, server_hiccups;
     struct watch *watch;
+    struct session_stage *stages;
+    struct helper *helper; /* of background handshakes */
+    uint32_t away;         /* with it */
     uint32_t shaking, waiting;
     uint32_t answered; /* right replies ever */
     uint32_t ramp_lost;
@@ -295,6 +299,30 @@ static void launch_background(void)
         pace_next(&run.background_pace);
 }
 
+static void send_away(struct session *s)
+{
+    s->again = s->away;
+    if (s->away || !session_stage_in(s))
+        return;
+    s->away = true;
+    run.away++;
+    helper_give(run.helper, s);
+}
+
+static void on_ready(void *session);
+
+static void take_back(void)
+{
+    for (struct session *s; run.helper != NULL && (s = helper_take(run.helper)) != NULL;) {
+        s->away = false;
+        run.away--;
+        session_stage_out(s);
+        if (s->again)
+            on_ready(s);
+    }
+    run.env->transport->rest = run.away > 0;
+}
+
 /* What the transport has to tell: replies are taken at once, handshakes wait for their turn. */
 static void on_ready(void *session)
 {
@@ -302,6 +330,8 @@ static void on_ready(void *session)
 
     if (s->state != SESSION_SHAKING) {
         session_ready(s);
+    } else if (s->stage != NULL) {
+        send_away(s);
     } else if (!s->queued) {
         s->queued = true;
         push(&run.shake, s);
@@ -317,11 +347,8 @@ static void shake_one(void)
         return;
     s->queued = false;
     session_ready(s);
-    uint64_t took = clock_ns() - began_ns;
     run.result->shakes++;
-    run.result->shake_ns += took;
-    if (took > run.result->shake_ns_max)
-        run.result->shake_ns_max = took;
+    run.result->shake_ns += clock_ns() - began_ns;
 }
 
 static uint64_t wait_us(void)
@@ -368,7 +395,7 @@ static void measure_begin(void)
     run.bytes_in_begin = run.env->bytes_in;
     run.bytes_out_begin = run.env->bytes_out;
     run.env->first_error = NULL;
-    run.result->shakes = run.result->shake_ns = run.result->shake_ns_max = 0;
+    run.result->shakes = run.result->shake_ns = 0;
     if (is_open() && run.config->server_cpu >= 0)
         run.watch = watch_new(run.config->server_cpu, &run.server_hiccups);
     run.result->watched = run.watch != NULL;
@@ -473,6 +500,25 @@ static void progress(void)
 
 /* ---- the whole ---- */
 
+static bool helper_begin(void)
+{
+    struct session_stage *stages = calloc(BACKGROUND_MAX, sizeof *stages);
+
+    run.stages = stages;
+    for (uint32_t i = 0; stages != NULL && i < BACKGROUND_MAX; i++)
+        run.background_sessions[i].stage = &stages[i];
+    return stages != NULL && (run.helper = helper_new()) != NULL;
+}
+
+static void helper_end(void)
+{
+    struct load_result *r = run.result;
+
+    if (run.helper != NULL)
+        helper_free(run.helper, &r->shake_ns, &r->shakes);
+    run.helper = NULL;
+}
+
 static bool prepare(struct session_env *env, const struct load_config *c, struct load_result *out)
 {
     memset(out, 0, sizeof *out);
@@ -494,6 +540,8 @@ static bool prepare(struct session_env *env, const struct load_config *c, struct
         run.background_sessions[i].background = true;
         push(&run.background_down, &run.background_sessions[i]);
     }
+    if (c->background > 0 && !helper_begin())
+        return false;
     env->on_idle = on_idle;
     env->on_reply = on_reply;
     env->on_lost = on_lost;
@@ -503,12 +551,14 @@ static bool prepare(struct session_env *env, const struct load_config *c, struct
 
 static void finish(void)
 {
+    helper_end();
     for (uint32_t i = 0; i < run.config->connections; i++)
         session_stop(&run.sessions[i], true);
     for (uint32_t i = 0; i < BACKGROUND_MAX; i++)
         session_stop(&run.background_sessions[i], true);
     free(run.sessions);
     free(run.background_sessions);
+    free(run.stages);
     samples_free(&run.samples);
     hiccups_free(&run.hiccups);
     hiccups_free(&run.server_hiccups);
@@ -529,6 +579,7 @@ static void turn(void)
     uint64_t began_ns = run.now_ns, wait = wait_us();
 
     run.env->transport->ops->wait(run.env->transport, wait, on_ready);
+    take_back();
     bool shakes = run.shake.head != NULL;
     do
         shake_one();

@@ -38,9 +38,10 @@ struct load_result {
     /* Open loop: without what was meant to be sent around a hiccup. */
     struct clean_result clean;
     uint64_t sent, late; /* requests, and those that the generator sent more than LOAD_LATE_NS too late */
-    uint64_t hiccups, server_hiccups, lost;  /* lost: hiccups and samples that had no room */
-    bool watched;                            /* the server's core, too */
-    uint64_t shake_ns, shake_ns_max, shakes; /* handshake steps of the generator */
+    uint64_t hiccups, server_hiccups, lost; /* lost: hiccups and samples that had no room */
+    bool watched;                           /* the server's core, too */
+    uint64_t shake_ns,
+        shakes; /* handshake steps of the generator, since the measured time began or the helper did */
 };
 
 /* false with a line on stderr: the connections could not be made. */

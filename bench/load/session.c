@@ -11,12 +11,34 @@
 
 /* ---- the BIO over a stream ---- */
 
+/* Handshakes on a stage end with the request: from then on the stream itself is read and written. */
+static bool staged(const struct session *s)
+{
+    return s->stage != NULL && s->state == SESSION_SHAKING;
+}
+
+static size_t stage_read(struct session_stage *t, char *out, size_t cap)
+{
+    size_t len = t->in_len - t->in_at < cap ? t->in_len - t->in_at : cap;
+
+    memcpy(out, t->in + t->in_at, len);
+    t->in_at += len;
+    return len;
+}
+
 static int bio_read(BIO *bio, char *out, size_t cap, size_t *len)
 {
     struct session *s = BIO_get_data(bio);
-    long n = s->env->transport->ops->recv(s->stream, out, cap);
 
     BIO_clear_retry_flags(bio);
+    *len = s->stage != NULL ? stage_read(s->stage, out, cap) : 0;
+    if (*len > 0)
+        return 1;
+    if (staged(s)) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    long n = s->env->transport->ops->recv(s->stream, out, cap);
     *len = n > 0 ? (size_t)n : 0;
     if (n == STREAM_AGAIN)
         BIO_set_retry_read(bio);
@@ -28,9 +50,15 @@ static int bio_read(BIO *bio, char *out, size_t cap, size_t *len)
 static int bio_write(BIO *bio, const char *data, size_t len, size_t *taken)
 {
     struct session *s = BIO_get_data(bio);
-    long n = s->env->transport->ops->send(s->stream, data, len);
 
     BIO_clear_retry_flags(bio);
+    if (staged(s)) {
+        *taken = len <= SESSION_STAGE_CAP - s->stage->out_len ? len : 0;
+        memcpy(s->stage->out + s->stage->out_len, data, *taken);
+        s->stage->out_len += *taken;
+        return *taken > 0;
+    }
+    long n = s->env->transport->ops->send(s->stream, data, len);
     *taken = n > 0 ? (size_t)n : 0;
     if (n == STREAM_AGAIN)
         BIO_set_retry_write(bio);
@@ -181,6 +209,16 @@ static bool push(struct session *s, const char *data, size_t len, bool *failed)
     return false;
 }
 
+static bool pending_set(struct session *s, const char *request, size_t len)
+{
+    s->pending = malloc(len);
+    if (s->pending == NULL)
+        return false;
+    memcpy(s->pending, request, len);
+    s->pending_len = len;
+    return true;
+}
+
 bool session_ask(struct session *s, bool last)
 {
     static char request[PLAN_REQUEST_MAX];
@@ -191,15 +229,11 @@ bool session_ask(struct session *s, bool last)
     s->state = SESSION_WAITING;
     if (push(s, request, len, &failed))
         return true;
-    s->pending = failed ? NULL : malloc(len);
-    if (s->pending == NULL) {
-        ERR_clear_error();
-        session_stop(s, true);
-        return false;
-    }
-    memcpy(s->pending, request, len);
-    s->pending_len = len;
-    return true;
+    if (!failed && pending_set(s, request, len))
+        return true;
+    ERR_clear_error();
+    session_stop(s, true);
+    return false;
 }
 
 static bool push_pending(struct session *s)
@@ -308,6 +342,69 @@ static void step_shaking(struct session *s)
     default:
         lose(s, "a handshake failed");
     }
+}
+
+/* ---- handshakes on a stage ---- */
+
+bool session_stage_in(struct session *s)
+{
+    static char request[PLAN_REQUEST_MAX];
+    struct session_stage *t = s->stage;
+    long n;
+
+    if (s->pending == NULL) {
+        *t = (struct session_stage){.in_len = 0};
+        s->last = true;
+        if (!pending_set(s, request, plan_write(s->env->plan, &s->request, true, request))) {
+            lose(s, "no memory");
+            return false;
+        }
+    }
+    memmove(t->in, t->in + t->in_at, t->in_len - t->in_at);
+    t->in_len -= t->in_at;
+    t->in_at = 0;
+    while ((n = s->env->transport->ops->recv(s->stream, t->in + t->in_len, sizeof t->in - t->in_len)) > 0) {
+        t->in_len += (size_t)n;
+        s->env->bytes_in += (uint64_t)n;
+    }
+    if (n == STREAM_AGAIN || t->in_len == sizeof t->in)
+        return true;
+    lose(s, "a handshake was cut");
+    return false;
+}
+
+void session_shake_away(struct session *s)
+{
+    struct session_stage *t = s->stage;
+    size_t taken = 0;
+
+    if (SSL_connect(s->ssl) == 1) {
+        t->shaken = SSL_write_ex(s->ssl, s->pending, s->pending_len, &taken) == 1 && taken == s->pending_len;
+        t->broken = !t->shaken;
+    } else {
+        int why = SSL_get_error(s->ssl, 0);
+        t->broken = why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE;
+    }
+    ERR_clear_error();
+}
+
+void session_stage_out(struct session *s)
+{
+    struct session_stage *t = s->stage;
+    long n = t->out_len == 0 ? 0 : s->env->transport->ops->send(s->stream, t->out, t->out_len);
+
+    if (t->broken || n != (long)t->out_len) {
+        lose(s, "a handshake failed");
+        return;
+    }
+    s->env->bytes_out += (uint64_t)n;
+    t->out_len = 0;
+    if (!t->shaken)
+        return;
+    free(s->pending);
+    s->pending = NULL;
+    s->pending_len = 0;
+    s->state = SESSION_WAITING;
 }
 
 /* Something on an idle connection: a ticket, or its end. */

@@ -34,8 +34,18 @@ struct session_env {
     void (*on_lost)(struct session *s, enum session_state was); /* it is down, and that was not asked for */
 };
 
+#define SESSION_STAGE_CAP 8192
+
+/* Bytes of a handshake whose steps are made on another thread: that thread does not touch the stream. */
+struct session_stage {
+    char in[SESSION_STAGE_CAP], out[SESSION_STAGE_CAP];
+    size_t in_len, in_at, out_len;
+    bool shaken, broken; /* how far it is */
+};
+
 struct session {
     struct session_env *env;
+    struct session_stage *stage; /* NULL: handshakes are made by session_ready */
     struct stream *stream;
     SSL *ssl;
     struct plan_request request;
@@ -46,7 +56,8 @@ struct session {
     uint64_t intended_ns;          /* the caller's: when this request was meant to be sent, */
     uint64_t idle_ns;              /* since when the session is idle, */
     struct session *next;          /* lists, */
-    bool background, queued, late; /* and marks */
+    bool background, queued, late; /* and marks, */
+    bool away, again;              /* with another thread, and something happened meanwhile */
     uint8_t state;                 /* enum session_state */
     bool last;                     /* the request in progress is the last one */
 };
@@ -62,5 +73,11 @@ bool session_ask(struct session *s, bool last);
 /* Bytes, room or an end are there. */
 void session_ready(void *session);
 void session_stop(struct session *s, bool abort);
+
+/* With a stage, in turn: what came is put there (false: the session is lost, on_lost was called); a step is made, by any thread, which
+ * writes the request, its connection's last, as soon as it can; what that wrote is sent. */
+bool session_stage_in(struct session *s);
+void session_shake_away(struct session *s);
+void session_stage_out(struct session *s);
 
 #endif

@@ -37,6 +37,7 @@ struct transport_ops {
 /* The first member of every transport. */
 struct transport {
     const struct transport_ops *ops;
+    bool rest; /* wait sleeps between two looks: another thread of ours wants the core */
 };
 
 #define TRANSPORT_SOURCES_MAX 256

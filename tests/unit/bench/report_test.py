@@ -51,11 +51,12 @@ def the_ratio_of_tails_is_the_one_without_hiccups_and_the_raw_one_stands_beside_
 
 @tap.case
 def a_row_whose_generator_was_behind_says_nothing_of_the_server():
-    for sick in ({"clean_late": 0.02}, {"left_out": 0.8}):
+    for sick in ({"clean_late": 0.02}, {"left_out": 0.8}, {"background_rate": 300.0, "background_done": 700, "seconds": 3.0}):
         result = whole(open_loop("open70", "wirewrap", 100.0), open_loop("open70", "nginx-static", 400.0, **sick))
         tap.check("wirewrap_over_nginx_static_p999_open70" not in result["ratios"], sick)
         tap.equal(report.unsaid(result), ["wirewrap_over_nginx_static_p999_open70"])
         tap.check(report.doubtful(result["medians"][1]) and report.notes(result["medians"][1]).startswith(report.doubtful(result["medians"][1])[0]), sick)
+    tap.equal(report.doubtful(open_loop("open70", "wirewrap", 100.0, background_rate=300.0, background_done=890, seconds=3.0)), [])
     tap.equal(report.unsaid(whole(run("c64", "wirewrap"))), [])
 
 
