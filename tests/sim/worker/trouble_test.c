@@ -106,6 +106,70 @@ static void a_handshake_that_does_not_go_on_is_ended(void **state)
     rig_free(r);
 }
 
+#define YOUNG 8
+#define BATCH 32 /* requests, in one record */
+
+struct crowd {
+    struct client *busy, *young[YOUNG];
+    uint64_t sent, served, shaken; /* served, shaken: at the end of the last turn */
+    int turns_of_both;
+};
+
+static bool young_are_shaken(const struct crowd *w)
+{
+    for (int i = 0; i < YOUNG; i++)
+        if (!w->young[i]->shaken)
+            return false;
+    return true;
+}
+
+static void send_batch(struct crowd *w)
+{
+    char text[BATCH * 80] = "";
+
+    for (int i = 0; i < BATCH; i++)
+        strcat(text, "POST /nowhere:wrap HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+    send_text(w->busy, text);
+    w->sent += BATCH;
+}
+
+/* Each turn serves one request of a batch; while it is not the last of it, others wait. */
+static bool watch_turn(void *arg)
+{
+    struct crowd *w = arg;
+    uint64_t served = rig_counted(w->busy->rig, REASON_HTTP_REQUESTS);
+    uint64_t completed = rig_counted(w->busy->rig, REASON_TLS_HANDSHAKE_OK);
+
+    if (served != w->served && served % BATCH != 0) {
+        assert_true(completed - w->shaken <= 1);
+        w->turns_of_both += completed != w->shaken;
+    }
+    w->served = served;
+    w->shaken = completed;
+    if (w->sent - served < BATCH)
+        send_batch(w);
+    return young_are_shaken(w);
+}
+
+static void at_most_one_handshake_is_stepped_in_a_turn_while_requests_wait(void **state)
+{
+    struct rig *r = new_rig();
+    struct crowd w = {.busy = shaken(r)};
+    (void)state;
+
+    rig_run(r, 10000); /* its Finished is on its way */
+    w.shaken = rig_counted(r, REASON_TLS_HANDSHAKE_OK);
+    send_batch(&w);
+    for (int i = 0; i < YOUNG; i++)
+        w.young[i] = client_open(r, false);
+    assert_true(rig_until(r, watch_turn, &w));
+    for (int i = 0; i < 20; i++)
+        (void)rig_until(r, watch_turn, &w); /* their Finished are on their way, too */
+    assert_int_equal(w.shaken, 1 + YOUNG);
+    assert_true(w.turns_of_both >= YOUNG / 2);
+    rig_free(r);
+}
+
 static void a_handshake_of_garbage_gets_an_alert_and_the_end(void **state)
 {
     struct rig *r = new_rig();
@@ -356,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_large_body_that_trickles_loses_its_buffer),
         cmocka_unit_test(a_large_body_at_its_minimum_rate_is_served),
         cmocka_unit_test(a_handshake_that_does_not_go_on_is_ended),
+        cmocka_unit_test(at_most_one_handshake_is_stepped_in_a_turn_while_requests_wait),
         cmocka_unit_test(a_handshake_of_garbage_gets_an_alert_and_the_end),
         cmocka_unit_test(plain_http_on_the_tls_port_gets_the_end),
         cmocka_unit_test(a_peer_gone_in_the_middle_of_a_request_is_counted),

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/secret_priv.h"
+#include "dataplane/tls/tls_priv.h"
 #include "tests/unit/test.h"
 
 #include <openssl/err.h>
@@ -346,6 +347,51 @@ static void the_whole_chain_is_sent(void **state)
     tls_worker_free(w);
 }
 
+/* The same certificate, issued by ca. */
+static void issue(struct identity_pem *leaf, const struct identity_pem *ca, X509 **ca_cert)
+{
+    BIO *cert_pem = BIO_new_mem_buf(leaf->cert, -1), *ca_pem = BIO_new_mem_buf(ca->cert, -1),
+        *ca_key_pem = BIO_new_mem_buf(ca->key, -1), *out = BIO_new(BIO_s_mem());
+    X509 *cert = PEM_read_bio_X509(cert_pem, NULL, NULL, NULL);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(ca_key_pem, NULL, NULL, NULL);
+
+    *ca_cert = PEM_read_bio_X509(ca_pem, NULL, NULL, NULL);
+    assert_true(X509_set_issuer_name(cert, X509_get_subject_name(*ca_cert)));
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+    assert_true(PEM_write_bio_X509(out, cert));
+    leaf->cert[BIO_read(out, leaf->cert, sizeof leaf->cert - 1)] = '\0';
+    EVP_PKEY_free(key);
+    X509_free(cert);
+    BIO_free(out);
+    BIO_free(ca_key_pem);
+    BIO_free(ca_pem);
+    BIO_free(cert_pem);
+}
+
+/* Where OpenSSL knows the issuer, too: looking for it would take part of every handshake. */
+static void a_chain_is_never_built(void **state)
+{
+    struct tls_worker *w = worker_empty();
+    SSL_CTX *client = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    struct identity_pem leaf, ca;
+    X509 *ca_cert;
+    (void)state;
+
+    identity_make("P-256", "leaf", &leaf);
+    identity_make("P-256", "ca", &ca);
+    issue(&leaf, &ca, &ca_cert);
+    assert_true(publish(w, &leaf));
+    struct pair *p = pair_new(w, client);
+    assert_int_equal(X509_STORE_add_cert(SSL_CTX_get_cert_store(SSL_get_SSL_CTX(p->server->ssl)), ca_cert),
+                     1);
+    assert_int_equal(handshake(p), TLS_OK);
+    assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(p->client)), 1);
+    pair_free(p);
+    X509_free(ca_cert);
+    SSL_CTX_free(client);
+    tls_worker_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_handshake_under_way_ends_with_the_certificate_it_began_with),
         cmocka_unit_test(a_refused_certificate_leaves_the_old_one_in_use),
         cmocka_unit_test(the_whole_chain_is_sent),
+        cmocka_unit_test(a_chain_is_never_built),
     };
     return RUN_TESTS("tls_identity", tests);
 }
