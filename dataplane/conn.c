@@ -527,7 +527,7 @@ struct conn *conn_open(struct conn_env *env, struct net_conn *net)
     return c;
 }
 
-static bool step_all(struct conn *c)
+bool conn_step(struct conn *c)
 {
     bool again = true;
     bool replied = false;
@@ -559,15 +559,6 @@ static bool step_all(struct conn *c)
         }
     }
     return false;
-}
-
-bool conn_step(struct conn *c)
-{
-    bool more = step_all(c);
-
-    if (!more && c->phase != CONN_DEAD)
-        tls_rest(c->tls);
-    return more;
 }
 
 void conn_deadline(struct conn *c)

@@ -1,7 +1,7 @@
 /* record-layer [--count N] [CONNECTIONS...]: what TLS 1.3's record layer costs in OpenSSL, and what it costs as bare AES-256-GCM: one request's
  * record opened, one reply's sealed, on each of so many connections in turn (docs/decisions/0008).
  *
- *   openssl  SSL_read and SSL_write with the settings of dataplane/tls, its buffers released after each request
+ *   openssl  SSL_read and SSL_write with the settings of dataplane/tls, which take and give back their buffers with each
  *   evp      the same records by EVP with a keyed context for each direction (RFC 8446 5.2: nonce, additional data, inner content type)
  *   mb       by libipsec-mb with expanded keys for each direction
  *
@@ -201,7 +201,6 @@ static void step(struct conns *c, size_t i)
     struct tls_conn *t = c->pairs[i]->server;
     CHECK(tls_read(t, in, sizeof in, &len) == TLS_OK && len == REQUEST);
     CHECK(tls_write(t, span_of(reply, sizeof reply), &len) == TLS_OK && len == REPLY);
-    tls_rest(t);
 }
 
 static void conns_open(struct conns *c, enum way way, size_t count)
@@ -216,7 +215,6 @@ static void conns_open(struct conns *c, enum way way, size_t count)
         for (size_t i = 0; i < count; i++) {
             c->pairs[i] = pair_new(c->worker, c->client_ctx);
             CHECK(handshake(c->pairs[i]) == TLS_OK);
-            tls_rest(c->pairs[i]->server);
         }
         return;
     }

@@ -32,7 +32,6 @@ static void serve_once(void *arg)
 
     CHECK(tls_read(pair->server, in, sizeof in, &len) == TLS_OK && len == REQUEST);
     CHECK(tls_write(pair->server, span_of(reply, sizeof reply), &len) == TLS_OK && len == REPLY);
-    tls_rest(pair->server);
 }
 
 static void hello_comes(void *arg)

@@ -237,8 +237,6 @@ static void conn_ready(struct conn *c)
     }
     if (c->dead || c->ended)
         conn_end(c);
-    else
-        tls_rest(c->tls);
 }
 
 static void accept_all(void)

@@ -18,6 +18,28 @@ static bool over_budget(const struct tls_conn *c)
     return c->handshake_bytes > TLS_HANDSHAKE_BYTES_MAX || c->key_updates > TLS_KEY_UPDATES_MAX;
 }
 
+/* How many of these bytes, which OpenSSL takes, belong to the record that comes in: while a buffer of its has one, no byte of the next is
+ * to be in it (memory.c).  What is no record of TLS (RFC 8446 5.1), such as a hello of SSL 2, has no such end: there it wipes itself. */
+static size_t record_part(struct tls_conn *c, struct span in)
+{
+    size_t at = 0;
+
+    if (c->record_left == 0) {
+        while (c->head_len < SSL3_RT_HEADER_LENGTH && at < in.len)
+            c->head[c->head_len++] = in.ptr[at++];
+        if (c->head_len < SSL3_RT_HEADER_LENGTH)
+            return at;
+        c->record_left = (uint16_t)(c->head[3] << 8 | c->head[4]);
+        c->head_len = 0;
+        if (c->head[0] < SSL3_RT_CHANGE_CIPHER_SPEC || c->head[0] > SSL3_RT_APPLICATION_DATA ||
+            c->head[1] != SSL3_VERSION_MAJOR)
+            SSL_set_options(c->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    }
+    size_t body = in.len - at < c->record_left ? in.len - at : c->record_left;
+    c->record_left = (uint16_t)(c->record_left - body);
+    return at + body;
+}
+
 static int bio_read_ex(BIO *bio, char *out, size_t cap, size_t *len)
 {
     struct tls_conn *c = BIO_get_data(bio);
@@ -30,8 +52,9 @@ static int bio_read_ex(BIO *bio, char *out, size_t cap, size_t *len)
         BIO_set_retry_read(bio);
         return 0;
     }
-    *len = in.len < cap ? in.len : cap;
+    *len = record_part(c, span_of(in.ptr, in.len < cap ? in.len : cap));
     memcpy(out, in.ptr, *len);
+    tls_memory_received((const uint8_t *)out + *len);
     c->io->consume(c->io_arg, *len);
     if (!c->established)
         c->handshake_bytes += (uint32_t)*len;
@@ -235,8 +258,10 @@ enum tls_status tls_handshake(struct tls_conn *c)
     const void *before = record_cipher_last(c->worker->record_cipher);
     s = settle(c, SSL_accept(c->ssl));
     note_cipher(c, before);
-    if (s != TLS_WAIT)
+    if (s != TLS_WAIT) {
         tls_job_done(c);
+        (void)SSL_free_buffers(c->ssl); /* those that hold nothing: it may be long until more comes */
+    }
     c->starved = s == TLS_WANT_READ;
     if (s == TLS_OK) {
         c->established = true;
@@ -290,6 +315,7 @@ void tls_shutdown(struct tls_conn *c)
         return;
     errors_clear();
     (void)SSL_shutdown(c->ssl);
+    (void)SSL_free_buffers(c->ssl);
     errors_clear();
 }
 
@@ -300,15 +326,13 @@ bool tls_waits(const struct tls_conn *c)
 
 bool tls_pending(const struct tls_conn *c)
 {
-    return !c->failed && !c->starved && SSL_has_pending(c->ssl) == 1;
+    return !c->failed && !c->starved && (SSL_has_pending(c->ssl) == 1 || c->io->peek(c->io_arg).len != 0);
 }
 
-/* The cache lines of an SSL object of OpenSSL 3.0 that a record in, a record out and tls_rest touch, found by tracing them.  Another
- * version's lie elsewhere: then this helps less, and harms nothing. */
+/* The cache lines of an SSL object of OpenSSL 3.0 that a record in and a record out touch, found by tracing them.  Another version's
+ * lie elsewhere: then this helps less, and harms nothing. */
 static const uint8_t ssl_lines[] = {
-    0,  1,   2,   6,   11,  19,  33,  34,  36,  39,  40,  42,  46,  49,  50,  51,  74, 75,
-    76, 77,  79,  80,  81,  82,  84,  85,  86,  87,  89,  90,  91,  92,  94,  95,  96, 97,
-    99, 100, 101, 102, 104, 105, 106, 107, 109, 110, 111, 112, 114, 115, 116, 117,
+    0, 1, 2, 6, 11, 19, 33, 34, 36, 39, 40, 42, 46, 49, 50, 51, 74, 75, 114, 115, 116,
 };
 
 void tls_prefetch(const struct tls_conn *c)
@@ -319,15 +343,4 @@ void tls_prefetch(const struct tls_conn *c)
         __builtin_prefetch(ssl + ssl_lines[i] * CACHE_LINE);
     record_cipher_prefetch(c->ciphers[0]);
     record_cipher_prefetch(c->ciphers[1]);
-}
-
-/* OpenSSL wipes what it hands out as it hands it out; wiping all 17 KB again at each release would cost more than the rest of a
- * small request's decryption. */
-void tls_rest(struct tls_conn *c)
-{
-    if (c->failed)
-        return;
-    SSL_clear_options(c->ssl, SSL_OP_CLEANSE_PLAINTEXT);
-    (void)SSL_free_buffers(c->ssl); /* it keeps those that hold something */
-    SSL_set_options(c->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }

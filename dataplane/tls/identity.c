@@ -154,12 +154,13 @@ static int alpn_select(SSL *ssl, const unsigned char **out, unsigned char *out_l
 static bool settings_apply(SSL_CTX *ctx, struct tls_worker *w)
 {
     SSL_CTX_set_security_level(ctx, 2);
-    /* What comes in may be a data key: OpenSSL must not keep a copy of it. */
-    SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    /* Buffers are released by tls_rest, once a request and not once a record. */
+    /* What comes in may be a data key: no copy of it may stay. */
+    if (!tls_memory_is_ours())
+        SSL_CTX_set_options(ctx, SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                              SSL_MODE_NO_AUTO_CHAIN);
+                              SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);

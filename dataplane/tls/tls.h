@@ -87,20 +87,18 @@ uint32_t tls_conn_count(const struct tls_worker *w);
 enum tls_status MUST_USE tls_handshake(struct tls_conn *c);
 /* The last step ended in TLS_WAIT. */
 bool tls_waits(const struct tls_conn *c);
-/* Decrypts up to cap bytes to buf.  TLS_OK with *len > 0, or why not. */
+/* Decrypts up to cap bytes to buf.  TLS_OK with *len > 0, or why not.  A connection holds a record buffer (18 KB for reading, 5 KB for
+ * writing) only while something is in it, and what was decrypted into one is wiped as soon as all of its record has been handed out. */
 enum tls_status MUST_USE tls_read(struct tls_conn *c, uint8_t *buf, size_t cap, size_t *len);
 /* Seals up to 4096 bytes of data as one record and sends it; *len: how much was taken, the rest is offered by
  * the next call.  After TLS_WANT_WRITE *len is 0 although the record is sealed and partly sent: the same
  * bytes (not fewer; they may have moved) are offered again when there is room. */
 enum tls_status MUST_USE tls_write(struct tls_conn *c, struct span data, size_t *len);
-/* For a connection that waits: gives back its record buffers (17 KB for reading, 4 KB for writing) where nothing is in them; the next
- * record takes them anew.  Nothing that was decrypted is in them: tls_read wipes what it hands out. */
-void tls_rest(struct tls_conn *c);
 /* It will be read from soon, after something else: what the next record touches is on its way to the cache meanwhile. */
 void tls_prefetch(const struct tls_conn *c);
 /* Queues close_notify. */
 void tls_shutdown(struct tls_conn *c);
-/* Received bytes sit inside that tls_read has not looked at: call it again without waiting for more input. */
+/* Received bytes are there that tls_read has not looked at: call it again without waiting for more input. */
 bool tls_pending(const struct tls_conn *c);
 
 #endif

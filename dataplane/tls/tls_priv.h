@@ -70,6 +70,8 @@ struct tls_conn {
     const void *ciphers[2]; /* of the records in and out, for prefetching alone */
     uint32_t handshake_bytes;
     uint16_t key_updates;
+    uint16_t record_left; /* of the record that comes in; 0: its header comes */
+    uint8_t head[SSL3_RT_HEADER_LENGTH], head_len;
     bool established;
     bool starved; /* the last read ended for want of input: nothing whole is buffered */
     bool failed;  /* sticky */
@@ -81,6 +83,11 @@ struct tls_conn {
 struct tls_identity *MUST_USE tls_identity_new(struct tls_worker *w, struct span chain_pem,
                                                struct secret_span key_pem, const char **why);
 void tls_identity_free(struct tls_identity *id);
+
+/* memory.c: OpenSSL's record buffers are kept and wiped there; false: OpenSSL would not have it so, and must wipe itself. */
+bool tls_memory_is_ours(void);
+/* The last byte that this thread has put into one of them is in front of end. */
+void tls_memory_received(const uint8_t *end);
 
 BIO_METHOD *MUST_USE tls_bio_method_new(void);
 void tls_conn_destroy(struct tls_conn *c);

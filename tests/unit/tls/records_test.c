@@ -149,37 +149,6 @@ static void a_record_larger_than_the_buffer_is_pending(void **state)
     pair_free(p);
 }
 
-static void rest_keeps_records_that_were_not_read_yet(void **state)
-{
-    struct pair *p = connected(w, V13);
-    (void)state;
-
-    client_send(p, "one", 3);
-    client_send(p, "two", 3);
-    expect_text(p, "one");
-    tls_rest(p->server);
-    assert_true(tls_pending(p->server));
-    expect_text(p, "two");
-    pair_free(p);
-}
-
-static void rest_between_records_is_not_noticed(void **state)
-{
-    struct pair *p = connected(w, V13);
-    char buf[16];
-    size_t len;
-    (void)state;
-
-    for (int i = 0; i < 3; i++) {
-        client_send(p, "hello", 5);
-        expect_text(p, "hello");
-        assert_int_equal(tls_write(p->server, span_str("reply"), &len), TLS_OK);
-        tls_rest(p->server);
-        assert_int_equal(client_receive(p, buf, sizeof buf), 5);
-    }
-    pair_free(p);
-}
-
 /* Records in the pipe from `at`: how many, and the longest. */
 static size_t records_in(const struct pipe *p, size_t *longest)
 {
@@ -667,8 +636,6 @@ int main(void)
         CASE(received_bytes_in_small_pieces_are_enough),
         CASE(several_records_at_once_are_all_read_without_more_input),
         CASE(a_record_larger_than_the_buffer_is_pending),
-        CASE(rest_keeps_records_that_were_not_read_yet),
-        CASE(rest_between_records_is_not_noticed),
         CASE(a_write_of_4096_bytes_is_one_record),
         CASE(a_longer_write_is_taken_4096_bytes_at_a_time),
         CASE(a_full_send_side_says_so_and_goes_on_where_it_was),
