@@ -681,7 +681,6 @@ static void stop(struct dataplane *d)
     for (uint16_t i = 0; i < d->core_count; i++)
         pthread_join(d->cores[i].thread, NULL);
     nic_stop(d->nic);
-    nic_dpdk_finish();
     ekm_auth_free(d->auth);
     keys_free(d->keys);
     secret_pages_free(d->ticket_secret, TLS_TICKET_SECRET_LEN);

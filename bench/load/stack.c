@@ -231,7 +231,6 @@ static void stack_free(struct transport *t)
     for (uint16_t i = k->spare_at; i < k->spare_count; i++)
         nic_frame_free(k->nic, &k->spare[i]);
     nic_stop(k->nic);
-    nic_dpdk_finish();
     arena_free(k->arena);
     free(k->streams);
     free(k);

@@ -332,7 +332,6 @@ int main(int argc, char **argv)
     for (uint16_t i = 0; i < e->held_count; i++)
         nic_frame_free(e->nic, &e->held[i]);
     nic_stop(e->nic);
-    nic_dpdk_finish();
     arena_free(a);
     free(e);
     if (!connected)

@@ -181,6 +181,5 @@ int main(int argc, char **argv)
     bridge(in, out, queue_count);
     nic_stop(v);
     nic_stop(t);
-    nic_dpdk_finish();
     return 0;
 }

@@ -14,7 +14,7 @@
  *     loop:NAME           what is sent on a queue arrives on it (rings in memory; tests)
  *
  * Order of calls, all in the main thread: nic_dpdk_start, nic_dpdk_open for each device, then the workers'
- * threads; at the end nic_stop for each device, nic_dpdk_finish.  The TAP driver asks the kernel for a
+ * threads; at the end nic_stop for each device.  The TAP driver asks the kernel for a
  * real-time signal per packet and stops polling between signals once it has seen one: nic_dpdk_start and
  * nic_dpdk_open hold those signals back and switch them off, which works only while no other thread of ours
  * could take one.
@@ -26,7 +26,7 @@
  *         ...
  *     net_config: mac, mtu, tx_ip4_csum, tx_tcp_csum from nic->info
  *     each worker's thread: nic_dpdk_thread_begin, then nic_rx, nic_tx, nic_wait ..., nic_dpdk_thread_end
- *     nic_stop(nic), nic_dpdk_finish()
+ *     nic_stop(nic)
  *
  * Which side owns the virtio socket: as client, a dataplane that was killed comes back by connecting again.  As
  * server it would find its own dead socket file and refuse to bind (22.11).  A client cannot return to a peer
@@ -83,7 +83,5 @@ void nic_dpdk_losses(const struct nic *n, struct nic_dpdk_losses *out);
  * of ours connects anew.  For a housekeeping thread, about once a second: it asks the socket.  false for every other
  * kind of device. */
 bool nic_dpdk_is_cut_off(const struct nic *n);
-
-void nic_dpdk_finish(void);
 
 #endif

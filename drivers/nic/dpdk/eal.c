@@ -1,5 +1,6 @@
 /* The EAL: started once, quietly, leaving nothing in the file system that a second process could collide
- * with.
+ * with.  It ends with the process: rte_eal_cleanup takes its memory from under the interrupt thread, which runs on
+ * and, where it was late with what a closed port had told it, reads there (22.11).
  *
  * --no-huge and --in-memory exclude each other in 22.11 (no-huge implies the legacy memory layout), hence two
  * lines of arguments.  One lcore, floating over the CPUs that we may use: workers are our own threads, pinned
@@ -9,10 +10,12 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <rte_alarm.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
@@ -23,6 +26,9 @@
 #define LCORES_CAP 2048
 #define NUMBER_CAP 16
 #define PREFIX_CAP 32
+
+#define SETTLE_LOOK_US 200
+#define SETTLE_TRIES   100000
 
 struct eal_args {
     char *argv[ARGS_MAX];
@@ -119,11 +125,6 @@ bool nic_dpdk_start(const struct nic_dpdk_config *c, char *err, size_t err_cap)
     return true;
 }
 
-void nic_dpdk_finish(void)
-{
-    rte_eal_cleanup();
-}
-
 bool nic_dpdk_thread_begin(void)
 {
     return rte_thread_register() == 0;
@@ -132,6 +133,26 @@ bool nic_dpdk_thread_begin(void)
 void nic_dpdk_thread_end(void)
 {
     rte_thread_unregister();
+}
+
+static void note_turn(void *done)
+{
+    atomic_store((atomic_bool *)done, true);
+}
+
+/* An alarm goes off in that thread, among whatever else is ready then: when the second one has gone off, all that was ready before the
+ * first is over, and when the third one has, what that left for the next turn. */
+void interrupts_settle(void)
+{
+    for (int turn = 0; turn < 3; turn++) {
+        atomic_bool done = false;
+
+        if (rte_eal_alarm_set(1, note_turn, &done) != 0)
+            return;
+        for (int i = 0; i < SETTLE_TRIES && !atomic_load(&done); i++)
+            usleep(SETTLE_LOOK_US);
+        (void)rte_eal_alarm_cancel(note_turn, &done); /* waits for one that has begun */
+    }
 }
 
 void signals_hold(struct signal_hold *h)

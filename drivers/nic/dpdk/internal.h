@@ -38,6 +38,10 @@ void signals_hold(struct signal_hold *h);
 void signals_release(const struct signal_hold *h);
 void signals_refuse_new(void);
 
+/* eal.c: until DPDK's interrupt thread has dealt with everything that it was told before (a minute at most).  The memif driver
+ * disconnects there in its own time, and frees what rte_eth_dev_close and rte_eal_cleanup free as well. */
+void interrupts_settle(void);
+
 /* queue.c: a received mbuf's ol_flags as FRAME_RX_*.  Unknown stays unknown, and so does what was not agreed.
  * NONE means that the peer never computed the field and vouches for the bytes (a virtual wire): as good as a right
  * sum. */

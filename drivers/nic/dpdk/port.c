@@ -416,12 +416,20 @@ void port_close(struct nic *n)
 {
     struct port *p = (struct port *)n;
 
+    bool is_memif = p->spec.kind == SPEC_MEMIF || p->spec.kind == SPEC_MEMIF_SERVER;
+
+    if (is_memif)
+        interrupts_settle();
     if (p->opened) {
         (void)rte_eth_dev_stop(p->id);
         (void)rte_eth_dev_close(p->id);
     }
+    if (is_memif)
+        interrupts_settle();
     if (p->is_vdev)
         (void)rte_eal_hotplug_remove("vdev", p->name);
+    if (is_memif)
+        interrupts_settle();
     for (size_t q = 0; q < WORKERS_MAX; q++) {
         pool_free(p->queues[q].rx_pool);
         pool_free(p->queues[q].tx_pool);

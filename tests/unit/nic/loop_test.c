@@ -30,7 +30,6 @@ static int stop(void **state)
 {
     (void)state;
     nic_stop(loop);
-    nic_dpdk_finish();
     return 0;
 }
 

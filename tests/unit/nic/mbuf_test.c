@@ -85,7 +85,6 @@ static int stop(void **state)
 {
     (void)state;
     nic_stop(loop);
-    nic_dpdk_finish();
     return 0;
 }
 
