@@ -194,6 +194,9 @@ class Wirewrap(House):
                     return t
         raise RuntimeError("the dataplane has no worker thread")
 
+    def schedstat(self):
+        return f"/proc/{self.dataplane.pid}/task/{self.worker_task()}/schedstat"
+
     def sample(self):
         """What the worker counted, and what everything else of the product used."""
         stats = json.loads(self.ctl("dataplane", "stats", "--json"))
@@ -281,6 +284,9 @@ class EpollWrap(OnKernel, House):
         pin(self.pids["ctrl"], CLIENT_CORE)
         prepare_netns(self.netns)
 
+    def schedstat(self):
+        return f"/proc/{self.pids['dataplane']}/task/{self.pids['dataplane']}/schedstat"
+
     def sample(self):
         return {"cpu_ns": task_ns(self.pids["dataplane"]) + task_ns(self.pids["ctrl"])} | kernel_sample(self.pids["dataplane"])
 
@@ -323,6 +329,11 @@ class KernelServer(OnKernel):
             time.sleep(0.05)
         with open(f"{self.folder}/log", encoding="utf-8") as f:
             raise RuntimeError(f"{self.name} does not listen: {f.read()}")
+
+    def schedstat(self):
+        """Of the first worker: rows that look at it have one."""
+        pid = tree(self.process.pid)[-1]
+        return f"/proc/{pid}/task/{pid}/schedstat"
 
     def sample(self):
         return {"cpu_ns": sum(task_ns(p) for p in tree(self.process.pid))} | kernel_sample(self.process.pid)
@@ -444,10 +455,10 @@ class Generators:
             if p.stdout.readline().strip() != word:
                 raise RuntimeError(f"the load generator ended with {p.wait(10)}")
 
-    def go(self):
+    def go(self, system):
         self.expect("ready")
         for p in self.processes:
-            p.stdin.write("go\n")
+            p.stdin.write(f"go {system.schedstat()}\n")
             p.stdin.flush()
 
     def results(self):
@@ -484,7 +495,7 @@ def generator(system, row, more):
     load = Generators(system, row, more)
     try:
         system.begin(row.connections)
-        load.go()
+        load.go(system)
         load.expect("begin")
         before = system.sample()
         load.expect("end")

@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define HICCUP_NS        500000  /* shorter ones are the work of a turn, or cannot be told from it */
+#define HICCUP_NS        200000  /* shorter ones cannot be told from the work of a turn, */
+#define HICCUP_EACH_NS   15000   /* ... which may be so much for each request sent and each event taken */
 #define HICCUP_BEFORE_NS 2000000 /* what was under way when it began */
 #define HICCUP_AFTER     4       /* times its length: what was held up, and what waits behind that */
 

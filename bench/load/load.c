@@ -52,9 +52,11 @@ struct load {
     struct samples samples; /* open loop */
     struct hiccups hiccups, server_hiccups;
     struct watch *watch;
+    char server_stat[256];
     struct session_stage *stages;
     struct helper *helper; /* of background handshakes */
     uint32_t away;         /* with it */
+    uint32_t worked;       /* in this turn: requests sent, events taken */
     uint32_t shaking, waiting;
     uint32_t answered; /* right replies ever */
     uint32_t ramp_lost;
@@ -264,6 +266,7 @@ static bool launch(uint64_t intended_ns)
     if (s == NULL)
         return false;
     s->intended_ns = intended_ns;
+    run.worked++;
     note_lateness(s);
     if (run.config->one_shot)
         return start_one(&run.down);
@@ -328,6 +331,7 @@ static void on_ready(void *session)
 {
     struct session *s = session;
 
+    run.worked++;
     if (s->state != SESSION_SHAKING) {
         session_ready(s);
     } else if (s->stage != NULL) {
@@ -397,7 +401,7 @@ static void measure_begin(void)
     run.env->first_error = NULL;
     run.result->shakes = run.result->shake_ns = 0;
     if (is_open() && run.config->server_cpu >= 0)
-        run.watch = watch_new(run.config->server_cpu, &run.server_hiccups);
+        run.watch = watch_new(run.config->server_cpu, run.server_stat, &run.server_hiccups);
     run.result->watched = run.watch != NULL;
     announce("begin");
 }
@@ -444,17 +448,23 @@ static void measure_end(void)
     clean();
 }
 
-/* Says once that everything is ready. */
+/* Says once that everything is ready.  The line that comes then may name the schedstat of the server's thread. */
 static bool told_to_go(void)
 {
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    char line[sizeof run.server_stat];
 
     if (!run.ready) {
         puts("ready");
         fflush(stdout);
     }
     run.ready = true;
-    return poll(&in, 1, 0) == 1;
+    if (poll(&in, 1, 0) != 1)
+        return false;
+    ssize_t len = read(STDIN_FILENO, line, sizeof line - 1);
+    line[len > 0 ? len : 0] = '\0';
+    (void)sscanf(line, "go %255s", run.server_stat);
+    return true;
 }
 
 static void phase_step(void)
@@ -564,13 +574,18 @@ static void finish(void)
     hiccups_free(&run.server_hiccups);
 }
 
-/* A turn that took longer than it waited and worked: the core was somebody else's meanwhile. */
+/* A turn that took longer than it waited and worked, or did not look for long: the core was somebody else's meanwhile. */
 static void note_turn(uint64_t began_ns, uint64_t waited_ns, bool shook)
 {
     const struct load_result *r = run.result;
-    uint64_t usual_ns = shook && r->shakes > 0 ? SHAKE_TIMES * r->shake_ns / r->shakes : 0;
+    uint64_t usual_ns = HICCUP_EACH_NS * (uint64_t)run.worked;
 
-    if (run.phase == MEASURE && is_open() && run.now_ns - began_ns > HICCUP_NS + waited_ns + usual_ns)
+    if (shook && r->shakes > 0)
+        usual_ns += SHAKE_TIMES * r->shake_ns / r->shakes;
+    run.worked = 0;
+    bool held_up = run.now_ns - began_ns > HICCUP_NS + waited_ns + usual_ns ||
+                   run.env->transport->blind_us * 1000 > HICCUP_NS;
+    if (run.phase == MEASURE && is_open() && held_up)
         hiccups_add(&run.hiccups, began_ns, run.now_ns);
 }
 

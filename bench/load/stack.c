@@ -194,11 +194,12 @@ static void note(struct stack *k, struct net_conn *net, uint32_t events, void (*
 static void stack_wait(struct transport *t, uint64_t us_max, void (*ready)(void *user))
 {
     struct stack *k = stack_of(t);
-    uint64_t until;
+    uint64_t until, looked_us;
     bool any = false;
 
     k->now_us = clock_us();
     until = k->now_us + us_max;
+    t->blind_us = 0;
     transmit(k);
     do {
         struct net_conn *net;
@@ -213,7 +214,10 @@ static void stack_wait(struct transport *t, uint64_t us_max, void (*ready)(void 
         transmit(k);
         if (!any && t->rest)
             (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = REST_NS}, NULL);
+        looked_us = k->now_us;
         k->now_us = clock_us();
+        if (!any && k->now_us - looked_us > t->blind_us)
+            t->blind_us = k->now_us - looked_us;
     } while (!any && k->now_us < until);
 }
 

@@ -1,19 +1,24 @@
 #include "bench/load/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PERIOD_NS 500000
 #define LATE_NS   200000 /* it wakes at a random time within a hiccup: what it sees is a part of it */
+#define TEXT_MAX  96
 #define SECOND_NS 1000000000ULL
 
 struct watch {
     pthread_t thread;
     struct hiccups *found;
+    int schedstat; /* -1: none */
+    uint64_t waited_ns;
     atomic_bool end;
 };
 
@@ -30,10 +35,40 @@ static uint64_t clock_ns(void)
     return ns_of(&t);
 }
 
+uint64_t watch_waited_ns(const char *schedstat)
+{
+    char *at;
+
+    (void)strtoull(schedstat, &at, 10); /* time on a core */
+    return strtoull(at, NULL, 10);
+}
+
+static uint64_t waited_ns(const struct watch *w)
+{
+    char text[TEXT_MAX];
+    ssize_t len = w->schedstat < 0 ? -1 : pread(w->schedstat, text, sizeof text - 1, 0);
+
+    if (len <= 0)
+        return w->waited_ns;
+    text[len] = '\0';
+    return watch_waited_ns(text);
+}
+
+/* The wait is known once it is over. */
+static void look_at_server(struct watch *w, uint64_t now_ns)
+{
+    uint64_t waited = waited_ns(w), more = waited - w->waited_ns;
+
+    if (more > LATE_NS)
+        hiccups_add(w->found, now_ns - more - PERIOD_NS, now_ns);
+    w->waited_ns = waited;
+}
+
 static void *look(void *watch)
 {
     struct watch *w = watch;
 
+    w->waited_ns = waited_ns(w);
     while (!atomic_load_explicit(&w->end, memory_order_relaxed)) {
         uint64_t due = clock_ns() + PERIOD_NS;
         struct timespec at = {(time_t)(due / SECOND_NS), (long)(due % SECOND_NS)};
@@ -43,6 +78,7 @@ static void *look(void *watch)
         uint64_t now = clock_ns();
         if (now - due > LATE_NS)
             hiccups_add(w->found, due, now);
+        look_at_server(w, now);
     }
     return NULL;
 }
@@ -59,7 +95,7 @@ static bool there_and_first(pthread_attr_t *a, int cpu)
            pthread_attr_setschedpolicy(a, SCHED_FIFO) == 0 && pthread_attr_setschedparam(a, &first) == 0;
 }
 
-struct watch *watch_new(int cpu, struct hiccups *found)
+struct watch *watch_new(int cpu, const char *schedstat, struct hiccups *found)
 {
     struct watch *w = calloc(1, sizeof *w);
     pthread_attr_t a;
@@ -67,10 +103,12 @@ struct watch *watch_new(int cpu, struct hiccups *found)
     if (w == NULL)
         return NULL;
     w->found = found;
+    w->schedstat = schedstat[0] == '\0' ? -1 : open(schedstat, O_RDONLY | O_CLOEXEC);
     pthread_attr_init(&a);
     bool runs = there_and_first(&a, cpu) && pthread_create(&w->thread, &a, look, w) == 0;
     pthread_attr_destroy(&a);
     if (!runs) {
+        close(w->schedstat);
         free(w);
         return NULL;
     }
@@ -83,5 +121,6 @@ void watch_free(struct watch *w)
         return;
     atomic_store_explicit(&w->end, true, memory_order_relaxed);
     pthread_join(w->thread, NULL);
+    close(w->schedstat);
     free(w);
 }

@@ -1,4 +1,5 @@
 #include "bench/load/hiccup.h"
+#include "bench/load/watch.h"
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
@@ -135,6 +136,13 @@ static void what_has_no_room_is_told(void **state)
     second_free(&s);
 }
 
+static void the_time_a_thread_waited_is_the_second_of_its_schedstat(void **state)
+{
+    (void)state;
+    assert_int_equal(watch_waited_ns("17471371167 192081716991 366653\n"), 192081716991);
+    assert_int_equal(watch_waited_ns(""), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +153,7 @@ int main(void)
         cmocka_unit_test(the_order_in_which_replies_came_does_not_matter),
         cmocka_unit_test(what_reaches_beyond_the_measured_time_does_not_count_for_more),
         cmocka_unit_test(what_has_no_room_is_told),
+        cmocka_unit_test(the_time_a_thread_waited_is_the_second_of_its_schedstat),
     };
 
     return RUN_TESTS("bench_hiccup", tests);
