@@ -9,13 +9,12 @@
 #include <stdlib.h>
 
 /* Budgets of one turn: no phase can starve another. */
-#define REQUESTS_PER_TURN        32
-#define HANDSHAKES_PER_TURN      4
-#define HANDSHAKES_PER_TURN_BUSY 1  /* while established requests wait */
-#define WAITING_PER_TURN         16 /* handshakes that are asked whether the crypto engine is done */
-#define TIMERS_PER_TURN          64
-#define TX_PENDING_MAX           (2 * NIC_BURST_MAX)
-#define GAUGES_EVERY_US          10000
+#define REQUESTS_PER_TURN   32
+#define HANDSHAKES_PER_TURN 1  /* a request that comes meanwhile waits for one step, and not for several */
+#define WAITING_PER_TURN    16 /* handshakes that are asked whether the crypto engine is done */
+#define TIMERS_PER_TURN     64
+#define TX_PENDING_MAX      (2 * NIC_BURST_MAX)
+#define GAUGES_EVERY_US     10000
 
 struct conn_list {
     struct conn *head, *tail;
@@ -261,8 +260,7 @@ static bool serve(struct worker *w)
     if (w->waiting.head != NULL)
         any |= ask_engine(w);
 
-    return step(w, &w->handshakes, w->ready.head != NULL ? HANDSHAKES_PER_TURN_BUSY : HANDSHAKES_PER_TURN) ||
-           any;
+    return step(w, &w->handshakes, HANDSHAKES_PER_TURN) || any;
 }
 
 /* True when the device took something. */

@@ -106,8 +106,9 @@ static void a_handshake_that_does_not_go_on_is_ended(void **state)
     rig_free(r);
 }
 
-#define YOUNG 8
-#define BATCH 32 /* requests, in one record */
+#define LOOK_NS 700
+#define YOUNG   8
+#define BATCH   32 /* requests, in one record */
 
 struct crowd {
     struct client *busy, *young[YOUNG];
@@ -149,6 +150,41 @@ static bool watch_turn(void *arg)
     if (w->sent - served < BATCH)
         send_batch(w);
     return young_are_shaken(w);
+}
+
+struct handshakes {
+    struct client *young[YOUNG];
+    uint64_t stepped_ns;
+    int turns;
+};
+
+static bool watch_steps(void *arg)
+{
+    struct handshakes *h = arg;
+    struct rig *r = h->young[0]->rig;
+    uint64_t ns = rig_counted(r, REASON_TLS_HANDSHAKE_NS);
+
+    assert_true(ns - h->stepped_ns <= LOOK_NS);
+    h->turns += ns != h->stepped_ns;
+    h->stepped_ns = ns;
+    return rig_counted(r, REASON_TLS_HANDSHAKE_OK) == YOUNG;
+}
+
+/* A request that comes while they are made waits for the turn to end. */
+static void no_turn_makes_two_steps_of_handshakes(void **state)
+{
+    struct handshakes h = {.turns = 0};
+    struct rig_options o;
+    (void)state;
+
+    rig_options_defaults(&o);
+    o.look_ns = LOOK_NS;
+    struct rig *r = rig_new(&o);
+    for (int i = 0; i < YOUNG; i++)
+        h.young[i] = client_open(r, false);
+    assert_true(rig_until(r, watch_steps, &h));
+    assert_true(h.turns >= 2 * YOUNG);
+    rig_free(r);
 }
 
 static void at_most_one_handshake_is_stepped_in_a_turn_while_requests_wait(void **state)
@@ -420,6 +456,7 @@ int main(void)
         cmocka_unit_test(a_large_body_that_trickles_loses_its_buffer),
         cmocka_unit_test(a_large_body_at_its_minimum_rate_is_served),
         cmocka_unit_test(a_handshake_that_does_not_go_on_is_ended),
+        cmocka_unit_test(no_turn_makes_two_steps_of_handshakes),
         cmocka_unit_test(at_most_one_handshake_is_stepped_in_a_turn_while_requests_wait),
         cmocka_unit_test(a_handshake_of_garbage_gets_an_alert_and_the_end),
         cmocka_unit_test(plain_http_on_the_tls_port_gets_the_end),
