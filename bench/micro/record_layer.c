@@ -199,6 +199,9 @@ static void step(struct conns *c, size_t i)
         return;
     }
     struct tls_conn *t = c->pairs[i]->server;
+    /* As the worker does. */
+    __builtin_prefetch(c->pairs[(i + 2) % c->count]->server);
+    tls_prefetch(c->pairs[(i + 1) % c->count]->server);
     CHECK(tls_read(t, in, sizeof in, &len) == TLS_OK && len == REQUEST);
     CHECK(tls_write(t, span_of(reply, sizeof reply), &len) == TLS_OK && len == REPLY);
 }

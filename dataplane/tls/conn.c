@@ -4,7 +4,6 @@
  * Every verb has the same three steps: an empty error queue, one SSL_ call, and settle(), which turns what it
  * said into a status and leaves the queue empty again. */
 #include "dataplane/tls/tls_priv.h"
-#include "drivers/crypto/record_cipher.h"
 
 #include <openssl/err.h>
 
@@ -235,17 +234,6 @@ static enum tls_status settle(struct tls_conn *c, int ret)
     }
 }
 
-/* The last cipher of a handshake's step is that of application data: one way in its first step, the other way in its second. */
-static void note_cipher(struct tls_conn *c, const void *before)
-{
-    const void *last = record_cipher_last(c->worker->record_cipher);
-
-    if (last == before)
-        return;
-    c->ciphers[0] = c->ciphers[1];
-    c->ciphers[1] = last;
-}
-
 enum tls_status tls_handshake(struct tls_conn *c)
 {
     enum tls_status s;
@@ -255,9 +243,7 @@ enum tls_status tls_handshake(struct tls_conn *c)
     if (c->established)
         return TLS_OK;
     errors_clear();
-    const void *before = record_cipher_last(c->worker->record_cipher);
     s = settle(c, SSL_accept(c->ssl));
-    note_cipher(c, before);
     if (s != TLS_WAIT) {
         tls_job_done(c);
         (void)SSL_free_buffers(c->ssl); /* those that hold nothing: it may be long until more comes */
@@ -330,7 +316,8 @@ bool tls_pending(const struct tls_conn *c)
 }
 
 /* The cache lines of an SSL object of OpenSSL 3.0 that a record in and a record out touch, found by tracing them.  Another version's
- * lie elsewhere: then this helps less, and harms nothing. */
+ * lie elsewhere: then this helps less, and harms nothing.  Those of its two ciphers are left out: so many at once cost more than they
+ * bring (docs/PERFORMANCE.md). */
 static const uint8_t ssl_lines[] = {
     0, 1, 2, 6, 11, 19, 33, 34, 36, 39, 40, 42, 46, 49, 50, 51, 74, 75, 114, 115, 116,
 };
@@ -341,6 +328,4 @@ void tls_prefetch(const struct tls_conn *c)
 
     for (size_t i = 0; i < sizeof ssl_lines; i++)
         __builtin_prefetch(ssl + ssl_lines[i] * CACHE_LINE);
-    record_cipher_prefetch(c->ciphers[0]);
-    record_cipher_prefetch(c->ciphers[1]);
 }

@@ -67,7 +67,6 @@ struct tls_conn {
     struct tls_worker *worker;
     const struct tls_io *io;
     void *io_arg;
-    const void *ciphers[2]; /* of the records in and out, for prefetching alone */
     uint32_t handshake_bytes;
     uint16_t key_updates;
     uint16_t record_left; /* of the record that comes in; 0: its header comes */

@@ -16,8 +16,6 @@
 #define CALLS_MAX  32
 #define SUITES     2
 #define CACHE_LINE 64
-#define HASH_KEYS_NEAR                                                                                       \
-    256 /* bytes of them that a record of some kilobytes touches, on processors without AVX-512 */
 
 /* One algorithm, and what the standard provider has for it. */
 struct suite {
@@ -38,8 +36,7 @@ struct suite {
 
 struct provider {
     IMB_MGR *mb;
-    void *standard;   /* the standard provider's context */
-    const void *last; /* context made */
+    void *standard; /* the standard provider's context */
     struct suite suites[SUITES];
     OSSL_ALGORITHM algorithms[SUITES + 1];
 };
@@ -70,7 +67,6 @@ static void *cipher_new(const struct suite *s)
         return NULL;
     memset(c, 0, sizeof *c);
     c->suite = s;
-    s->provider->last = c;
     return c;
 }
 
@@ -481,21 +477,4 @@ OSSL_PROVIDER *record_cipher_load(OSSL_LIB_CTX *lib, OSSL_PROVIDER **standard)
         OSSL_PROVIDER_unload(ours);
     *standard = NULL;
     return NULL;
-}
-
-const void *record_cipher_last(const OSSL_PROVIDER *ours)
-{
-    return ((const struct provider *)OSSL_PROVIDER_get0_provider_ctx(ours))->last;
-}
-
-/* The schedule, the first hash keys, and what stands behind them. */
-void record_cipher_prefetch(const void *context)
-{
-    const uint8_t *c = context;
-
-    for (size_t at = 0; at < offsetof(struct gcm_key_data, ghash_keys) + HASH_KEYS_NEAR; at += CACHE_LINE)
-        __builtin_prefetch(c + at);
-    for (size_t at = sizeof(struct gcm_key_data) / CACHE_LINE * CACHE_LINE; at < sizeof(struct record_cipher);
-         at += CACHE_LINE)
-        __builtin_prefetch(c + at);
 }

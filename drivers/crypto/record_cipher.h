@@ -19,9 +19,4 @@
  * the caller, when nothing of theirs is in use.  NULL: memory is short, or OpenSSL refuses; *standard is then NULL, too. */
 OSSL_PROVIDER *MUST_USE record_cipher_load(OSSL_LIB_CTX *lib, OSSL_PROVIDER **standard);
 
-/* For caches: the context that EVP was given last, NULL when it got none yet, and a wish that its key may be near.  The address is never
- * followed, so it may be of a context that is gone. */
-const void *record_cipher_last(const OSSL_PROVIDER *ours);
-void record_cipher_prefetch(const void *context);
-
 #endif
