@@ -39,7 +39,7 @@ TAP = "ww0"
 OURS4, OURS6 = "192.0.2.2", "2001:db8:57::2"
 PEER4, PEER6 = "192.0.2.1", "2001:db8:57::1"
 FAR4, FAR6 = "198.51.100.2", "2001:db8:58::2"
-BOUND = 60  # seconds; ends a wait that would never end, decides nothing else
+BOUND = 120  # seconds; ends a wait that would never end, decides nothing else
 
 
 def wait_for(condition, what, seconds=BOUND):

@@ -23,7 +23,7 @@ def claim(program):
         captures = f"{folder}/{name}"
         os.mkdir(captures)
         done = subprocess.run([program], env=dict(os.environ, WW_CAPTURES=captures), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=170)
+                              stderr=subprocess.STDOUT, text=True, timeout=1000)
         tap.equal(done.returncode, 0, done.stdout[-2000:])
         files = sorted(glob.glob(f"{captures}/*.pcap"))
         segments, connections, found = 0, 0, []
