@@ -96,15 +96,28 @@ void arena_large_pages(const void *at, size_t len)
                       MADV_HUGEPAGE); /* a kernel without them refuses: nothing is lost */
 }
 
+/* Modulo 2^64; five bits of an odd number are right to begin with, and each step doubles them. */
+static uint64_t inverse_of(uint64_t odd)
+{
+    uint64_t x = (3 * odd) ^ 2;
+
+    for (int bits = 5; bits < 64; bits *= 2)
+        x *= 2 - odd * x;
+    return x;
+}
+
 void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capacity, bool wipe_on_give)
 {
     size_t stride = slab_stride(object_size);
+    uint32_t shift = (uint32_t)__builtin_ctzll(stride);
 
     *s = (struct slab){
         .base = arena_alloc(a, stride * capacity, CACHE_LINE),
         .object_size = stride,
         .capacity = capacity,
         .free_count = capacity,
+        .inverse = inverse_of(stride >> shift),
+        .shift = shift,
         .wipe_on_give = wipe_on_give,
     };
 }

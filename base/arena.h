@@ -35,6 +35,8 @@ struct slab {
     size_t capacity;
     size_t free_count;
     size_t ever_taken; /* those from here on never were */
+    uint64_t inverse;  /* of object_size's odd factor, modulo 2^64; its even one is 2^shift */
+    uint32_t shift;
     bool wipe_on_give;
 };
 
@@ -59,9 +61,10 @@ static inline void *MUST_USE slab_take(struct slab *s)
 
 static inline void slab_give(struct slab *s, void *object)
 {
-    size_t at = (size_t)((uint8_t *)object - s->base);
+    uint64_t at = (uint64_t)((uint8_t *)object - s->base) * s->inverse;
 
-    CHECK(at < s->object_size * s->capacity && at % s->object_size == 0);
+    /* It is one of ours: what object_size does not divide comes out above every quotient (Granlund and Montgomery, 1994, 9). */
+    CHECK((at >> s->shift | at << (-s->shift & 63)) < s->capacity);
     CHECK(s->free_count < s->capacity);
     if (s->wipe_on_give)
         slab_wipe(s, object);

@@ -81,6 +81,37 @@ static void giving_more_than_was_taken_is_a_check(void **state)
     assert_true(aborts(give_twice));
 }
 
+static struct slab given;
+static uint8_t *not_ours;
+
+static void give_not_ours(void)
+{
+    slab_give(&given, not_ours);
+}
+
+/* Strides that are powers of two and that are not. */
+static void giving_what_is_no_object_is_a_check(void **state)
+{
+    static const size_t sizes[] = {64, 150, 448, 4096 + 64};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct arena *a = arena_new(slab_memory_needed(sizes[i], 5) + 4096, false);
+        slab_init(&given, a, sizes[i], 5, false);
+        size_t stride = given.object_size;
+        uint8_t *first = slab_take(&given);
+        const size_t offsets[] = {1,          8,          stride / 2, stride - 1, stride + 64 % stride + 1,
+                                  5 * stride, 6 * stride, -stride,    -(size_t)64};
+        for (size_t k = 0; k < sizeof offsets / sizeof offsets[0]; k++) {
+            not_ours = first + offsets[k];
+            assert_true(aborts(give_not_ours));
+        }
+        not_ours = first;
+        assert_false(aborts(give_not_ours));
+        arena_free(a);
+    }
+}
+
 static void a_slab_hands_out_its_capacity_and_no_more(void **state)
 {
     struct arena *a = arena_new(65536, false);
@@ -155,6 +186,7 @@ int main(void)
         cmocka_unit_test(memory_comes_zeroed_and_aligned),
         cmocka_unit_test(large_pages_change_nothing_that_is_seen),
         cmocka_unit_test(an_allocation_after_the_seal_is_a_check),
+        cmocka_unit_test(giving_what_is_no_object_is_a_check),
         cmocka_unit_test(giving_more_than_was_taken_is_a_check),
         cmocka_unit_test(a_slab_hands_out_its_capacity_and_no_more),
         cmocka_unit_test(an_object_that_was_never_taken_is_not_touched),
