@@ -27,10 +27,11 @@ static inline __attribute__((always_inline)) void siphash_round(uint64_t v[4])
     v[2] = SIPHASH_ROTL(v[2], 32);
 }
 
-/* SipHash-1-3 of whole words, for a table that is looked into for each packet: less than half the work.  Enough
- * where nobody sees the values themselves (the authors, and what hash tables of languages use). */
-static inline __attribute__((always_inline)) uint64_t siphash13(const struct siphash_key *key,
-                                                                const uint64_t *words, size_t count)
+/* SipHash-1-3, for a table that is looked into for each packet: less than half the work.  Enough where nobody sees the
+ * values themselves (the authors, and what hash tables of languages use).  The message is count words and then, in last, up
+ * to seven bytes more (the first of them lowest) below its length in bytes. */
+static inline __attribute__((always_inline)) uint64_t
+siphash13(const struct siphash_key *key, const uint64_t *words, size_t count, uint64_t last)
 {
     uint64_t v[4] = {key->k0 ^ 0x736f6d6570736575ULL, key->k1 ^ 0x646f72616e646f6dULL,
                      key->k0 ^ 0x6c7967656e657261ULL, key->k1 ^ 0x7465646279746573ULL};
@@ -40,9 +41,9 @@ static inline __attribute__((always_inline)) uint64_t siphash13(const struct sip
         siphash_round(v);
         v[0] ^= words[i];
     }
-    v[3] ^= (uint64_t)(count * 8) << 56;
+    v[3] ^= last;
     siphash_round(v);
-    v[0] ^= (uint64_t)(count * 8) << 56;
+    v[0] ^= last;
     v[2] ^= 0xff;
     siphash_round(v);
     siphash_round(v);

@@ -34,10 +34,8 @@ COUNTED size_t counted_read(struct net_conn *c, uint64_t now_us)
 {
     size_t in = 0;
 
-    for (struct span s = net_peek(c); s.len != 0; s = net_peek(c)) {
+    for (struct span s = net_peek(c); s.len != 0; s = net_consume(c, s.len, now_us))
         in += s.len;
-        net_consume(c, s.len, now_us);
-    }
     return in;
 }
 

@@ -45,7 +45,9 @@ struct net_rng {
 struct net {
     struct net_config config;
     struct counters *counters;
-    uint64_t now_us; /* of the current call; every door function that takes a time sets it */
+    uint64_t now_us;    /* of the current call; every door function that takes a time sets it */
+    uint64_t mac;       /* config.mac as a number */
+    uint16_t plain_max; /* bytes of the longest frame for plain.c; 0: none, they are tagged */
     struct net_rng rng;
     struct siphash_key flow_key; /* of IPv6 flow labels */
     struct net_addr link_local;  /* fe80::/64 with the EUI-64 of the MAC: ours beside config.addrs */
@@ -126,7 +128,7 @@ void tcp_input(struct net *n, const struct ip_packet *p);
  * connection has used: true, and the segment was taken as tcp_input would have taken it; false, and nothing was done.
  * Its checksum is right. */
 bool MUST_USE tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h,
-                                size_t len);
+                                uint32_t len);
 /* A segment is about to come in from the addresses and ports at these places: asks memory for its slot, then, by
  * the hash that this returned, for its record. */
 uint32_t tcp_expect(const struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *ports);
@@ -151,9 +153,13 @@ enum ip_hop {
  * asking is what keeps the neighbour fresh. */
 enum ip_hop MUST_USE ip_next_hop(struct net *n, const struct net_addr *src, const struct net_addr *dst,
                                  uint8_t mac[6]);
-/* The same for a connection, which asks for each segment: remembered.  Cost, mostly: one cache line. */
+/* The same for a connection, which asks for each segment: remembered.  *path, when it is READY, is good for the frames of
+ * this call of net_output.  Cost, mostly: two cache lines. */
 enum ip_hop MUST_USE path_hop(struct net *n, uint8_t family, const uint8_t local[16],
-                              const uint8_t remote[16], uint8_t mac[6]);
+                              const uint8_t remote[16], const struct path **path);
+/* What is to be known of the pair for ip_frame_begin. */
+void path_fill(const struct net *n, struct path *p, uint8_t family, const uint8_t local[16],
+               const uint8_t remote[16], const uint8_t mac[6]);
 
 /* Whether the TCP checksum of p is right, by the device's word or by computing it. */
 bool MUST_USE ip_checksum_ok_tcp(const struct ip_packet *p);
@@ -195,9 +201,11 @@ struct siphash_key net_random_key(struct net *n);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define BE16(v) __builtin_bswap16(v)
 #define BE32(v) __builtin_bswap32(v)
+#define BE64(v) __builtin_bswap64(v)
 #else
 #define BE16(v) (v)
 #define BE32(v) (v)
+#define BE64(v) (v)
 #endif
 
 static inline uint16_t load_be16(const uint8_t *p)
@@ -214,6 +222,14 @@ static inline uint32_t load_be32(const uint8_t *p)
 
     memcpy(&v, p, sizeof v);
     return BE32(v);
+}
+
+static inline uint64_t load_be64(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+    return BE64(v);
 }
 
 static inline void store_be16(uint8_t *p, uint16_t v)
@@ -252,16 +268,20 @@ static inline uint16_t checksum_pseudo_tcp(uint8_t family, const uint8_t *addrs,
     return (uint16_t)((sum & 0xffff) + (sum >> 16) + ((sum & 0xffff) + (sum >> 16) > 0xffff));
 }
 
-/* A pair of addresses between which connections live (path.c). */
+/* A pair of addresses between which connections live (path.c), and the head of every frame from one to the other. */
 struct path {
     uint64_t addrs[4]; /* remote, local; IPv4: both in the first, and no others */
     uint64_t until_us;
     uint32_t generation;
-    uint8_t mac[6];
     uint8_t family; /* 0: free */
+    uint8_t l3_len;
+    uint16_t flags;               /* of a frame, as ip_frame_begin leaves them */
+    uint16_t ip4_sum, pseudo_sum; /* of the header's checksum and of TCP's, but for the lengths */
+    uint8_t
+        head[ETH_HEADER_LEN + IP6_HEADER_LEN]; /* Ethernet and IP, but for lengths, checksum and flow label */
 };
 
-_Static_assert(sizeof(struct path) <= 64, "a path is one cache line");
+_Static_assert(sizeof(struct path) <= 128, "a path is two cache lines");
 
 static inline uint64_t path_word(const uint8_t *remote, const uint8_t *local)
 {
@@ -295,72 +315,59 @@ static inline struct path *path_of(const struct net *n, uint8_t family, const ui
     return p;
 }
 
-/* The MAC that path_hop would find, if that is remembered; NULL: it is to be asked. */
-static inline const uint8_t *path_mac(const struct net *n, uint8_t family, const uint8_t local[16],
-                                      const uint8_t remote[16])
+/* What path_hop would find, if that is remembered; NULL: it is to be asked. */
+static inline const struct path *path_known(const struct net *n, uint8_t family, const uint8_t local[16],
+                                            const uint8_t remote[16])
 {
     bool is_its;
     const struct path *p = path_of(n, family, remote, local, &is_its);
 
-    return is_its && p->generation == n->hop_generation && n->now_us < p->until_us ? p->mac : NULL;
+    return is_its && p->generation == n->hop_generation && n->now_us < p->until_us ? p : NULL;
 }
 
 /* Writes the Ethernet and the IP header for l4_len bytes of TCP into f, sets f->len, l2_len, l3_len and flags (any
  * earlier value is overwritten); returns where the l4_len bytes go.  The caller made sure that they fit the MTU.  DF is
  * set and ID is 0 (RFC 6864 4.1: it means nothing then, and tells nobody how much we send), hop limit 64. */
-static inline uint8_t *ip_frame_begin(struct net *n, struct frame *f, uint8_t family, const uint8_t local[16],
-                                      const uint8_t remote[16], uint16_t l4_len, const uint8_t mac[6])
+static inline uint8_t *ip_frame_begin(const struct net *n, struct frame *f, const struct path *p,
+                                      uint32_t l4_len)
 {
-    uint8_t *at = f->data + ETH_HEADER_LEN;
-    uint16_t header = family == NET_IP6 ? IP6_HEADER_LEN : IP4_HEADER_LEN;
+    uint32_t ip_len = p->l3_len + l4_len;
+    uint8_t *ip = f->data + ETH_HEADER_LEN;
 
-    f->len = (uint16_t)(ETH_HEADER_LEN + header + l4_len);
-    CHECK(f->len <= n->config.mtu + ETH_HEADER_LEN && f->len <= f->cap);
+    CHECK(ip_len <= n->config.mtu && ip_len + ETH_HEADER_LEN <= f->cap);
+    f->len = (uint16_t)(ETH_HEADER_LEN + ip_len);
+    f->flags = p->flags;
     f->l2_len = ETH_HEADER_LEN;
-    f->l3_len = header;
-    memcpy(f->data, mac, ETH_ADDR_LEN);
-    memcpy(f->data + ETH_ADDR_LEN, n->config.mac, ETH_ADDR_LEN);
-    if (family == NET_IP6) {
-        f->flags = FRAME_IS_IP6;
-        store_be16(at - 2, ETH_TYPE_IP6);
-        store_be32(at, UINT32_C(6) << 28);
-        store_be32(at + 4, (uint32_t)l4_len << 16 | IP_PROTO_TCP << 8 | IP_HOP_LIMIT);
-        memcpy(at + 8, local, 16);
-        memcpy(at + 24, remote, 16);
-        return at + IP6_HEADER_LEN;
+    f->l3_len = p->l3_len;
+    memcpy(f->data, p->head, ETH_HEADER_LEN + IP4_HEADER_LEN);
+    if (p->family == NET_IP6) {
+        memcpy(ip + IP4_HEADER_LEN, p->head + ETH_HEADER_LEN + IP4_HEADER_LEN,
+               IP6_HEADER_LEN - IP4_HEADER_LEN);
+        store_be16(ip + 4, (uint16_t)l4_len);
+        return ip + IP6_HEADER_LEN;
     }
-    f->flags = n->config.tx_ip4_csum ? FRAME_TX_IP4_CSUM : 0;
-    store_be16(at - 2, ETH_TYPE_IP4);
-    store_be32(at, UINT32_C(0x45000000) + IP4_HEADER_LEN + l4_len);
-    store_be32(at + 4, 0x4000);
-    memcpy(at + 12, local, 4);
-    memcpy(at + 16, remote, 4);
-    uint64_t sum = UINT64_C(0x4500) + IP4_HEADER_LEN + l4_len + 0x4000 + (IP_HOP_LIMIT << 8 | IP_PROTO_TCP) +
-                   load_be32(at + 12) + load_be32(at + 16);
-    uint16_t csum = n->config.tx_ip4_csum ? 0 : (uint16_t)~checksum_fold(sum);
-    store_be32(at + 8, (uint32_t)(IP_HOP_LIMIT << 8 | IP_PROTO_TCP) << 16 | csum);
-    return at + IP4_HEADER_LEN;
+    store_be16(ip + 2, (uint16_t)ip_len);
+    if ((p->flags & FRAME_TX_IP4_CSUM) == 0)
+        store_be16(ip + 10, (uint16_t)~checksum_fold(p->ip4_sum + ip_len));
+    return ip + IP4_HEADER_LEN;
 }
 
 /* The software checksum, and IPv6's flow label: one SipHash. */
 void ip_frame_finish_slowly(struct net *n, struct frame *f);
 
 /* After the TCP header, of header_len bytes, and data are in place (checksum field: anything): fills in the checksum, or
- * the pseudo-header sum and FRAME_TX_TCP_CSUM where config leaves it to the device; IPv6: the flow label of this
- * connection too.  Sets f->l4_len.  The addresses come from the frame itself, so that they cannot differ from what is
- * sent. */
-static inline void ip_frame_finish_tcp(struct net *n, struct frame *f, uint16_t header_len)
+ * the pseudo-header sum where config leaves it to the device; IPv6: the flow label of this connection too.  Sets
+ * f->l4_len. */
+static inline void ip_frame_finish_tcp(struct net *n, struct frame *f, const struct path *p,
+                                       uint32_t header_len)
 {
-    uint8_t *ip = f->data + ETH_HEADER_LEN;
-
-    f->l4_len = header_len;
-    if (!n->config.tx_tcp_csum || (f->flags & FRAME_IS_IP6) != 0) {
+    f->l4_len = (uint16_t)header_len;
+    if ((p->flags & (FRAME_TX_TCP_CSUM | FRAME_IS_IP6)) != FRAME_TX_TCP_CSUM) {
         ip_frame_finish_slowly(n, f);
         return;
     }
-    f->flags |= FRAME_TX_TCP_CSUM;
-    store_be16(ip + IP4_HEADER_LEN + 16,
-               checksum_pseudo_tcp(NET_IP4, ip + 12, (uint32_t)f->len - ETH_HEADER_LEN - IP4_HEADER_LEN));
+    uint32_t sum = p->pseudo_sum + (f->len - (uint32_t)ETH_HEADER_LEN - IP4_HEADER_LEN);
+    store_be16(f->data + ETH_HEADER_LEN + IP4_HEADER_LEN + 16, (uint16_t)(sum + (sum >> 16)));
 }
 
 #endif

@@ -175,11 +175,6 @@ struct frag_whole {
     bool congestion;  /* ECN: one fragment at least met it */
 };
 
-/* --- plain.c --- */
-/* The short way in, for the frame that nearly every one is.  false: it is another, or something is wrong with it, and
- * nothing was done: eth_input is to have it. */
-bool MUST_USE plain_input(struct net *n, const struct frame *f);
-
 /* --- path.c --- */
 size_t paths_memory_needed(void);
 void paths_init(struct net *n, struct arena *a);

@@ -59,10 +59,14 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
 {
     CHECK(net_config_error(c) == NULL);
     struct net *n = arena_alloc(a, sizeof *n, 64);
+    uint8_t mac[8] = {0};
 
+    memcpy(mac + 2, c->mac, ETH_ADDR_LEN);
     n->config = *c;
     n->counters = counters;
     n->now_us = now_us;
+    n->mac = load_be64(mac);
+    n->plain_max = c->vlan_id != 0 ? 0 : (uint16_t)(ETH_HEADER_LEN + c->mtu);
     n->link_local = addr_link_local(c->mac);
     n->announce_at_us = n->mld_report_at_us = UINT64_MAX;
     random_init(n);
@@ -77,57 +81,33 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
     return n;
 }
 
-/* ---- frames ---- */
+/* ---- frames (net_input: plain.c) ---- */
 
-#define EXPECT_MIN 4 /* frames: for fewer it costs more than the waits that it saves */
-#define EXPECT_MAX 32
-
-/* The memory that a burst of segments will look at is asked for before the first one is dealt with.  A hint: what
- * is no plain TCP over IP is left out, what is wrong with a frame is found out later. */
-static NOINLINE void expect_segments(struct net *n, const struct frame *frames, uint16_t count)
-{
-    uint32_t hash[EXPECT_MAX];
-    uint16_t expected = 0;
-
-    for (uint16_t i = 0; i < count && i < EXPECT_MAX; i++) {
-        const uint8_t *ip = frames[i].data + ETH_HEADER_LEN;
-        size_t len = frames[i].len;
-        if (len >= ETH_HEADER_LEN + 24 && load_be16(ip - 2) == ETH_TYPE_IP4 && ip[0] == 0x45 &&
-            ip[9] == IP_PROTO_TCP)
-            hash[expected++] = tcp_expect(n, NET_IP4, ip + 12, ip + 20);
-        else if (len >= ETH_HEADER_LEN + 44 && load_be16(ip - 2) == ETH_TYPE_IP6 && ip[6] == IP_PROTO_TCP)
-            hash[expected++] = tcp_expect(n, NET_IP6, ip + 8, ip + 40);
-    }
-    for (uint16_t i = 0; i < expected; i++)
-        tcp_expect_record(n, hash[i]);
-}
-
-void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64_t now_us)
-{
-    n->now_us = now_us;
-    if (count >= EXPECT_MIN)
-        expect_segments(n, frames, count);
-    for (uint16_t i = 0; i < count; i++)
-        if (!plain_input(n, &frames[i]))
-            eth_input(n, &frames[i]);
-}
-
-uint16_t net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap)
+static inline uint16_t queues_output(struct net *n, struct frame *frames, uint16_t cap)
 {
     uint16_t done = 0;
 
-    n->now_us = now_us;
-    if (n->config.vlan_id != 0)
-        eth_tag_begin(n, frames, cap);
     if (n->replies_held != 0)
         done = replies_output(n, frames, cap);
     done = (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
     /* Once more: TCP may just have asked for a next hop. */
     if (n->replies_held != 0)
         done = (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
-    if (n->config.vlan_id != 0)
-        eth_tag_end(n, frames, cap, done);
     return done;
+}
+
+static NOINLINE uint16_t tagged_output(struct net *n, struct frame *frames, uint16_t cap)
+{
+    eth_tag_begin(n, frames, cap);
+    uint16_t done = queues_output(n, frames, cap);
+    eth_tag_end(n, frames, cap, done);
+    return done;
+}
+
+uint16_t net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap)
+{
+    n->now_us = now_us;
+    return n->config.vlan_id != 0 ? tagged_output(n, frames, cap) : queues_output(n, frames, cap);
 }
 
 bool net_has_output(const struct net *n)
@@ -197,18 +177,27 @@ void net_announce(struct net *n, uint64_t now_us)
 
 /* ---- time ---- */
 
+static NOINLINE void all_timers(struct net *n, uint32_t budget)
+{
+    if (n->now_us >= n->announce_at_us)
+        announce_timers(n);
+    if (n->now_us >= n->mld_report_at_us)
+        mld_timers(n);
+    if (n->now_us >= n->neighbours_due_us)
+        neighbour_timers(n);
+    if (n->now_us >= n->frags_due_us)
+        frag_timers(n);
+    tcp_timers(n, budget);
+}
+
 void net_timers(struct net *n, uint64_t now_us, uint32_t budget)
 {
     n->now_us = now_us;
-    if (now_us >= n->announce_at_us)
-        announce_timers(n);
-    if (now_us >= n->mld_report_at_us)
-        mld_timers(n);
-    if (now_us >= n->neighbours_due_us)
-        neighbour_timers(n);
-    if (now_us >= n->frags_due_us)
-        frag_timers(n);
-    tcp_timers(n, budget);
+    if (now_us >= n->announce_at_us || now_us >= n->mld_report_at_us || now_us >= n->neighbours_due_us ||
+        now_us >= n->frags_due_us)
+        all_timers(n, budget);
+    else
+        tcp_timers(n, budget);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -190,8 +190,8 @@ void *net_user(const struct net_conn *c);
 struct span net_peek(const struct net_conn *c);
 size_t net_readable(const struct net_conn *c);
 /* Gives len (<= net_readable) bytes back; opens the window, and announces it when RFC 9293 3.8.6.2.2 says so.
- */
-void net_consume(struct net_conn *c, size_t len, uint64_t now_us);
+ * Returns what net_peek would say now. */
+struct span net_consume(struct net_conn *c, size_t len, uint64_t now_us);
 
 /* Copies as much of data as there is room for into the send buffer, returns how many bytes that were; 0 when
  * full or closing.  Bytes go out with the next net_output. */

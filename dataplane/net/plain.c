@@ -1,103 +1,131 @@
-/* The short way in: an untagged frame for us alone, IP without options, extension headers or fragments, TCP between two
- * addresses of a connection that has sent (path.c), its checksums right or vouched for.  What eth.c, ip4.c, ip6.c and ip.c
- * find out of such a frame one by one is found out here at once; of anything else nothing is, and they have it whole.
- * Several workers: whose a flow is need not be asked, for a connection is in the table of its owner alone (steer.c). */
+/* The door for frames, and the short way in: an untagged frame for us alone, IP without options, extension headers or
+ * fragments, TCP of a connection, its checksums right or vouched for.  What eth.c, ip4.c, ip6.c and ip.c find out of such a
+ * frame one by one is found out here at once; of anything else nothing is, and they have it whole.
+ * That both addresses are sound need not be asked, for a connection is between them; nor whose the flow is, for a connection
+ * is in the table of its owner alone (steer.c). */
 #include "dataplane/net/ip.h"
 
-#define L4_MIN 20 /* a TCP header */
+#define L4_MIN    20                  /* a TCP header */
+#define GROUP_BIT (UINT64_C(1) << 40) /* of a MAC as a number */
+#define SUMS_GOOD (FRAME_RX_IP4_CSUM_GOOD | FRAME_RX_L4_CSUM_GOOD)
+#define SUMS_SAID (SUMS_GOOD | FRAME_RX_IP4_CSUM_VOUCHED | FRAME_RX_L4_CSUM_VOUCHED)
 
-static uint32_t load32(const uint8_t *p)
+/* ---- checksums: how many a device says are right and is believed about (ip.c); -1: one is wrong ---- */
+
+static int header4_trusted(const struct net *n, const struct frame *f, const uint8_t *ip)
 {
-    uint32_t v;
-
-    memcpy(&v, p, 4);
-    return v;
-}
-
-static uint64_t mac_word(const uint8_t *mac)
-{
-    uint16_t last;
-
-    memcpy(&last, mac + 4, 2);
-    return (uint64_t)last << 32 | load32(mac);
-}
-
-/* The group bit is the first byte's lowest. */
-static bool macs_are_plain(const struct net *n, const uint8_t *d)
-{
-    uint64_t ours = mac_word(n->config.mac), src = mac_word(d + 6);
-
-    return mac_word(d) == ours && src != 0 && (d[6] & 1) == 0 && src != ours;
-}
-
-/* *trusted counts the checksums which a device says are right and which it is believed about (ip.c). */
-static bool header4_is_plain(const struct net *n, const struct frame *f, const uint8_t *ip, uint32_t *trusted)
-{
-    if ((load_be16(ip + 6) & 0x3fff) != 0 || ip[9] != IP_PROTO_TCP)
-        return false;
     if ((f->flags & FRAME_RX_IP4_CSUM_VOUCHED) != 0)
-        return true;
-    if ((f->flags & FRAME_RX_IP4_CSUM_GOOD) != 0 && !n->csum_distrusted) {
-        ++*trusted;
-        return true;
-    }
-    uint64_t sum = (uint64_t)load32(ip) + load32(ip + 4) + load32(ip + 8) + load32(ip + 12) + load32(ip + 16);
-    return checksum_fold(sum) == 0xffff;
+        return 0;
+    if ((f->flags & FRAME_RX_IP4_CSUM_GOOD) != 0 && !n->csum_distrusted)
+        return 1;
+    return checksum_sum(span_of(ip, IP4_HEADER_LEN), 0) == 0xffff ? 0 : -1;
 }
 
-static bool l4_is_plain(const struct net *n, const struct frame *f, uint8_t family, const uint8_t *addrs,
-                        struct span l4, uint32_t *trusted)
+static int l4_trusted(const struct net *n, const struct frame *f, uint8_t family, const uint8_t *addrs,
+                      struct span l4)
 {
     if ((f->flags & FRAME_RX_L4_CSUM_VOUCHED) != 0)
-        return true;
-    if ((f->flags & FRAME_RX_L4_CSUM_GOOD) != 0 && !n->csum_distrusted) {
-        ++*trusted;
-        return true;
-    }
-    return checksum_sum(l4, checksum_pseudo_tcp(family, addrs, (uint32_t)l4.len)) == 0xffff;
+        return 0;
+    if ((f->flags & FRAME_RX_L4_CSUM_GOOD) != 0 && !n->csum_distrusted)
+        return 1;
+    return checksum_sum(l4, checksum_pseudo_tcp(family, addrs, (uint32_t)l4.len)) == 0xffff ? 0 : -1;
 }
 
-bool plain_input(struct net *n, const struct frame *f)
+static NOINLINE int sums_looked_at(const struct net *n, const struct frame *f, uint8_t family,
+                                   const uint8_t *addrs, struct span l4)
+{
+    int header = family == NET_IP4 ? header4_trusted(n, f, addrs - 12) : 0;
+    int rest = header < 0 ? -1 : l4_trusted(n, f, family, addrs, l4);
+
+    return rest < 0 ? -1 : header + rest;
+}
+
+static inline int sums_trusted(const struct net *n, const struct frame *f, uint8_t family,
+                               const uint8_t *addrs, struct span l4)
+{
+    if (family == NET_IP4 && (f->flags & SUMS_SAID) == SUMS_GOOD && !n->csum_distrusted)
+        return 2;
+    return sums_looked_at(n, f, family, addrs, l4);
+}
+
+/* ---- frames ---- */
+
+static inline bool plain_input(struct net *n, const struct frame *f)
 {
     const uint8_t *ip = f->data + ETH_HEADER_LEN;
-    uint32_t trusted = 0;
     const uint8_t *addrs;
     struct span l4;
     uint8_t family;
-    bool known;
 
-    if (f->len < ETH_HEADER_LEN + IP4_HEADER_LEN + L4_MIN || f->len > ETH_HEADER_LEN + n->config.mtu ||
-        n->config.vlan_id != 0 || !macs_are_plain(n, f->data) ||
-        (n->config.steering != NULL && steer_comparison_is_due(n, f)))
+    if (f->len < ETH_HEADER_LEN + IP4_HEADER_LEN + L4_MIN || f->len > n->plain_max)
+        return false;
+    uint64_t dst = load_be64(f->data) >> 16, src = load_be64(f->data + ETH_ADDR_LEN) >> 16;
+    if (dst != n->mac || src == 0 || (src & GROUP_BIT) != 0 || src == n->mac)
+        return false;
+    if (n->config.steering != NULL && steer_comparison_is_due(n, f))
         return false;
     uint32_t left = f->len - ETH_HEADER_LEN;
     uint16_t type = load_be16(ip - 2);
-    if (type == ETH_TYPE_IP4 && ip[0] == 0x45) {
+    if (type == ETH_TYPE_IP4) {
+        uint32_t len = load_be16(ip + 2);
+        /* No fragment: neither "more" nor an offset. */
+        if (ip[0] != 0x45 || (load_be32(ip + 6) & 0x3fff00ff) != IP_PROTO_TCP ||
+            len < IP4_HEADER_LEN + L4_MIN || len > left)
+            return false;
         family = NET_IP4;
         addrs = ip + 12;
-        l4 = span_of(ip + IP4_HEADER_LEN, load_be16(ip + 2) - (size_t)IP4_HEADER_LEN);
-        if (load_be16(ip + 2) < IP4_HEADER_LEN + L4_MIN || load_be16(ip + 2) > left ||
-            !header4_is_plain(n, f, ip, &trusted))
+        l4 = span_of(ip + IP4_HEADER_LEN, len - IP4_HEADER_LEN);
+    } else {
+        if (type != ETH_TYPE_IP6 || ip[0] >> 4 != 6 || ip[6] != IP_PROTO_TCP || left < IP6_HEADER_LEN)
             return false;
-    } else if (type == ETH_TYPE_IP6 && ip[0] >> 4 == 6 && ip[6] == IP_PROTO_TCP && left >= IP6_HEADER_LEN) {
         family = NET_IP6;
         addrs = ip + 8;
         l4 = span_of(ip + IP6_HEADER_LEN, load_be16(ip + 4));
         if (l4.len < L4_MIN || l4.len > left - IP6_HEADER_LEN)
             return false;
-    } else {
-        return false;
     }
-    (void)path_of(n, family, addrs, addrs + (family == NET_IP4 ? 4 : 16), &known);
-    if (!known || !l4_is_plain(n, f, family, addrs, l4, &trusted))
+    int trusted = sums_trusted(n, f, family, addrs, l4);
+    /* Where a comparison is due it is made the long way. */
+    if (trusted < 0 || (trusted != 0 && (n->csums_compared < CSUM_TRIAL ||
+                                         n->csums_taken % CSUM_SAMPLE + (uint32_t)trusted >= CSUM_SAMPLE)))
         return false;
-    /* A comparison is due: it is made the long way. */
-    if (trusted != 0 &&
-        (n->csums_compared < CSUM_TRIAL || n->csums_taken % CSUM_SAMPLE + trusted >= CSUM_SAMPLE))
+    if (!tcp_express_input(n, family, addrs, l4.ptr, (uint32_t)l4.len))
         return false;
-    if (!tcp_express_input(n, family, addrs, l4.ptr, l4.len))
-        return false;
-    n->csums_taken += trusted;
-    n->hashes_taken += n->config.steering != NULL && (f->flags & FRAME_RX_HASH) != 0;
+    n->csums_taken += (uint32_t)trusted;
+    if (n->config.steering != NULL)
+        n->hashes_taken += (f->flags & FRAME_RX_HASH) != 0;
     return true;
+}
+
+#define EXPECT_MIN 4 /* frames: for fewer it costs more than the waits that it saves */
+#define EXPECT_MAX 32
+
+/* The memory that a burst of segments will look at is asked for before the first one is dealt with.  A hint: what
+ * is no plain TCP over IP is left out, what is wrong with a frame is found out later. */
+static NOINLINE void expect_segments(struct net *n, const struct frame *frames, uint16_t count)
+{
+    uint32_t hash[EXPECT_MAX];
+    uint16_t expected = 0;
+
+    for (uint16_t i = 0; i < count && i < EXPECT_MAX; i++) {
+        const uint8_t *ip = frames[i].data + ETH_HEADER_LEN;
+        size_t len = frames[i].len;
+        if (len >= ETH_HEADER_LEN + 24 && load_be16(ip - 2) == ETH_TYPE_IP4 && ip[0] == 0x45 &&
+            ip[9] == IP_PROTO_TCP)
+            hash[expected++] = tcp_expect(n, NET_IP4, ip + 12, ip + 20);
+        else if (len >= ETH_HEADER_LEN + 44 && load_be16(ip - 2) == ETH_TYPE_IP6 && ip[6] == IP_PROTO_TCP)
+            hash[expected++] = tcp_expect(n, NET_IP6, ip + 8, ip + 40);
+    }
+    for (uint16_t i = 0; i < expected; i++)
+        tcp_expect_record(n, hash[i]);
+}
+
+void net_input(struct net *n, const struct frame *frames, uint16_t count, uint64_t now_us)
+{
+    n->now_us = now_us;
+    if (count >= EXPECT_MIN)
+        expect_segments(n, frames, count);
+    for (const struct frame *f = frames; f != frames + count; f++)
+        if (!plain_input(n, f))
+            eth_input(n, f);
 }

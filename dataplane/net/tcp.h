@@ -119,8 +119,8 @@ enum tcp_conn_flag {
     TCP_CONN_PROBE_TIMER = 1 << 22,   /* ... or the tail's probe; with neither, the RTO */
     TCP_CONN_TLP = 1 << 23,           /* a tail probe awaits its answer, up to tlp_end */
     TCP_CONN_TLP_REPEAT = 1 << 24,    /* ... and repeated a segment */
-    TCP_CONN_TLP_LONE = 1 << 30,      /* ... that was alone in flight */
     TCP_CONN_TLP_NOW = 1 << 25,       /* it leaves with the next output */
+    TCP_CONN_LONE = 1 << 30,          /* one segment is in flight, as new, since last_send_us: no board yet */
     TCP_CONN_REORDERED = 1 << 26,     /* the path was seen to reorder */
     TCP_CONN_UNDO = 1 << 27,          /* the last loss may yet prove to have been none */
     TCP_CONN_FRTO = 1 << 28, /* the first segment was repeated after a timeout, and nothing else (RFC 5682) */
@@ -140,11 +140,11 @@ enum tcp_conn_timer {
     TIMER_COUNT
 };
 
-/* Distances to the neighbours, in words of four bytes: half of what pointers would take, and everything that is in a list,
- * or is its head, lies in one piece of the arena (tcp_init).  0 is the link itself: a head whose list is empty, and anything
- * else in no list. */
+/* Neighbours as distances from struct tcp, in words of four bytes: half of what pointers would take, and everything that is
+ * in a list, or is its head, lies in one piece of the arena behind it (tcp_init).  next is 0 in no list; an empty head is its
+ * own neighbour. */
 struct tcp_link {
-    int32_t next, prev;
+    uint32_t next, prev;
 };
 
 struct tcp_range {
@@ -166,9 +166,9 @@ enum sent_flag {
 };
 
 /* The segments in flight of a connection with SACK, from snd_una to snd_nxt without a gap.  Taken from its slab
- * with the first segment of a flight and given back when nothing is in flight; a flight that found none is
- * repaired as if the peer had no SACK.  A full ring holds new data back: what a peer with tiny segments can
- * make us keep and walk through is bounded (CVE-2019-11477). */
+ * with the second segment of a flight, or the first question about it, and given back when nothing is in flight; a
+ * flight that found none is repaired as if the peer had no SACK.  A full ring holds new data back: what a peer with tiny
+ * segments can make us keep and walk through is bounded (CVE-2019-11477). */
 struct tcp_board {
     uint32_t head, count;   /* ring of records */
     uint32_t sacked, lost;  /* bytes under each flag; no segment has both */
@@ -257,7 +257,7 @@ struct net_conn {
     uint8_t *recv_ring; /* NULL while nothing is stored; struct tcp_gaps lies behind it */
     /* lines 2 and 3: what the sending of data and its acknowledgement touch as well */
     uint8_t *send_ring;      /* NULL while nothing is queued */
-    struct tcp_board *board; /* NULL: nothing in flight, or no SACK */
+    struct tcp_board *board; /* NULL: nothing in flight, TCP_CONN_LONE, or no SACK */
     uint64_t last_send_us;
     uint32_t rto_us, srtt_us, rttvar_us; /* srtt_us == 0: no sample yet */
     uint32_t rtt_min_us;                 /* 0: no sample yet */
@@ -294,6 +294,7 @@ struct net_conn {
     /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
     uint8_t reo_widen;
     uint8_t cwnd_rest, w_est_rest; /* of cubic: 256ths of a byte */
+    bool tlp_lone;                 /* TCP_CONN_TLP_REPEAT: the segment was alone in flight */
 };
 
 _Static_assert(offsetof(struct net_conn, snd_una) == 64 && offsetof(struct net_conn, send_ring) == 128,
@@ -392,6 +393,8 @@ struct tcp {
     uint32_t slot_mask;
     struct siphash_key table_key, isn_key, ts_key;
     struct slab conns, recv_buffers, send_buffers;
+    /* Of what is unread a window reaches so far now, and by how much a right edge moves at least: tcp_pressure.c. */
+    uint32_t window, window_step4, window_step6;
     struct slab boards;
     uint32_t board_cap; /* records of a board; power of two */
     struct tcp_link events, outputs, hop_waiters, room_waiters;
@@ -470,9 +473,19 @@ static inline uint32_t u32_max(uint32_t a, uint32_t b)
 }
 
 /* --- lists: intrusive --- */
-static inline struct tcp_link *link_at(const struct tcp_link *l, int32_t words)
+static inline struct tcp_link *link_at(const struct tcp *t, uint32_t words)
 {
-    return (struct tcp_link *)((intptr_t)l + (intptr_t)words * 4);
+    return (struct tcp_link *)((uintptr_t)t + (uintptr_t)words * 4);
+}
+
+static inline uint32_t link_place(const struct tcp *t, const struct tcp_link *l)
+{
+    return (uint32_t)(((uintptr_t)l - (uintptr_t)t) / 4);
+}
+
+static inline void link_init(const struct tcp *t, struct tcp_link *head)
+{
+    head->next = head->prev = link_place(t, head);
 }
 
 static inline bool link_is_in(const struct tcp_link *l)
@@ -480,37 +493,42 @@ static inline bool link_is_in(const struct tcp_link *l)
     return l->next != 0;
 }
 
-static inline bool link_empty(const struct tcp_link *head)
+static inline bool link_empty(const struct tcp *t, const struct tcp_link *head)
 {
-    return head->next == 0;
+    return head->next == link_place(t, head);
 }
 
-/* Of a list that is not empty. */
-static inline struct tcp_link *link_first(const struct tcp_link *head)
+static inline void link_append(const struct tcp *t, struct tcp_link *head, struct tcp_link *l)
 {
-    return link_at(head, head->next);
+    l->prev = head->prev;
+    l->next = link_place(t, head);
+    link_at(t, l->prev)->next = head->prev = link_place(t, l);
 }
 
-static inline void link_append(struct tcp_link *head, struct tcp_link *l)
-{
-    struct tcp_link *last = link_at(head, head->prev);
-    int32_t from_last = (int32_t)(((intptr_t)l - (intptr_t)last) >> 2);
-    int32_t to_head = (int32_t)(((intptr_t)head - (intptr_t)l) >> 2);
-
-    l->prev = -from_last;
-    last->next = from_last;
-    l->next = to_head;
-    head->prev = -to_head;
-}
-
-static inline void link_remove(struct tcp_link *l)
+static inline void link_remove(const struct tcp *t, struct tcp_link *l)
 {
     if (!link_is_in(l))
         return;
-    link_at(l, l->prev)->next = l->next - l->prev;
-    link_at(l, l->next)->prev = l->prev - l->next;
-    l->next = 0;
-    l->prev = 0;
+    link_at(t, l->prev)->next = l->next;
+    link_at(t, l->next)->prev = l->prev;
+    *l = (struct tcp_link){0, 0};
+}
+
+/* Of a list that is not empty. */
+static inline struct tcp_link *link_first(const struct tcp *t, const struct tcp_link *head)
+{
+    return link_at(t, head->next);
+}
+
+/* The same, taken out. */
+static inline struct tcp_link *link_take(const struct tcp *t, struct tcp_link *head)
+{
+    struct tcp_link *l = link_at(t, head->next);
+
+    head->next = l->next;
+    link_at(t, l->next)->prev = link_place(t, head);
+    *l = (struct tcp_link){0, 0};
+    return l;
 }
 
 #define TCP_CONN_OF(l, member) ((struct net_conn *)(void *)((uint8_t *)(l)-offsetof(struct net_conn, member)))
@@ -560,10 +578,11 @@ static inline uint32_t tcp_conn_segment_max(const struct net_conn *c)
     return (uint32_t)c->mss - (tcp_conn_has(c, TCP_CONN_TS) ? TCP_TS_OPTION_LEN : 0);
 }
 
-/* --- tcp_express.c --- */
-/* The short way out: how many frames were filled, as tcp_conn_output would have filled them, of at most cap: 0 or 1; -1: it
- * is for the long way, and nothing was done. */
-int MUST_USE express_output(struct net_conn *c, const uint8_t mac[6], struct frame *f, uint16_t cap);
+/* --- tcp_output.c --- */
+/* Of a connection's turn to send, the long way; returns how many of at most cap (> 0) frames were filled. */
+uint16_t MUST_USE tcp_conn_turn_output(struct net_conn *c, struct frame *frames, uint16_t cap);
+/* A neighbour has changed. */
+void hop_waiters_ask_again(struct tcp *t);
 
 /* --- tcp_options.c --- */
 /* false: an option runs over the header's end or names a length below 2 (B3). */
@@ -728,6 +747,8 @@ void cwnd_timeout(struct net_conn *c);
 
 /* --- tcp_scoreboard.c --- */
 size_t board_size(const struct net_config *config, uint32_t *cap);
+/* c may be TCP_CONN_LONE: whoever looks at what is in flight, but for the short way, calls this first. */
+void board_describe(struct net_conn *c);
 /* Forgets what is in flight: snd_nxt falls back to snd_una, all goes again from there. */
 void board_drop(struct net_conn *c);
 /* The peer has everything before ack; ack is above snd_una, which still is the old one.  Returns how many bytes

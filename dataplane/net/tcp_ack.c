@@ -56,7 +56,7 @@ static void timers_acked(struct net_conn *c)
         /* it goes on: the RTO begins when it has ended */
     } else if (tcp_conn_timer_runs(c, TIMER_REXMIT) && !(partial && tcp_conn_has(c, TCP_CONN_PARTIAL_SEEN)))
         tcp_conn_rexmit_restart(c);
-    tlp_arm(c);
+    (void)tlp_arm(c, tcp_conn_now(c));
     if (partial)
         c->flags |= TCP_CONN_PARTIAL_SEEN;
     if (tcp_conn_timer_runs(c, TIMER_CLOSE) && c->state != TCP_FIN_WAIT_2)
@@ -83,7 +83,7 @@ static void ack_new(struct net_conn *c, const struct tcp_segment *s)
     bool recovering = tcp_conn_has(c, TCP_CONN_RECOVERY);
     uint32_t delivered = selective ? recovery_take(c, s) : 0;
 
-    rtt_measure(c, s->ack, s->options.has_ts ? s->options.tsecr : 0);
+    rtt_measure(c, s->ack, s->options.has_ts ? s->options.tsecr : 0, tcp_conn_now(c));
     c->snd_una = s->ack;
     c->snd_nxt = seq_max(c->snd_nxt, c->snd_una);
     c->retries = 0;
@@ -145,7 +145,7 @@ static void ack_selective(struct net_conn *c, const struct tcp_segment *s)
         undo_ack_duplicate(c);
     recovery_follow(c, 0, delivered);
     if (delivered != 0)
-        tlp_arm(c);
+        (void)tlp_arm(c, tcp_conn_now(c));
 }
 
 static void ack_old(struct net_conn *c, const struct tcp_segment *s, uint32_t wnd)

@@ -13,18 +13,17 @@ static void tcp_conn_clock(struct net_conn *c, uint64_t now_us)
 struct net_conn *net_next_event(struct net *n, uint32_t *events)
 {
     struct tcp *t = n->tcp;
-    struct net_conn *c;
 
     if (!t->in_round) {
         t->in_round = true;
         t->event_round++;
     }
-    c = link_empty(&t->events) ? NULL : TCP_CONN_OF(link_first(&t->events), event_link);
-    if (c == NULL || c->event_round == t->event_round) {
+    if (link_empty(t, &t->events) ||
+        TCP_CONN_OF(link_first(t, &t->events), event_link)->event_round == t->event_round) {
         t->in_round = false;
         return NULL;
     }
-    link_remove(&c->event_link);
+    struct net_conn *c = TCP_CONN_OF(link_take(t, &t->events), event_link);
     *events = c->events;
     c->events = 0;
     return c;
@@ -60,7 +59,7 @@ size_t net_readable(const struct net_conn *c)
  * the next ACK that goes out anyway, or once it would grow by two segments (D11, B11). */
 static void window_update_consider(struct net_conn *c)
 {
-    uint32_t step = tcp_conn_window_edge(c) - c->rcv_adv;
+    uint32_t step = window_edge(c->tcp, c) - c->rcv_adv;
     uint32_t segment = tcp_mss_ours(c);
     uint32_t half = c->tcp->net->config.recv_buffer / 2;
 
@@ -70,13 +69,17 @@ static void window_update_consider(struct net_conn *c)
         tcp_conn_ack_now(c);
 }
 
-void net_consume(struct net_conn *c, size_t len, uint64_t now_us)
+struct span net_consume(struct net_conn *c, size_t len, uint64_t now_us)
 {
+    uint32_t unread = tcp_conn_unread(c);
+
     tcp_conn_clock(c, now_us);
-    CHECK(len <= tcp_conn_unread(c));
+    CHECK(len <= unread);
     c->rcv_read += (uint32_t)len;
-    recv_buffer_trim(c);
+    if (len == unread)
+        recv_buffer_trim(c);
     window_update_consider(c);
+    return len == unread ? span_of(NULL, 0) : net_peek(c);
 }
 
 static bool tcp_conn_may_send(const struct net_conn *c)
@@ -85,7 +88,7 @@ static bool tcp_conn_may_send(const struct net_conn *c)
            !tcp_conn_has(c, TCP_CONN_FIN_QUEUED);
 }
 
-static inline size_t room_left(const struct net_conn *c)
+size_t net_send_room(const struct net_conn *c)
 {
     if (!tcp_conn_may_send(c))
         return 0;
@@ -94,9 +97,16 @@ static inline size_t room_left(const struct net_conn *c)
     return c->tcp->net->config.send_buffer - tcp_conn_queued(c);
 }
 
-size_t net_send_room(const struct net_conn *c)
+/* false: none is left. */
+static inline bool send_buffer_take(struct net_conn *c)
 {
-    return room_left(c);
+    if (c->send_ring != NULL)
+        return true;
+    c->send_ring = slab_take(&c->tcp->send_buffers);
+    if (c->send_ring == NULL)
+        return false;
+    c->progress_us = tcp_conn_now(c);
+    return true;
 }
 
 static inline void send_ring_put(struct net_conn *c, struct span data)
@@ -105,10 +115,10 @@ static inline void send_ring_put(struct net_conn *c, struct span data)
     uint32_t at = c->snd_end & (size - 1);
     size_t first = data.len < size - at ? data.len : size - at;
 
+    c->snd_end += (uint32_t)data.len;
     memcpy(c->send_ring + at, data.ptr, first);
     if (first != data.len)
         memcpy(c->send_ring, data.ptr + first, data.len - first);
-    c->snd_end += (uint32_t)data.len;
 }
 
 /* The user could not put all: it hears of room when the ring is half empty, or, having no ring, when one is
@@ -120,31 +130,24 @@ static NOINLINE void room_want(struct net_conn *c)
         return;
     count(c->tcp->net->counters, REASON_TCP_NO_SEND_BUFFER);
     if (!link_is_in(&c->room_link))
-        link_append(&c->tcp->room_waiters, &c->room_link);
+        link_append(c->tcp, &c->tcp->room_waiters, &c->room_link);
 }
 
 size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
 {
-    size_t room;
-
     tcp_conn_clock(c, now_us);
     if (data.len == 0 || !tcp_conn_may_send(c))
         return 0;
-    room = room_left(c);
+    size_t room = send_buffer_take(c) ? c->tcp->net->config.send_buffer - tcp_conn_queued(c) : 0;
     if (room < data.len) {
         room_want(c);
         data.len = room;
+        if (room == 0)
+            return 0;
     }
-    if (data.len == 0)
-        return 0;
-    if (c->send_ring == NULL) {
-        c->send_ring = slab_take(&c->tcp->send_buffers);
-        c->progress_us = tcp_conn_now(c);
-    }
-    CHECK(c->send_ring != NULL);
-    link_remove(&c->room_link);
-    send_ring_put(c, data);
+    link_remove(c->tcp, &c->room_link);
     tcp_conn_output_want(c);
+    send_ring_put(c, data);
     return data.len;
 }
 
@@ -162,7 +165,7 @@ void net_close(struct net_conn *c, uint64_t now_us)
     }
     c->flags |= TCP_CONN_FIN_QUEUED;
     c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
-    link_remove(&c->room_link);
+    link_remove(c->tcp, &c->room_link);
     tcp_conn_set_state(c, c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1);
     tcp_conn_output_want(c);
 }
@@ -187,7 +190,7 @@ void net_release(struct net_conn *c, uint64_t now_us)
         net_abort(c, now_us);
     c->flags &= ~(uint32_t)TCP_CONN_USER;
     c->user = NULL;
-    link_remove(&c->event_link);
+    link_remove(c->tcp, &c->event_link);
     tcp_conn_timer_stop(c, TIMER_USER);
     if (c->state == TCP_CLOSED) {
         tcp_conn_free(c);

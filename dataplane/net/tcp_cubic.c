@@ -98,7 +98,7 @@ void cwnd_grow(struct net_conn *c, uint32_t acked)
     uint32_t mss = tcp_conn_segment_max(c);
 
     if (!tcp_conn_has(c, TCP_CONN_CWND_LIMITED))
-        cwnd_pause(c);
+        cwnd_pause(c, tcp_conn_now(c));
     else if (c->cwnd >= TCP_CWND_MAX)
         return;
     else if (c->cwnd < c->ssthresh)

@@ -15,39 +15,49 @@
      TCP_CONN_PROBE | TCP_CONN_FORCE | TCP_CONN_WANT_ROOM | TCP_CONN_REORDER_TIMER | TCP_CONN_TLP |          \
      TCP_CONN_TLP_NOW | TCP_CONN_FRTO | TCP_CONN_FRTO_ASKED | TCP_CONN_DSACK)
 
-#define HEADER_PLAIN      (5 << 4) /* the data offset without options */
-#define HEADER_TIMESTAMPS (8 << 4) /* ... and with those of every segment */
-#define OPTION_WORD       UINT32_C(0x0101080a)
+#define OPTION_WORD UINT32_C(0x0101080a) /* two NOPs, then a timestamp option */
+
+/* With what every segment carries. */
+static inline uint32_t header_len(const struct net_conn *c)
+{
+    return TCP_HEADER_LEN + (tcp_conn_has(c, TCP_CONN_TS) ? TCP_TS_OPTION_LEN : 0u);
+}
+
+/* The fourth word of a header, but for the window. */
+static inline uint32_t header_word(uint32_t len, uint32_t flags)
+{
+    return len / 4 << 28 | flags << 16;
+}
 
 /* Asked last: so many were taken, or would have been. */
-static inline bool is_on(const struct tcp *t)
+static inline bool is_on(struct net *n)
 {
 #ifdef WW_TEST_HOOKS
-    t->net->express_taken++;
-    return !t->net->express_off;
+    n->express_taken++;
+    return !n->express_off;
 #else
-    (void)t;
+    (void)n;
     return true;
 #endif
 }
 
-/* wanted: flags that must be there.  Nothing is missing in the stream that comes in, and nothing of what goes out was lost or is out of order. */
+/* wanted: flags that must be there.  Nothing is missing in the stream that comes in, and nothing of what goes out was
+ * lost: that would be a recovery. */
 static inline bool is_usual(const struct net_conn *c, uint32_t wanted)
 {
-    const struct tcp_board *b = c->board;
-
     return c->state == TCP_ESTABLISHED && (c->flags & (UNUSUAL | wanted)) == wanted && c->range_count == 0 &&
-           c->snd_nxt == c->snd_max && (b == NULL || (b->sacked | b->lost) == 0);
+           c->snd_nxt == c->snd_max;
 }
 
 /* ---- in ---- */
 
-struct expected {
-    uint32_t seq, ack, tsval, tsecr;
-    uint16_t wnd;
-    const uint8_t *data;
-    uint32_t len;
-};
+static NOINLINE uint32_t hash_of_ip6(const struct tcp *t, const uint8_t *addrs, uint32_t ports)
+{
+    uint64_t words[4];
+
+    memcpy(words, addrs, 32);
+    return flow_hash6(t, words, ports);
+}
 
 static inline bool is_between(const struct net_conn *c, uint8_t family, const uint8_t *addrs)
 {
@@ -56,265 +66,266 @@ static inline bool is_between(const struct net_conn *c, uint8_t family, const ui
     return memcmp(c->tuple.remote, addrs, 16) == 0 && memcmp(c->tuple.local, addrs + 16, 16) == 0;
 }
 
-/* What tuple_hash (tcp_table.c) computes. */
-static NOINLINE uint32_t hash_of_ip6(const struct tcp *t, const uint8_t *addrs, uint64_t tail)
-{
-    uint64_t words[5];
-
-    memcpy(words, addrs, 32);
-    words[4] = tail;
-    return (uint32_t)siphash13(&t->table_key, words, 5);
-}
-
 /* tcp_table.c's table_find, the tuple being where it came in. */
 static inline struct net_conn *conn_of(const struct tcp *t, uint8_t family, const uint8_t *addrs,
                                        const uint8_t *h)
 {
-    const struct {
-        uint16_t remote, local;
-        uint32_t family;
-    } ends = {load_be16(h), load_be16(h + 2), family};
-    uint64_t words[2] = {0}, tail;
-    uint32_t hash;
+    uint32_t ports = load_be32(h), hash;
+    uint64_t words[1];
 
-    memcpy(&tail, &ends, sizeof tail);
     if (family == NET_IP4) {
         memcpy(words, addrs, 8);
-        words[1] = tail;
-        hash = (uint32_t)siphash13(&t->table_key, words, 2);
+        hash = flow_hash4(t, words, ports);
     } else {
-        hash = hash_of_ip6(t, addrs, tail);
+        hash = hash_of_ip6(t, addrs, ports);
     }
     for (uint32_t i = hash & t->slot_mask; t->slots[i].conn != 0; i = (i + 1) & t->slot_mask) {
         if (t->slots[i].tag != hash)
             continue;
         struct net_conn *c = slot_conn(t, &t->slots[i]);
-        uint64_t own;
-        memcpy(&own, &c->tuple.remote_port, sizeof own);
-        if (own == tail && is_between(c, family, addrs))
+        if (tuple_ports(&c->tuple) == ports && c->tuple.family == family && is_between(c, family, addrs))
             return c;
     }
     return NULL;
 }
 
-static inline bool is_expected(const struct net_conn *c, const uint8_t *h, size_t len, struct expected *e)
+/* rack_arrived, of a segment that left at at_us and was never repeated. */
+static inline void one_arrived(struct net_conn *c, uint64_t at_us, uint64_t now)
 {
-    bool ts = tcp_conn_has(c, TCP_CONN_TS);
+    uint32_t rtt = u32_max((uint32_t)(now - at_us), TCP_RTT_FLOOR_US);
 
-    if (!is_usual(c, TCP_CONN_USER) || h[12] != (ts ? HEADER_TIMESTAMPS : HEADER_PLAIN) ||
-        (h[13] & ~TCP_PSH) != TCP_ACK)
-        return false;
-    e->tsval = e->tsecr = 0;
-    if (ts) {
-        if (len < 32 || load_be32(h + 20) != OPTION_WORD)
-            return false;
-        e->tsval = load_be32(h + 24);
-        e->tsecr = load_be32(h + 28);
-        if (seq_lt(e->tsval, c->ts_recent))
-            return false;
-    }
-    e->seq = load_be32(h + 4);
-    e->ack = load_be32(h + 8);
-    e->wnd = load_be16(h + 14);
-    e->data = h + (ts ? 32 : 20);
-    e->len = (uint32_t)(len - (ts ? 32 : 20));
-    if (e->seq != c->rcv_nxt || e->len > tcp_conn_recv_window(c))
-        return false;
-    if (e->len != 0 && c->recv_ring == NULL && c->tcp->recv_buffers.free_count == 0)
-        return false;
-    /* All that is in flight, none of it reported before; or nothing, but data beside it. */
-    if (e->ack == c->snd_una)
-        return e->len != 0;
-    return e->ack == c->snd_max && (c->board == NULL || seq_le(c->board->fack, c->snd_una));
+    if (rtt < c->rtt_min_us || c->rtt_min_us == 0)
+        c->rtt_min_us = rtt;
 }
 
 /* recovery_take: all of the board arrived, none of it out of order. */
-static inline void board_all_arrived(struct net_conn *c)
+static NOINLINE void board_all_arrived(struct net_conn *c)
 {
-    struct tcp_board *b = c->board;
-
-    for (uint32_t i = 0; i < b->count; i++) {
-        const struct tcp_sent *r = &b->sent[(b->head + i) & (c->tcp->board_cap - 1)];
-        uint32_t rtt = u32_max((uint32_t)(tcp_conn_now(c) - r->at_us), TCP_RTT_FLOOR_US);
-        if ((r->flags & SENT_REPEATED) == 0 && (c->rtt_min_us == 0 || rtt < c->rtt_min_us))
-            c->rtt_min_us = rtt;
-    }
-    slab_give(&c->tcp->boards, b);
+    for (uint32_t i = 0; i < c->board->count; i++)
+        if ((sent_at(c, i)->flags & SENT_REPEATED) == 0)
+            one_arrived(c, sent_at(c, i)->at_us, tcp_conn_now(c));
+    slab_give(&c->tcp->boards, c->board);
     c->board = NULL;
 }
 
 /* ack_new, where nothing stays in flight. */
-static inline void all_acked(struct net_conn *c, const struct expected *e)
+static inline void all_acked(struct net_conn *c, uint32_t ack, uint32_t tsecr, uint64_t now)
 {
-    uint32_t acked = e->ack - c->snd_una;
+    uint32_t acked = ack - c->snd_una;
 
-    if (c->board != NULL)
+    if (tcp_conn_has(c, TCP_CONN_LONE))
+        one_arrived(c, c->last_send_us, now);
+    else if (c->board != NULL)
         board_all_arrived(c);
     else
         c->dupacks = 0;
-    rtt_measure(c, e->ack, e->tsecr);
-    c->snd_una = e->ack;
+    rtt_measure(c, ack, tsecr, now);
+    c->snd_una = ack;
     c->retries = 0;
     c->probes = 0;
-    c->progress_us = tcp_conn_now(c);
+    c->progress_us = now;
     if (tcp_conn_has(c, TCP_CONN_CWND_LIMITED))
         cwnd_grow(c, acked);
     else
-        cwnd_pause(c);
+        cwnd_pause(c, now);
     tcp_conn_timer_stop(c, TIMER_REXMIT);
-    c->flags &= ~(uint32_t)TCP_CONN_PROBE_TIMER;
-    tcp_conn_idle_restart(c);
+    c->flags &= ~(uint32_t)(TCP_CONN_PROBE_TIMER | TCP_CONN_LONE);
     if (c->snd_end == c->snd_una)
         tcp_conn_send_buffer_give(c);
-    tcp_conn_output_want(c);
 }
 
-/* send_window_update */
-static inline void window_take(struct net_conn *c, const struct expected *e)
+/* send_window_update; true: the window is another. */
+static inline bool window_take(struct net_conn *c, uint32_t seq, uint32_t ack, uint32_t wnd)
 {
-    uint32_t wnd = (uint32_t)e->wnd << c->snd_wscale;
-
-    if (!seq_lt(c->snd_wl2, e->ack) && !seq_lt(c->snd_wl1, e->seq) &&
-        (e->seq != c->snd_wl1 || e->ack != c->snd_wl2))
-        return;
-    if (wnd != c->snd_wnd)
-        tcp_conn_output_want(c);
+    if (!seq_lt(c->snd_wl2, ack) && !seq_lt(c->snd_wl1, seq) && (seq != c->snd_wl1 || ack != c->snd_wl2))
+        return false;
+    c->snd_wl1 = seq;
+    c->snd_wl2 = ack;
+    if (wnd == c->snd_wnd)
+        return false;
     c->snd_wnd = wnd;
     c->snd_wnd_max = u32_max(c->snd_wnd_max, wnd);
-    c->snd_wl1 = e->seq;
-    c->snd_wl2 = e->ack;
+    return true;
 }
 
-/* data_input */
-static inline void data_take(struct net_conn *c, const struct expected *e)
+/* data_input, of what follows rcv_nxt; true: an ACK is to leave now. */
+static inline bool data_take(struct net *n, struct tcp *t, struct net_conn *c, struct span data)
 {
-    uint32_t size = c->tcp->net->config.recv_buffer;
-    uint32_t at = e->seq & (size - 1);
-    uint32_t first = u32_min(e->len, size - at);
+    uint32_t size = n->config.recv_buffer;
+    uint32_t len = (uint32_t)data.len, at = c->rcv_nxt & (size - 1);
+    uint32_t first = u32_min(len, size - at);
+    bool ack_now = ack_is_due(c, len, false, n->now_us);
 
+    event_raise(t, c, NET_EVENT_READABLE);
     if (c->recv_ring == NULL) {
-        c->recv_ring = slab_take(&c->tcp->recv_buffers);
+        c->recv_ring = slab_take(&t->recv_buffers);
         tcp_conn_gaps(c)->stamp = 0;
     }
-    memcpy(c->recv_ring + at, e->data, first);
-    if (first != e->len)
-        memcpy(c->recv_ring, e->data + first, e->len - first);
-    c->rcv_nxt += e->len;
-    ack_schedule(c, e->len, false);
-    tcp_conn_event(c, NET_EVENT_READABLE);
-    tcp_conn_idle_restart(c);
+    c->rcv_nxt += len;
+    memcpy(c->recv_ring + at, data.ptr, first);
+    if (first != len)
+        memcpy(c->recv_ring, data.ptr + first, len - first);
+    return ack_now;
 }
 
-bool tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h, size_t len)
+/* Whether the segment at h is the one that was expected; len: with its header. */
+static inline bool is_expected(const struct tcp *t, const struct net_conn *c, const uint8_t *h, uint32_t len)
 {
-    struct net_conn *c = conn_of(n->tcp, family, addrs, h);
-    struct expected e;
+    uint32_t header = header_len(c), data = len - header, ack = load_be32(h + 8);
 
-    if (c == NULL || !is_expected(c, h, len, &e) || !is_on(n->tcp))
+    /* Of one that is shorter than its header there would be more data than any window takes. */
+    if ((load_be32(h + 12) & ~(TCP_PSH << 16 | 0xffffu)) != header_word(header, TCP_ACK) ||
+        load_be32(h + 4) != c->rcv_nxt || data > tcp_conn_recv_window(c))
         return false;
+    if (tcp_conn_has(c, TCP_CONN_TS) &&
+        (load_be32(h + 20) != OPTION_WORD || seq_lt(load_be32(h + 24), c->ts_recent)))
+        return false;
+    if (data != 0 && c->recv_ring == NULL && t->recv_buffers.free_count == 0)
+        return false;
+    /* All that is in flight, none of it reported before; or nothing, but data beside it. */
+    if (ack == c->snd_una)
+        return data != 0;
+    return ack == c->snd_max && (c->board == NULL || seq_le(c->board->fack, c->snd_una));
+}
+
+bool tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h, uint32_t len)
+{
+    struct tcp *t = n->tcp;
+    struct net_conn *c = conn_of(t, family, addrs, h);
+
+    if (c == NULL || !is_usual(c, TCP_CONN_USER) || !is_expected(t, c, h, len) || !is_on(n))
+        return false;
+    uint32_t header = header_len(c), ack = load_be32(h + 8);
+    bool ts = tcp_conn_has(c, TCP_CONN_TS), output = false;
+
     c->last_rx_us = n->now_us;
     c->keepalives = 0;
-    if (tcp_conn_has(c, TCP_CONN_TS) && seq_le(e.seq, c->last_ack)) {
-        c->ts_recent = e.tsval;
+    if (ts && seq_le(c->rcv_nxt, c->last_ack)) {
+        c->ts_recent = load_be32(h + 24);
         c->ts_recent_s = net_now_s(n);
     }
-    if (e.ack != c->snd_una)
-        all_acked(c, &e);
+    if (ack != c->snd_una) {
+        all_acked(c, ack, ts ? load_be32(h + 28) : 0, n->now_us);
+        output = true;
+    }
     if (tcp_conn_has(c, TCP_CONN_UNDO))
         undo_settle(c);
-    window_take(c, &e);
-    if (e.len != 0)
-        data_take(c, &e);
+    output |= window_take(c, c->rcv_nxt, ack, (uint32_t)load_be16(h + 14) << c->snd_wscale);
+    idle_restart(n, c);
+    if (len != header && data_take(n, t, c, span_of(h + header, len - header))) {
+        c->flags |= TCP_CONN_ACK_NOW;
+        output = true;
+    }
+    if (output)
+        output_want(t, c);
     return true;
 }
 
 /* ---- out ---- */
 
 /* segment_write */
-static inline void express_write(struct net_conn *c, const uint8_t mac[6], struct frame *f, uint32_t seq,
-                                 uint32_t len)
+static inline void express_write(struct net *n, struct net_conn *c, const struct path *way, struct frame *f,
+                                 uint32_t seq, uint32_t len)
 {
-    struct tcp *t = c->tcp;
-    bool ts = tcp_conn_has(c, TCP_CONN_TS);
-    uint32_t header = ts ? 32 : 20;
-    uint8_t *h = ip_frame_begin(t->net, f, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote,
-                                (uint16_t)(header + len), mac);
+    uint32_t header = header_len(c);
 
-    c->rcv_adv = tcp_conn_window_edge(c);
+    c->rcv_adv = window_edge(n->tcp, c);
+    c->flags &= ~(uint32_t)TCP_CONN_ACK_NOW;
+    c->rcv_since_ack = 0;
+    c->last_ack = c->rcv_nxt;
+    tcp_conn_timer_stop(c, TIMER_DELACK);
+
+    uint32_t window = u32_min(tcp_conn_recv_window(c) >> c->rcv_wscale, UINT16_MAX);
+    uint8_t *h = ip_frame_begin(n, f, way, header + len);
     store_be32(h, (uint32_t)c->tuple.local_port << 16 | c->tuple.remote_port);
     store_be32(h + 4, seq);
     store_be32(h + 8, c->rcv_nxt);
-    h[12] = ts ? HEADER_TIMESTAMPS : HEADER_PLAIN;
-    h[13] = len != 0 ? TCP_ACK | TCP_PSH : TCP_ACK;
-    store_be16(h + 14, (uint16_t)u32_min(tcp_conn_recv_window(c) >> c->rcv_wscale, UINT16_MAX));
+    store_be32(h + 12, header_word(header, len != 0 ? TCP_ACK | TCP_PSH : TCP_ACK) | window);
     store_be32(h + 16, 0);
-    if (ts) {
+    if (tcp_conn_has(c, TCP_CONN_TS)) {
         store_be32(h + 20, OPTION_WORD);
-        store_be32(h + 24, tcp_conn_ts_now(c));
+        store_be32(h + 24, tcp_conn_ts_at(c, n->now_us));
         store_be32(h + 28, c->ts_recent);
     }
     if (len != 0) {
-        uint32_t size = t->net->config.send_buffer;
+        uint32_t size = n->config.send_buffer;
         uint32_t at = seq & (size - 1);
         uint32_t first = u32_min(len, size - at);
         memcpy(h + header, c->send_ring + at, first);
         if (first != len)
             memcpy(h + header + first, c->send_ring, len - first);
     }
-    ip_frame_finish_tcp(t->net, f, (uint16_t)header);
-    c->flags &= ~(uint32_t)TCP_CONN_ACK_NOW;
-    c->rcv_since_ack = 0;
-    c->last_ack = c->rcv_nxt;
-    tcp_conn_timer_stop(c, TIMER_DELACK);
+    ip_frame_finish_tcp(n, f, way, header);
 }
 
 /* plan_account, for len new bytes. */
-static inline void new_account(struct net_conn *c, uint32_t len)
+static inline void new_account(struct net_conn *c, uint32_t len, uint64_t now)
 {
-    uint64_t now = tcp_conn_now(c);
-    uint32_t end = c->snd_nxt + len;
+    uint32_t start = c->snd_nxt, end = start + len;
+    bool begins = c->snd_una == start;
 
-    if (c->snd_una == c->snd_max)
-        c->progress_us = now;
+    if (begins)
+        flight_begin(c, now);
     if (!tcp_conn_has(c, TCP_CONN_TIMING)) {
         c->flags |= TCP_CONN_TIMING;
-        c->rtt_seq = c->snd_nxt;
+        c->rtt_seq = start;
         c->rtt_start_us = (uint32_t)now;
     }
-    c->snd_max = end;
+    flight_append(c, end);
+    c->snd_nxt = c->snd_max = end;
     c->last_send_us = now;
-    board_append(c, end);
-    c->snd_nxt = end;
-    if (!tcp_conn_timer_runs(c, TIMER_REXMIT))
-        tcp_conn_rexmit_restart(c);
-    tlp_arm(c);
+    if (begins)
+        c->progress_us = now;
+    flight_timer_arm(c, now);
 }
 
-int express_output(struct net_conn *c, const uint8_t mac[6], struct frame *f, uint16_t cap)
+/* All that is queued fits one segment, and both windows take it. */
+static inline bool is_all_taken(const struct net_conn *c, uint32_t len)
 {
-    uint32_t flight = c->snd_nxt - c->snd_una;
+    uint32_t flight = c->snd_nxt - c->snd_una, room = u32_min(c->snd_wnd, c->cwnd);
+
+    return len <= tcp_conn_segment_max(c) && flight <= room && len <= room - flight && !board_is_full(c);
+}
+
+/* How many frames were filled, as tcp_conn_output would have filled them, of at most cap: 0 or 1; -1: it is for the long
+ * way, and nothing was done. */
+static inline int express_output(struct net *n, struct net_conn *c, struct frame *f, size_t cap)
+{
     uint32_t len = c->snd_end - c->snd_nxt;
-    uint32_t room = u32_min(c->snd_wnd, c->cwnd);
-    bool leaves = len != 0 || tcp_conn_has(c, TCP_CONN_ACK_NOW);
 
     /* Two frames: a full burst ends before output_settle. */
-    if (!is_usual(c, 0) || c->keepalive_due || cap < 2)
+    if (!is_usual(c, 0) || c->keepalive_due || cap < 2 || (len != 0 && !is_all_taken(c, len)))
         return -1;
-    if (len > tcp_conn_segment_max(c) ||
-        (len != 0 && (flight > room || len > room - flight || board_is_full(c))))
+    const struct path *way = path_known(n, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote);
+    if (way == NULL || !is_on(n))
         return -1;
-    if (!is_on(c->tcp))
-        return -1;
-    if (len != 0 && flight == 0)
-        flight_begin(c);
-    if (leaves)
-        express_write(c, mac, f, len != 0 ? c->snd_nxt : tcp_conn_seq_acceptable(c), len);
+    bool leaves = len != 0 || tcp_conn_has(c, TCP_CONN_ACK_NOW);
+    uint32_t seq = len != 0 ? c->snd_nxt : tcp_conn_seq_acceptable(c);
     if (len != 0)
-        new_account(c, len);
+        new_account(c, len, n->now_us);
     /* output_settle: nothing waits. */
     if (tcp_conn_pipe(c) + tcp_conn_segment_max(c) > c->cwnd)
         c->flags |= TCP_CONN_CWND_LIMITED;
     else
         c->flags &= ~(uint32_t)TCP_CONN_CWND_LIMITED;
+    if (leaves)
+        express_write(n, c, way, f, seq, len);
     return leaves;
+}
+
+uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
+{
+    struct tcp *t = n->tcp;
+    struct frame *f = frames, *end = frames + cap;
+
+    if (t->hop_generation != n->hop_generation)
+        hop_waiters_ask_again(t);
+    while (f != end && !link_empty(t, &t->outputs)) {
+        struct net_conn *c = TCP_CONN_OF(link_take(t, &t->outputs), output_link);
+        size_t room = (size_t)(end - f) < TCP_OUTPUT_QUANTUM ? (size_t)(end - f) : TCP_OUTPUT_QUANTUM;
+
+        int used = express_output(n, c, f, room);
+        f += used >= 0 ? used : tcp_conn_turn_output(c, f, (uint16_t)room);
+    }
+    return (uint16_t)(f - frames);
 }

@@ -2,10 +2,15 @@
 #ifndef DATAPLANE_NET_TCP_HOT_H
 #define DATAPLANE_NET_TCP_HOT_H
 
-static inline void tcp_conn_output_want(struct net_conn *c)
+static inline void output_want(struct tcp *t, struct net_conn *c)
 {
     if (!link_is_in(&c->output_link))
-        link_append(&c->tcp->outputs, &c->output_link);
+        link_append(t, &t->outputs, &c->output_link);
+}
+
+static inline void tcp_conn_output_want(struct net_conn *c)
+{
+    output_want(c->tcp, c);
 }
 
 /* An ACK leaves with the next output. */
@@ -15,17 +20,20 @@ static inline void tcp_conn_ack_now(struct net_conn *c)
     tcp_conn_output_want(c);
 }
 
-static inline void tcp_conn_event(struct net_conn *c, uint32_t event)
+/* c has a user. */
+static inline void event_raise(struct tcp *t, struct net_conn *c, uint32_t event)
 {
-    struct tcp *t = c->tcp;
-
-    if (!tcp_conn_has(c, TCP_CONN_USER))
-        return;
     c->events |= (uint8_t)event;
     if (link_is_in(&c->event_link))
         return;
     c->event_round = t->event_round;
-    link_append(&t->events, &c->event_link);
+    link_append(t, &t->events, &c->event_link);
+}
+
+static inline void tcp_conn_event(struct net_conn *c, uint32_t event)
+{
+    if (tcp_conn_has(c, TCP_CONN_USER))
+        event_raise(c->tcp, c, event);
 }
 
 #define TCP_US_PER_TICK 1000
@@ -59,12 +67,15 @@ static inline void tcp_conn_rexmit_restart(struct net_conn *c)
 }
 
 /* New data either way, or its acknowledgement. */
+static inline void idle_restart(const struct net *n, struct net_conn *c)
+{
+    if (n->config.idle_close_ms != 0)
+        tcp_conn_timer_set(c, TIMER_IDLE, n->now_us + n->config.idle_close_ms * 1000ULL);
+}
+
 static inline void tcp_conn_idle_restart(struct net_conn *c)
 {
-    uint32_t idle_ms = c->tcp->net->config.idle_close_ms;
-
-    if (idle_ms != 0)
-        tcp_conn_timer_set(c, TIMER_IDLE, tcp_conn_now(c) + idle_ms * 1000ULL);
+    idle_restart(c->tcp->net, c);
 }
 
 /* RFC 6675 pipe: bytes that are believed to be on their way. */
@@ -81,36 +92,37 @@ static inline bool board_is_full(const struct net_conn *c)
 }
 
 /* Nothing was in flight, or too little to tell: the time since then does not count. */
-static inline void cwnd_pause(struct net_conn *c)
+static inline void cwnd_pause(struct net_conn *c, uint64_t now)
 {
     struct tcp_cubic *k = &c->cubic;
 
     if (k->epoch_us != 0)
-        k->epoch_us += tcp_conn_now(c) - k->seen_us;
-    k->seen_us = tcp_conn_now(c);
+        k->epoch_us += now - k->seen_us;
+    k->seen_us = now;
 }
 
 /* tcp_cubic.c; RFC 5681 4.1: after a pause longer than a timeout nobody knows the path any more. */
 void cwnd_restart(struct net_conn *c);
 
-static inline void flight_begin(struct net_conn *c)
+static inline void flight_begin(struct net_conn *c, uint64_t now)
 {
-    cwnd_pause(c);
-    if (tcp_conn_now(c) - c->last_send_us > c->rto_us)
+    cwnd_pause(c, now);
+    if (now - c->last_send_us > c->rto_us)
         cwnd_restart(c);
 }
 
-/* RFC 5681 4.2: at once for anything out of order, for what fills a gap and for every second full segment;
+/* RFC 5681 4.2: at once for anything out of order, for what fills a gap and for every second full segment: true;
  * otherwise within 40 ms, so that the reply can carry it. */
-static inline void ack_schedule(struct net_conn *c, uint32_t arrived, bool at_once)
+static inline bool ack_is_due(struct net_conn *c, uint32_t arrived, bool at_once, uint64_t now)
 {
     c->rcv_since_ack += arrived;
     if (arrived > c->rcv_mss)
         c->rcv_mss = (uint16_t)arrived;
     if (at_once || c->rcv_since_ack >= 2u * c->rcv_mss)
-        tcp_conn_ack_now(c);
-    else if (!tcp_conn_timer_runs(c, TIMER_DELACK))
-        tcp_conn_timer_set(c, TIMER_DELACK, tcp_conn_now(c) + TCP_DELACK_US);
+        return true;
+    if (!tcp_conn_timer_runs(c, TIMER_DELACK))
+        tcp_conn_timer_set(c, TIMER_DELACK, now + TCP_DELACK_US);
+    return false;
 }
 
 /* RFC 7323 5.4: a clock of 1 ms, offset per connection so that it tells nothing about our uptime. */
@@ -138,15 +150,15 @@ static inline uint16_t tcp_mss_ours(const struct net_conn *c)
 }
 
 /* Where the announced window could end if it were announced now (RFC 9293 3.8.6.2.2). */
-static inline uint32_t tcp_conn_window_edge(const struct net_conn *c)
+static inline uint32_t window_edge(const struct tcp *t, const struct net_conn *c)
 {
-    uint32_t buffer = c->tcp->net->config.recv_buffer / (c->tcp->pressure.level >= PRESSURE_NARROW ? 4 : 1);
-    uint32_t reach = c->rcv_nxt + ((uint32_t)UINT16_MAX << c->rcv_wscale);
-    uint32_t edge = seq_min(c->rcv_read + buffer, reach);
+    int32_t step = (int32_t)(c->tuple.family == NET_IP4 ? t->window_step4 : t->window_step6);
+    uint32_t edge = c->rcv_read + t->window;
 
-    if (seq_le(edge, c->rcv_adv) || edge - c->rcv_adv < u32_min(buffer / 2, tcp_mss_ours(c)))
+    if ((int32_t)(edge - c->rcv_adv) < step)
         return c->rcv_adv;
-    return edge;
+    edge = seq_min(edge, c->rcv_nxt + ((uint32_t)UINT16_MAX << c->rcv_wscale));
+    return (int32_t)(edge - c->rcv_adv) < step ? c->rcv_adv : edge;
 }
 
 /* The number of a segment without data, such that the peer finds it within its window. */
@@ -173,20 +185,21 @@ static inline void rtt_sample(struct net_conn *c, uint64_t rtt_us)
 
 /* What an ACK of new data tells; tsecr: the timestamp that it echoes, 0 when it has none.  Karn: a segment that was ever repeated is not timed; the echoed timestamp tells which copy was answered
  * (RFC 7323 4.1). */
-static inline void rtt_measure(struct net_conn *c, uint32_t ack, uint32_t tsecr)
+static inline void rtt_measure(struct net_conn *c, uint32_t ack, uint32_t tsecr, uint64_t now)
 {
+    uint64_t rtt_us = (uint32_t)now - c->rtt_start_us;
+
     if (tcp_conn_has(c, TCP_CONN_TIMING)) {
-        if (seq_lt(c->rtt_seq, ack)) {
-            rtt_sample(c, (uint32_t)tcp_conn_now(c) - c->rtt_start_us);
-            c->flags &= ~(uint32_t)TCP_CONN_TIMING;
-        }
-        return;
+        if (!seq_lt(c->rtt_seq, ack))
+            return;
+        c->flags &= ~(uint32_t)TCP_CONN_TIMING;
+    } else {
+        uint32_t elapsed_ms = tcp_conn_ts_at(c, now) - tsecr;
+        if (!tcp_conn_has(c, TCP_CONN_TS) || tsecr == 0 || elapsed_ms > TCP_RTO_MAX_US / 1000)
+            return;
+        rtt_us = elapsed_ms * 1000ULL;
     }
-    if (!tcp_conn_has(c, TCP_CONN_TS) || tsecr == 0)
-        return;
-    uint32_t elapsed_ms = tcp_conn_ts_now(c) - tsecr;
-    if (elapsed_ms <= TCP_RTO_MAX_US / 1000)
-        rtt_sample(c, elapsed_ms * 1000ULL);
+    rtt_sample(c, rtt_us);
 }
 
 /* Tells as many waiters as there are free send buffers. */
@@ -198,7 +211,7 @@ static inline void tcp_conn_send_buffer_give(struct net_conn *c)
         return;
     slab_give(&c->tcp->send_buffers, c->send_ring);
     c->send_ring = NULL;
-    if (!link_empty(&c->tcp->room_waiters))
+    if (!link_empty(c->tcp, &c->tcp->room_waiters))
         room_waiters_wake(c->tcp);
 }
 
@@ -209,6 +222,23 @@ static inline void recv_buffer_trim(struct net_conn *c)
         return;
     slab_give(&c->tcp->recv_buffers, c->recv_ring);
     c->recv_ring = NULL;
+}
+
+/* Of a flow: addresses as they come in, remote first, and both ports. */
+static inline uint32_t flow_hash4(const struct tcp *t, const uint64_t words[1], uint32_t ports)
+{
+    return (uint32_t)siphash13(&t->table_key, words, 1, UINT64_C(12) << 56 | ports);
+}
+
+static inline uint32_t flow_hash6(const struct tcp *t, const uint64_t words[4], uint32_t ports)
+{
+    return (uint32_t)siphash13(&t->table_key, words, 4, UINT64_C(36) << 56 | ports);
+}
+
+/* As the first word of a header. */
+static inline uint32_t tuple_ports(const struct tcp_tuple *tuple)
+{
+    return (uint32_t)tuple->remote_port << 16 | tuple->local_port;
 }
 
 static inline struct net_conn *slot_conn(const struct tcp *t, const struct tcp_slot *s)
@@ -223,32 +253,21 @@ static inline struct tcp_sent *sent_at(const struct net_conn *c, uint32_t i)
     return &c->board->sent[(c->board->head + i) & (c->tcp->board_cap - 1)];
 }
 
-static inline bool board_take(struct net_conn *c)
-{
-    if (!tcp_conn_has(c, TCP_CONN_SACK) || c->snd_nxt != c->snd_una)
-        return false;
-    c->board = slab_take(&c->tcp->boards);
-    if (c->board == NULL) {
-        count(c->tcp->net->counters, REASON_TCP_NO_BOARD);
-        return false;
-    }
-    memset(c->board, 0, sizeof *c->board);
-    c->board->fack = c->snd_una;
-    c->board->fack_before = c->snd_una;
-    /* A recovery that began without a board has nothing left to repeat. */
-    c->flags &= ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_PARTIAL_SEEN | TCP_CONN_RESEND_FIRST);
-    c->dupacks = 0;
-    return true;
-}
+/* tcp_scoreboard.c: a segment up to end joins a flight. */
+void board_append(struct net_conn *c, uint32_t end);
 
-/* A segment up to end leaves for the first time; it begins at snd_nxt.  Takes a board when the flight begins
- * with it.  Cost: constant. */
-static inline void board_append(struct net_conn *c, uint32_t end)
+/* A segment up to end leaves for the first time; it begins at snd_nxt, and last_send_us is still of the one before.
+ * Cost: constant. */
+static inline void flight_append(struct net_conn *c, uint32_t end)
 {
-    if (c->board == NULL && !board_take(c))
-        return;
-    CHECK(!board_is_full(c));
-    *sent_at(c, c->board->count++) = (struct tcp_sent){.at_us = tcp_conn_now(c), .end = end};
+    if (c->snd_nxt != c->snd_una) {
+        board_append(c, end);
+    } else if (tcp_conn_has(c, TCP_CONN_SACK)) {
+        /* A recovery that began without a board has nothing left to repeat. */
+        c->flags &= ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_PARTIAL_SEEN | TCP_CONN_RESEND_FIRST);
+        c->flags |= TCP_CONN_LONE;
+        c->dupacks = 0;
+    }
 }
 
 /* 7.2: two round trips, and for a lone segment the time for which a peer may keep its ACK.  Beyond the RFC: a
@@ -259,35 +278,50 @@ static inline uint64_t probe_wait(const struct net_conn *c)
 {
     uint64_t wait = c->srtt_us != 0 ? u32_max(2 * c->srtt_us, 2 * TCP_RTT_FLOOR_US) : TCP_RTO_FIRST_US;
 
-    if (c->board->count == 1)
+    if (c->board == NULL || c->board->count == 1)
         wait += c->peer_delays ? TCP_ACK_DELAY_MAX_US : TCP_ACK_DELAY_US;
     return wait << c->probes;
 }
 
 static inline bool probe_is_due(const struct net_conn *c)
 {
-    if (c->board == NULL || c->retries != 0 || c->snd_wnd == 0 || c->probes == TCP_PROBES_MAX ||
+    if (c->retries != 0 || c->snd_wnd == 0 || c->probes == TCP_PROBES_MAX ||
         tcp_conn_has(c, TCP_CONN_RTO_RECOVERY | TCP_CONN_REORDER_TIMER))
         return false;
+    if (c->board == NULL)
+        return tcp_conn_has(c, TCP_CONN_LONE);
     return tcp_conn_has(c, TCP_CONN_RECOVERY) ? c->board->lost == 0 : c->board->sacked == 0;
 }
 
-/* Puts TIMER_REXMIT on the tail's probe, where one is due before the RTO.  Data that is added to the flight must not put the timeout off for ever. */
-static inline void tlp_arm(struct net_conn *c)
+/* Puts TIMER_REXMIT on the tail's probe: true, where one is due before the RTO.  Data that is added to the flight must not
+ * put the timeout off for ever. */
+static inline bool tlp_arm(struct net_conn *c, uint64_t now)
 {
-    uint64_t at_us, rto_at_us = tcp_conn_now(c) + c->rto_us;
+    bool first = c->probes == 0 && !tcp_conn_has(c, TCP_CONN_RECOVERY);
+    uint64_t rto_at_us = (first ? c->progress_us : now) + c->rto_us;
 
     if (!probe_is_due(c))
-        return;
-    at_us = tcp_conn_now(c) + probe_wait(c);
-    if (c->probes != 0 && at_us > rto_at_us)
-        return;
-    if (c->probes == 0 && !tcp_conn_has(c, TCP_CONN_RECOVERY))
-        rto_at_us = c->progress_us + c->rto_us;
-    if (at_us > rto_at_us)
-        at_us = rto_at_us > tcp_conn_now(c) ? rto_at_us : tcp_conn_now(c);
+        return false;
+    uint64_t at_us = now + probe_wait(c);
+    if (at_us > rto_at_us) {
+        if (c->probes != 0)
+            return false;
+        at_us = rto_at_us > now ? rto_at_us : now;
+    }
     c->flags |= TCP_CONN_PROBE_TIMER;
     tcp_conn_timer_set(c, TIMER_REXMIT, at_us);
+    return true;
+}
+
+/* New data has left: what is timed already goes on, unless the tail's probe is due. */
+static inline void flight_timer_arm(struct net_conn *c, uint64_t now)
+{
+    bool runs = tcp_conn_timer_runs(c, TIMER_REXMIT);
+
+    if (!runs)
+        c->flags &= ~(uint32_t)(TCP_CONN_REORDER_TIMER | TCP_CONN_PROBE_TIMER);
+    if (!tlp_arm(c, now) && !runs)
+        tcp_conn_timer_set(c, TIMER_REXMIT, now + c->rto_us);
 }
 
 /* Less than half of the receive or send buffers is free, or it was so in the last turn. */

@@ -29,10 +29,10 @@ static void header_write(const struct net_conn *c, uint8_t *h, uint32_t seq, uin
     store_be16(h + 18, 0);
 }
 
-static uint8_t *frame_begin(const struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t l4_len)
+static uint8_t *frame_begin(const struct net_conn *c, struct frame *f, const struct path *way,
+                            uint32_t l4_len)
 {
-    return ip_frame_begin(c->tcp->net, f, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote,
-                          (uint16_t)l4_len, mac);
+    return ip_frame_begin(c->tcp->net, f, way, l4_len);
 }
 
 /* Every segment acknowledges: nothing is owed any more. */
@@ -44,34 +44,34 @@ static void ack_left(struct net_conn *c)
     tcp_conn_timer_stop(c, TIMER_DELACK);
 }
 
-static void segment_write(struct net_conn *c, struct frame *f, const uint8_t mac[6], uint32_t seq,
+static void segment_write(struct net_conn *c, struct frame *f, const struct path *way, uint32_t seq,
                           uint32_t len, uint8_t flags)
 {
     uint32_t options_min = c->mss - tcp_conn_segment_max(c);
     uint32_t room = u32_max(c->mss, len + options_min) - len; /* a probe of the path is larger than mss */
     uint32_t options = options_len(c, room);
-    uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + options + len);
+    uint8_t *h = frame_begin(c, f, way, TCP_HEADER_LEN + options + len);
 
-    c->rcv_adv = tcp_conn_window_edge(c);
+    c->rcv_adv = window_edge(c->tcp, c);
     header_write(c, h, seq, flags, options, tcp_conn_recv_window(c) >> c->rcv_wscale);
     (void)options_write(c, h + TCP_HEADER_LEN, room);
     ring_read(c, seq, h + TCP_HEADER_LEN + options, len);
-    ip_frame_finish_tcp(c->tcp->net, f, (uint16_t)(TCP_HEADER_LEN + options));
+    ip_frame_finish_tcp(c->tcp->net, f, way, TCP_HEADER_LEN + options);
     ack_left(c);
 }
 
 /* Before our SYN is acknowledged: the SYN (or SYN-ACK) itself, or an ACK that corrects the peer. */
-static uint16_t opening_output(struct net_conn *c, const uint8_t mac[6], struct frame *f)
+static uint16_t opening_output(struct net_conn *c, const struct path *way, struct frame *f)
 {
     uint8_t options[TCP_OPTIONS_MAX];
 
     if (tcp_conn_has(c, TCP_CONN_RESEND_FIRST)) {
         uint32_t len = connect_options(c, options);
-        uint8_t *h = frame_begin(c, f, mac, TCP_HEADER_LEN + len);
+        uint8_t *h = frame_begin(c, f, way, TCP_HEADER_LEN + len);
         header_write(c, h, c->iss, c->state == TCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK, len,
                      syn_window(c->tcp->net));
         memcpy(h + TCP_HEADER_LEN, options, len);
-        ip_frame_finish_tcp(c->tcp->net, f, (uint16_t)(TCP_HEADER_LEN + len));
+        ip_frame_finish_tcp(c->tcp->net, f, way, TCP_HEADER_LEN + len);
         c->flags &= ~(uint32_t)TCP_CONN_RESEND_FIRST;
         c->last_send_us = tcp_conn_now(c);
         c->rtt_start_us = (uint32_t)tcp_conn_now(c);
@@ -80,7 +80,7 @@ static uint16_t opening_output(struct net_conn *c, const uint8_t mac[6], struct 
     }
     if (!tcp_conn_has(c, TCP_CONN_ACK_NOW))
         return 0;
-    segment_write(c, f, mac, tcp_conn_seq_acceptable(c), 0, TCP_ACK);
+    segment_write(c, f, way, tcp_conn_seq_acceptable(c), 0, TCP_ACK);
     return 1;
 }
 
@@ -257,7 +257,8 @@ static bool plan_tail(struct net_conn *c, struct plan *p)
         p->len = len;
         p->fin = fin_pending(c) && len == data_pending(c) && window_room(c) > len;
     } else if (board_tail(c, &start, &end)) {
-        c->flags |= start == c->snd_una ? TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_LONE : TCP_CONN_TLP_REPEAT;
+        c->flags |= TCP_CONN_TLP_REPEAT;
+        c->tlp_lone = start == c->snd_una;
         plan_again(c, start, end, p);
     }
     c->tlp_end = p->seq + p->len + p->fin;
@@ -276,7 +277,7 @@ static void plan_board(struct net_conn *c, const struct plan *p, uint32_t end)
     if (p->again)
         board_repeat(c, p->seq);
     else if (p->seq == c->snd_nxt)
-        board_append(c, end);
+        flight_append(c, end);
     if (c->board != NULL && tcp_conn_has(c, TCP_CONN_RECOVERY))
         c->board->prr_out += end - p->seq;
 }
@@ -304,26 +305,25 @@ static void plan_account(struct net_conn *c, const struct plan *p)
         }
     }
     c->snd_max = seq_max(c->snd_max, end);
+    if (!p->probe)
+        plan_board(c, p, end);
     c->last_send_us = tcp_conn_now(c);
     if (p->probe)
         return;
-    plan_board(c, p, end);
     c->snd_nxt = seq_max(c->snd_nxt, end);
     if (tcp_conn_has(c, TCP_CONN_PERSIST))
         tcp_conn_persist_stop(c);
-    if (!tcp_conn_timer_runs(c, TIMER_REXMIT))
-        tcp_conn_rexmit_restart(c);
-    tlp_arm(c);
+    flight_timer_arm(c, tcp_conn_now(c));
 }
 
-static void plan_send(struct net_conn *c, const struct plan *p, struct frame *f, const uint8_t mac[6])
+static void plan_send(struct net_conn *c, const struct plan *p, struct frame *f, const struct path *way)
 {
     bool last = p->len != 0 && p->seq + p->len == c->snd_end;
     uint8_t flags = (uint8_t)(TCP_ACK | (last ? TCP_PSH : 0) | (p->fin ? TCP_FIN : 0));
 
     if (c->snd_una == c->snd_max)
-        flight_begin(c);
-    segment_write(c, f, mac, p->seq, p->len, flags);
+        flight_begin(c, tcp_conn_now(c));
+    segment_write(c, f, way, p->seq, p->len, flags);
     plan_account(c, p);
 }
 
@@ -344,25 +344,25 @@ static void output_settle(struct net_conn *c)
 }
 
 /* Fills at most cap (> 0) frames; *more: there may be more to send. */
-static uint16_t tcp_conn_output(struct net_conn *c, const uint8_t mac[6], struct frame *frames, uint16_t cap,
-                                bool *more)
+static uint16_t tcp_conn_output(struct net_conn *c, const struct path *way, struct frame *frames,
+                                uint16_t cap, bool *more)
 {
     uint16_t used = 0;
     struct plan p;
 
     *more = false;
     if (tcp_conn_is_opening(c))
-        return opening_output(c, mac, frames);
+        return opening_output(c, way, frames);
     while (used < cap && plan_next(c, &p))
-        plan_send(c, &p, &frames[used++], mac);
+        plan_send(c, &p, &frames[used++], way);
     if (used == cap) {
         *more = true;
         return used;
     }
     if (c->keepalive_due && used == 0 && c->snd_una == c->snd_max)
-        segment_write(c, &frames[used++], mac, c->snd_una - 1, 0, TCP_ACK);
+        segment_write(c, &frames[used++], way, c->snd_una - 1, 0, TCP_ACK);
     else if (tcp_conn_has(c, TCP_CONN_ACK_NOW))
-        segment_write(c, &frames[used++], mac, tcp_conn_seq_acceptable(c), 0, TCP_ACK);
+        segment_write(c, &frames[used++], way, tcp_conn_seq_acceptable(c), 0, TCP_ACK);
     c->keepalive_due = false;
     output_settle(c);
     return used;
@@ -383,34 +383,30 @@ static void output_unroutable(struct net_conn *c)
     tcp_conn_rexmit_restart(c);
 }
 
-static NOINLINE void hop_waiters_ask_again(struct tcp *t)
+void hop_waiters_ask_again(struct tcp *t)
 {
     t->hop_generation = t->net->hop_generation;
-    while (!link_empty(&t->hop_waiters)) {
-        struct tcp_link *l = link_first(&t->hop_waiters);
-        link_remove(l);
-        link_append(&t->outputs, l);
+    while (!link_empty(t, &t->hop_waiters)) {
+        struct tcp_link *l = link_first(t, &t->hop_waiters);
+        link_remove(t, l);
+        link_append(t, &t->outputs, l);
     }
 }
 
-/* One connection's turn, the long way. */
-static NOINLINE uint16_t turn_output(struct net_conn *c, struct frame *frames, uint16_t cap)
+uint16_t tcp_conn_turn_output(struct net_conn *c, struct frame *frames, uint16_t cap)
 {
     struct tcp *t = c->tcp;
-    uint8_t family = (uint8_t)c->tuple.family, found[6];
-    const uint8_t *mac = path_mac(t->net, family, c->tuple.local, c->tuple.remote);
-    enum ip_hop hop = IP_HOP_READY;
+    const struct path *way;
+
+    board_describe(c);
+    enum ip_hop hop = path_hop(t->net, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote, &way);
     uint16_t used = 0;
     bool more = false;
 
-    if (mac == NULL) {
-        hop = path_hop(t->net, family, c->tuple.local, c->tuple.remote, found);
-        mac = found;
-    }
     if (hop == IP_HOP_READY)
-        used = tcp_conn_output(c, mac, frames, cap, &more);
+        used = tcp_conn_output(c, way, frames, cap, &more);
     else if (hop == IP_HOP_RESOLVING)
-        link_append(&t->hop_waiters, &c->output_link);
+        link_append(t, &t->hop_waiters, &c->output_link);
     else
         output_unroutable(c);
     if (more)
@@ -418,29 +414,10 @@ static NOINLINE uint16_t turn_output(struct net_conn *c, struct frame *frames, u
     return used;
 }
 
-uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
-{
-    struct tcp *t = n->tcp;
-    uint16_t done = 0;
-
-    if (t->hop_generation != n->hop_generation)
-        hop_waiters_ask_again(t);
-    while (done < cap && !link_empty(&t->outputs)) {
-        struct net_conn *c = TCP_CONN_OF(link_first(&t->outputs), output_link);
-        uint16_t room = (uint16_t)u32_min((uint32_t)(cap - done), TCP_OUTPUT_QUANTUM);
-        const uint8_t *mac = path_mac(n, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote);
-
-        link_remove(&c->output_link);
-        int used = mac != NULL ? express_output(c, mac, &frames[done], room) : -1;
-        done = (uint16_t)(done + (used >= 0 ? used : turn_output(c, &frames[done], room)));
-    }
-    return done;
-}
-
 bool tcp_has_output(const struct net *n)
 {
     const struct tcp *t = n->tcp;
 
-    return !link_empty(&t->outputs) ||
-           (!link_empty(&t->hop_waiters) && t->hop_generation != n->hop_generation);
+    return !link_empty(t, &t->outputs) ||
+           (!link_empty(t, &t->hop_waiters) && t->hop_generation != n->hop_generation);
 }

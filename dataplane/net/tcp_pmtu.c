@@ -65,6 +65,7 @@ bool pmtu_too_big(struct net_conn *c, uint32_t seq, uint32_t mtu)
 
     if (seq_lt(seq, c->snd_una) || !seq_lt(seq, c->snd_max) || mss >= c->mss)
         return false;
+    board_describe(c);
     /* There is no such segment, or it would have fitted. */
     if (c->board != NULL && board_len_at(c, seq) + TCP_OPTIONS_MAX <= mss)
         return false;

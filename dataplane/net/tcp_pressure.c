@@ -84,9 +84,17 @@ static void sweep(struct tcp *t)
     }
 }
 
+static void windows_set(struct tcp *t)
+{
+    t->window = t->net->config.recv_buffer / (t->pressure.level >= PRESSURE_NARROW ? 4 : 1);
+    t->window_step4 = u32_min(t->window / 2, tcp_mss_of(t->net, NET_IP4));
+    t->window_step6 = u32_min(t->window / 2, tcp_mss_of(t->net, NET_IP6));
+}
+
 void pressure_turn(struct tcp *t)
 {
     t->pressure.level = level_now(t);
+    windows_set(t);
     if (t->pressure.level == PRESSURE_SHED)
         sweep(t);
 }
@@ -94,4 +102,5 @@ void pressure_turn(struct tcp *t)
 void pressure_init(struct tcp *t)
 {
     t->pressure.slowest_us = TCP_NEVER;
+    windows_set(t);
 }

@@ -136,7 +136,8 @@ void tlp_answer(struct net_conn *c, const struct tcp_segment *s)
         else if (!duplicate)
             return;
     }
-    if (dsack && tcp_conn_has(c, TCP_CONN_TLP_LONE))
+    if (dsack && c->tlp_lone)
         c->peer_delays = true;
-    c->flags &= ~(uint32_t)(TCP_CONN_TLP | TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_LONE);
+    c->flags &= ~(uint32_t)(TCP_CONN_TLP | TCP_CONN_TLP_REPEAT);
+    c->tlp_lone = false;
 }

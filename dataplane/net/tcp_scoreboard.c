@@ -27,8 +27,44 @@ static void board_give(struct net_conn *c)
     c->board = NULL;
 }
 
+static void board_take(struct net_conn *c)
+{
+    c->board = slab_take(&c->tcp->boards);
+    if (c->board == NULL) {
+        count(c->tcp->net->counters, REASON_TCP_NO_BOARD);
+        return;
+    }
+    memset(c->board, 0, sizeof *c->board);
+    c->board->fack = c->snd_una;
+    c->board->fack_before = c->snd_una;
+}
+
+static void sent_append(struct net_conn *c, uint64_t at_us, uint32_t end)
+{
+    if (c->board == NULL)
+        return;
+    CHECK(!board_is_full(c));
+    *sent_at(c, c->board->count++) = (struct tcp_sent){.at_us = at_us, .end = end};
+}
+
+void board_describe(struct net_conn *c)
+{
+    if (!tcp_conn_has(c, TCP_CONN_LONE))
+        return;
+    c->flags &= ~(uint32_t)TCP_CONN_LONE;
+    board_take(c);
+    sent_append(c, c->last_send_us, c->snd_nxt);
+}
+
+void board_append(struct net_conn *c, uint32_t end)
+{
+    board_describe(c);
+    sent_append(c, tcp_conn_now(c), end);
+}
+
 void board_drop(struct net_conn *c)
 {
+    c->flags &= ~(uint32_t)TCP_CONN_LONE;
     if (c->board != NULL) {
         board_give(c);
         c->flags &= ~(uint32_t)TCP_CONN_RECOVERY;

@@ -136,7 +136,8 @@ static bool data_input(struct net_conn *c, const struct tcp_segment *s)
         tcp_conn_ack_now(c);
         return true;
     }
-    ack_schedule(c, (uint32_t)s->data.len, had_gaps || !whole);
+    if (ack_is_due(c, (uint32_t)s->data.len, had_gaps || !whole, tcp_conn_now(c)))
+        tcp_conn_ack_now(c);
     tcp_conn_event(c, NET_EVENT_READABLE);
     tcp_conn_idle_restart(c);
     return true;
@@ -243,6 +244,7 @@ static bool segment_admit(struct net_conn *c, const struct tcp_segment *s)
 
 void tcp_conn_input(struct net_conn *c, const struct tcp_segment *s)
 {
+    board_describe(c);
     if (c->state == TCP_SYN_SENT) {
         connect_input(c, s);
         return;

@@ -66,7 +66,11 @@ void tcp_init(struct net *n, struct arena *a)
     slab_init(&t->boards, a, board_size(config, &t->board_cap), config->send_buffers_max, false);
     /* The reach of a struct tcp_link. */
     CHECK((size_t)(t->conns.base + t->conns.object_size * t->conns.capacity - (uint8_t *)t) <
-          (size_t)INT32_MAX * 4);
+          (size_t)UINT32_MAX * 4);
+    link_init(t, &t->events);
+    link_init(t, &t->outputs);
+    link_init(t, &t->hop_waiters);
+    link_init(t, &t->room_waiters);
     t->rcv_wscale = window_scale_for(config->recv_buffer);
     t->reset_tokens = TCP_RESETS_BURST;
     t->challenge_tokens = TCP_CHALLENGES_BURST;
@@ -92,16 +96,17 @@ uint32_t tuple_ts_now(const struct tcp *t, const struct tcp_tuple *tuple)
 
 uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
 {
-    uint64_t words[5];
+    uint32_t ports = tuple_ports(tuple);
+    uint64_t words[4];
 
-    if (tuple->family != NET_IP4) {
-        memcpy(words, tuple, sizeof words);
-        return (uint32_t)siphash13(&t->table_key, words, 5);
+    if (tuple->family == NET_IP4) {
+        memcpy(words, tuple->remote, 4);
+        memcpy((uint8_t *)words + 4, tuple->local, 4);
+        return flow_hash4(t, words, ports);
     }
-    memcpy(words, tuple->remote, 4);
-    memcpy((uint8_t *)words + 4, tuple->local, 4);
-    memcpy(&words[1], &tuple->remote_port, 8); /* the ports and the family */
-    return (uint32_t)siphash13(&t->table_key, words, 2);
+    memcpy(words, tuple->remote, 16);
+    memcpy(&words[2], tuple->local, 16);
+    return flow_hash6(t, words, ports);
 }
 
 uint32_t table_expect(const struct tcp *t, const struct tcp_tuple *tuple)
@@ -203,9 +208,9 @@ void tcp_conn_set_state(struct net_conn *c, enum tcp_state state)
 
 void room_waiters_wake(struct tcp *t)
 {
-    for (size_t left = t->send_buffers.free_count; left > 0 && !link_empty(&t->room_waiters); left--) {
-        struct net_conn *c = TCP_CONN_OF(link_first(&t->room_waiters), room_link);
-        link_remove(&c->room_link);
+    for (size_t left = t->send_buffers.free_count; left > 0 && !link_empty(t, &t->room_waiters); left--) {
+        struct net_conn *c = TCP_CONN_OF(link_first(t, &t->room_waiters), room_link);
+        link_remove(c->tcp, &c->room_link);
         c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
         tcp_conn_event(c, NET_EVENT_WRITABLE);
     }
@@ -223,8 +228,8 @@ void tcp_conn_end(struct net_conn *c, enum net_cause cause)
     CHECK(c->state != TCP_CLOSED);
     table_remove(c->tcp, c);
     tcp_conn_set_state(c, TCP_CLOSED);
-    link_remove(&c->output_link);
-    link_remove(&c->room_link);
+    link_remove(c->tcp, &c->output_link);
+    link_remove(c->tcp, &c->room_link);
     for (int i = 0; i < TIMER_COUNT; i++)
         if (i != TIMER_USER)
             tcp_conn_timer_stop(c, (enum tcp_conn_timer)i);
@@ -247,7 +252,7 @@ void tcp_conn_free(struct net_conn *c)
     struct tcp *t = c->tcp;
 
     CHECK(c->state == TCP_CLOSED && !tcp_conn_has(c, TCP_CONN_USER));
-    link_remove(&c->event_link);
+    link_remove(c->tcp, &c->event_link);
     wheel_disarm(&t->wheel, &c->timer);
     tcp_conn_send_buffer_give(c);
     recv_buffer_drop(c);

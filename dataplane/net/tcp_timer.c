@@ -78,7 +78,8 @@ static void retransmission_timeout(struct net_conn *c)
     c->flags |= TCP_CONN_RTO_RECOVERY;
     c->flags &=
         ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_TIMING | TCP_CONN_RESEND_FIRST | TCP_CONN_CWND_LIMITED);
-    c->flags &= ~(uint32_t)(TCP_CONN_TLP | TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_LONE | TCP_CONN_TLP_NOW);
+    c->flags &= ~(uint32_t)(TCP_CONN_TLP | TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_NOW);
+    c->tlp_lone = false;
     c->probes = 0;
     c->cwnd = tcp_conn_segment_max(c);
     c->dupacks = 0;
@@ -136,6 +137,7 @@ static void timer_act(struct net_conn *c, enum tcp_conn_timer which)
 {
     switch (which) {
     case TIMER_REXMIT:
+        board_describe(c);
         if (tcp_conn_has(c, TCP_CONN_REORDER_TIMER | TCP_CONN_PROBE_TIMER))
             rack_timeout(c);
         else
@@ -174,11 +176,14 @@ static enum tcp_conn_timer deadline_first(const struct net_conn *c)
     return first;
 }
 
-static NOINLINE void wheel_turn(struct net *n, uint32_t budget)
+static NOINLINE void timers_turn(struct net *n, uint32_t budget)
 {
     struct tcp *t = n->tcp;
     struct wheel_entry *e;
 
+    room_waiters_wake(t);
+    if (pressure_may_be(t))
+        pressure_turn(t);
     while (budget-- > 0 && (e = wheel_pop(&t->wheel, n->now_us / TCP_US_PER_TICK)) != NULL) {
         if (e == &t->halves.timer) {
             syn_cache_timer(t);
@@ -207,21 +212,19 @@ static NOINLINE void wheel_turn(struct net *n, uint32_t budget)
 
 void tcp_timers(struct net *n, uint32_t budget)
 {
-    struct tcp *t = n->tcp;
+    const struct tcp *t = n->tcp;
 
-    if (!link_empty(&t->room_waiters))
-        room_waiters_wake(t);
-    if (pressure_may_be(t))
-        pressure_turn(t);
-    if (n->now_us / TCP_US_PER_TICK >= t->wheel.not_before)
-        wheel_turn(n, budget);
+    /* WHEEL_NEVER is beyond any time in microseconds, too. */
+    if (!link_empty(t, &t->room_waiters) || pressure_may_be(t) ||
+        n->now_us >= t->wheel.not_before * TCP_US_PER_TICK)
+        timers_turn(n, budget);
 }
 
 uint64_t tcp_next_timer(const struct net *n)
 {
     uint64_t tick;
 
-    if (!link_empty(&n->tcp->events))
+    if (!link_empty(n->tcp, &n->tcp->events))
         return n->now_us;
     tick = wheel_next(&n->tcp->wheel);
     return tick == WHEEL_NEVER ? TCP_NEVER : tick * TCP_US_PER_TICK;

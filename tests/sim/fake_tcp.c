@@ -25,7 +25,7 @@ void tcp_input(struct net *n, const struct ip_packet *p)
 }
 
 /* Everything goes the long way. */
-bool tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h, size_t len)
+bool tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h, uint32_t len)
 {
     (void)n, (void)family, (void)addrs, (void)h, (void)len;
     return false;
@@ -41,14 +41,15 @@ uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
     t->last_hop = ip_next_hop(n, &t->send_src, &t->send_dst, mac);
     if (t->last_hop != IP_HOP_READY)
         return 0;
-    uint8_t *at = ip_frame_begin(n, &frames[0], t->send_dst.family, t->send_src.bytes, t->send_dst.bytes,
-                                 t->send_len, mac);
+    struct path way;
+    path_fill(n, &way, t->send_dst.family, t->send_src.bytes, t->send_dst.bytes, mac);
+    uint8_t *at = ip_frame_begin(n, &frames[0], &way, t->send_len);
     for (uint16_t i = 0; i < t->send_len; i++)
         at[i] = (uint8_t)(i * 7 + 1);
     if (t->send_port != 0)
         store_be16(at, t->send_port);
     at[12] = 5 << 4;
-    ip_frame_finish_tcp(n, &frames[0], 20);
+    ip_frame_finish_tcp(n, &frames[0], &way, 20);
     t->send_len = 0;
     return 1;
 }

@@ -34,6 +34,9 @@ static void conn_check(const struct net_conn *c)
     assert_true(c->ssthresh >= 2 * tcp_conn_segment_max(c));
     if (c->board != NULL)
         board_check(c);
+    if (tcp_conn_has(c, TCP_CONN_LONE))
+        assert_true(tcp_conn_has(c, TCP_CONN_SACK) && c->board == NULL && c->snd_nxt != c->snd_una &&
+                    c->last_send_us <= tcp_conn_now(c));
     /* Nothing stalls: whatever is in flight has a timer, or waits for a hop or its turn. */
     if (c->snd_nxt != c->snd_una && !link_is_in(&c->output_link))
         assert_true(tcp_conn_timer_runs(c, TIMER_REXMIT) || tcp_conn_has(c, TCP_CONN_PERSIST));
@@ -69,13 +72,28 @@ static uint64_t mixed(uint64_t h, const void *bytes, size_t len)
     return h ^ h >> 32;
 }
 
+/* As if its board had been taken (board_describe). */
+static uint64_t lone_digest(const struct net_conn *c, uint64_t h)
+{
+    struct tcp_board b;
+    struct tcp_sent r = {.at_us = c->last_send_us, .end = c->snd_nxt};
+
+    memset(&b, 0, sizeof b);
+    b.count = 1;
+    b.fack = b.fack_before = c->snd_una;
+    h = mixed(h, &b.count, sizeof b - offsetof(struct tcp_board, count));
+    return mixed(h, &r, sizeof r);
+}
+
 /* Pointers tell whether they are there, and no more. */
 static uint64_t conn_digest(const struct net_conn *c, uint64_t h)
 {
     struct net_conn k = *c;
-    uint8_t there = (uint8_t)((c->recv_ring != NULL) | (c->send_ring != NULL) << 1 | (c->board != NULL) << 2 |
-                              link_is_in(&c->output_link) << 3 | link_is_in(&c->event_link) << 4 |
-                              link_is_in(&c->room_link) << 5 | wheel_is_armed(&c->timer) << 6);
+    bool lone = tcp_conn_has(c, TCP_CONN_LONE);
+    uint8_t there =
+        (uint8_t)((c->recv_ring != NULL) | (c->send_ring != NULL) << 1 | (lone || c->board != NULL) << 2 |
+                  link_is_in(&c->output_link) << 3 | link_is_in(&c->event_link) << 4 |
+                  link_is_in(&c->room_link) << 5 | wheel_is_armed(&c->timer) << 6);
 
     k.tcp = NULL;
     k.recv_ring = k.send_ring = NULL;
@@ -85,10 +103,13 @@ static uint64_t conn_digest(const struct net_conn *c, uint64_t h)
     memset(&k.room_link, 0, sizeof k.room_link);
     k.timer.next = k.timer.prev = NULL;
     k.user = NULL;
+    k.flags &= ~(uint32_t)TCP_CONN_LONE;
     h = mixed(h, &k, sizeof k);
     h = mixed(h, &there, 1);
     if (c->recv_ring != NULL)
         h = mixed(h, tcp_conn_gaps(c)->ranges, c->range_count * sizeof(struct tcp_range));
+    if (lone)
+        return lone_digest(c, h);
     if (c->board == NULL)
         return h;
     h = mixed(h, &c->board->count, sizeof *c->board - offsetof(struct tcp_board, count));
@@ -97,12 +118,21 @@ static uint64_t conn_digest(const struct net_conn *c, uint64_t h)
     return h;
 }
 
+static uint64_t lones(const struct tcp *t)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i <= t->slot_mask; i++)
+        count += t->slots[i].conn != 0 && tcp_conn_has(slot_conn(t, &t->slots[i]), TCP_CONN_LONE);
+    return count;
+}
+
 uint64_t tcp_digest(const struct net *n)
 {
     const struct tcp *t = n->tcp;
     uint64_t levels[] = {t->recv_buffers.free_count,
                          t->send_buffers.free_count,
-                         t->boards.free_count,
+                         t->boards.free_count - lones(t),
                          t->conns.free_count,
                          t->pressure.level,
                          n->csums_compared,

@@ -105,6 +105,24 @@ static void c14_every_answer_counts_however_short_the_idle_time(void **state)
     end_of(t);
 }
 
+/* The way to the peer is still known from the last segment. */
+static void c14_question_right_after_data_is_asked_once(void **state)
+{
+    struct script *t = script_new(state, &(struct script_options){.keepalive_ms = 500});
+
+    script_handshake(t);
+    app_send(t, 10);
+    (void)expect_data(t, 0, 10);
+    peer_ack(t, 10);
+    script_advance(t, 502 * MS);
+    expect_question(t, 10, 0);
+    peer_ack(t, 10);
+    app_send(t, 10);
+    (void)expect_data(t, 10, 10);
+    expect_nothing(t);
+    end_of(t);
+}
+
 static void c14_busy_connection_is_never_asked(void **state)
 {
     struct script *t = kept(state, (struct script_options){0});
@@ -137,6 +155,44 @@ static void c14_question_follows_what_was_sent_and_received(void **state)
     /* Data right behind the question goes from where it belongs. */
     app_send(t, 50);
     (void)expect_data(t, 500, 50);
+    end_of(t);
+}
+
+/* A question that came due in the turn in which the user wrote is never asked. */
+static void c14_what_the_user_writes_stands_for_the_question(void **state)
+{
+    struct script *t = kept(state, (struct script_options){0});
+
+    script_advance(t, IDLE_S * SECOND - 1 * MS);
+    t->now_us += 2 * MS;
+    net_timers(t->net, t->now_us, 64);
+    assert_int_equal(counted(t, REASON_TCP_KEEPALIVES), 1);
+    app_send(t, 50);
+    (void)expect_data(t, 0, 50);
+    expect_nothing(t);
+    peer_ack(t, 50);
+    expect_nothing(t);
+    end_of(t);
+}
+
+/* ... however it came: here as the acknowledgement that was expected. */
+static void c14_acknowledgement_is_an_answer(void **state)
+{
+    struct script *t = kept(state, (struct script_options){0});
+
+    for (uint32_t round = 0; round < 3; round++) {
+        script_advance(t, IDLE_S * SECOND + 2 * MS);
+        for (int i = 0; i < 5; i++) {
+            expect_question(t, 50 * round, 0);
+            if (i < 4)
+                script_advance(t, 10 * SECOND);
+        }
+        app_send(t, 50);
+        (void)expect_data(t, 50 * round, 50);
+        peer_ack(t, 50 * (round + 1));
+        expect_nothing(t);
+    }
+    assert_int_equal(app_events(t), 0);
     end_of(t);
 }
 
@@ -274,8 +330,11 @@ int main(void)
         cmocka_unit_test(c14_silent_peer_is_given_up_after_six_questions),
         cmocka_unit_test(c14_answer_begins_a_new_minute_and_a_new_count),
         cmocka_unit_test(c14_every_answer_counts_however_short_the_idle_time),
+        cmocka_unit_test(c14_question_right_after_data_is_asked_once),
         cmocka_unit_test(c14_busy_connection_is_never_asked),
         cmocka_unit_test(c14_question_follows_what_was_sent_and_received),
+        cmocka_unit_test(c14_what_the_user_writes_stands_for_the_question),
+        cmocka_unit_test(c14_acknowledgement_is_an_answer),
         cmocka_unit_test(c14_nothing_is_asked_while_data_is_unacknowledged),
         cmocka_unit_test(c14_nothing_is_asked_while_the_window_is_probed),
         cmocka_unit_test(c14_half_closed_peer_is_asked_too),

@@ -429,6 +429,25 @@ static void d4_reordering_within_a_quarter_of_the_round_trip_repeats_nothing(voi
     script_free(t);
 }
 
+/* What was reported out of order, and is acknowledged with all the rest, was reordered all the same: three segments above a
+ * hole are no proof of a loss from then on. */
+static void d4_acknowledgement_of_all_tells_of_reordering_too(void **state)
+{
+    struct script *t = connected(state);
+
+    app_send(t, 2000);
+    script_drop_all(t);
+    peer_sacks(t, 0, 1000, 2000, 0, 0);
+    peer_sacks(t, 2000, 0, 0, 0, 0);
+    app_send(t, 5000);
+    script_drop_all(t);
+    peer_sacks(t, 2000, 3000, 6000, 0, 0);
+    expect_nothing(t);
+    peer_sacks(t, 7000, 0, 0, 0, 0);
+    assert_int_equal(counted(t, REASON_TCP_RETRANSMITS), 0);
+    script_free(t);
+}
+
 /* The next one is given as long as the last one took, beside a quarter of the round trip. */
 static void d4_window_grows_by_what_the_path_was_seen_to_need(void **state)
 {
@@ -685,6 +704,7 @@ int main(void)
         T(d4_peer_that_keeps_its_acks_longer_is_waited_for),
         T(d4_probe_that_was_lost_is_followed_by_others_before_the_timeout),
         T(d4_reordering_within_a_quarter_of_the_round_trip_repeats_nothing),
+        T(d4_acknowledgement_of_all_tells_of_reordering_too),
         T(d4_window_grows_by_what_the_path_was_seen_to_need),
         T(d4_needless_repetition_widens_the_window),
         T(d4_one_segment_overtaken_for_long_is_lost),

@@ -616,6 +616,38 @@ static void d12_small_part_of_the_window_is_not_used_while_data_is_in_flight(voi
     script_free(t);
 }
 
+/* Also one that came with the only acknowledgement that was expected. */
+static void d12_largest_window_ever_seen_counts(void **state)
+{
+    struct script *t = connected(state, (struct script_options){.mss = 1000, .window = 1000});
+
+    app_send(t, 500);
+    (void)expect_data(t, 0, 500);
+    t->window = 4000;
+    peer_ack(t, 500);
+    app_send(t, 10);
+    (void)expect_data(t, 500, 10);
+    t->window = 900;
+    peer_ack(t, 510);
+    app_send(t, 2000);
+    expect_nothing(t);
+    script_free(t);
+}
+
+/* A byte is too many for a window that was taken back behind what is in flight. */
+static void d13_nothing_new_follows_into_a_window_taken_back(void **state)
+{
+    struct script *t = connected(state, (struct script_options){.mss = 1000, .window = 5000});
+
+    app_send(t, 3000);
+    expect_flight(t, 0, 3);
+    t->window = 500;
+    peer_ack(t, 1000);
+    app_send(t, 1);
+    expect_nothing(t);
+    script_free(t);
+}
+
 static void b12_small_window_is_used_after_a_while(void **state)
 {
     struct script *t = connected(state, (struct script_options){.mss = 1000, .window = 5000});
@@ -872,6 +904,8 @@ int main(void)
         T(b17_ssthresh_is_cut_once_per_flight),
         T(d9_after_a_pause_the_initial_window_holds_again),
         T(d12_small_part_of_the_window_is_not_used_while_data_is_in_flight),
+        T(d12_largest_window_ever_seen_counts),
+        T(d13_nothing_new_follows_into_a_window_taken_back),
         T(b12_small_window_is_used_after_a_while),
         T(b12_half_of_the_largest_window_is_used_at_once),
         T(b12_small_window_that_opens_is_used_soon_even_after_long_probing),

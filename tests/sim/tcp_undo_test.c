@@ -272,6 +272,24 @@ static void d8_one_dsack_for_two_repetitions_undoes_nothing(void **state)
     script_free(t);
 }
 
+/* A timeout that was none leaves a flight of which the last segment was reported.  That the others came after it is noticed,
+ * although the next ACK is of all that is in flight. */
+static void d8_reordering_is_seen_after_a_spike_too(void **state)
+{
+    struct script *t = in_flight(state, true, true, 30);
+    uint32_t echo = t->ts_echo;
+
+    sacks(t, 10000, 29000, 30000, 0, 0);
+    (void)path_stands_still(t);
+    acks(t, 11000, echo);
+    assert_int_equal(counted(t, REASON_TCP_SPURIOUS), 1);
+    assert_int_equal(t->conn->flags & TCP_CONN_REORDERED, 0);
+    acks(t, 30000, echo);
+    assert_int_equal(t->conn->snd_una, t->conn->snd_max);
+    assert_int_equal(t->conn->flags & TCP_CONN_REORDERED, TCP_CONN_REORDERED);
+    script_free(t);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test(f)
@@ -289,6 +307,7 @@ int main(void)
         T(d8_dsack_after_recovery_undoes_it_too),
         T(d8_dsack_about_other_bytes_undoes_nothing),
         T(d8_one_dsack_for_two_repetitions_undoes_nothing),
+        T(d8_reordering_is_seen_after_a_spike_too),
     };
     return SCRIPT_RUN("tcp_undo", tests);
 }
