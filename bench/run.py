@@ -48,7 +48,7 @@ class Bench:
         self.progress = Progress(self.estimate())
 
     def estimate(self):
-        load = sum(r.one_run_s(s) * min(self.rounds, r.rounds) for r in self.loads for s in r.who)
+        load = sum(r.one_run_s(s) * min(self.rounds, r.rounds_of(s)) for r in self.loads for s in r.who)
         return load + sum(rows.OTHERS[name][self.options.quick] for name in self.others) + (8 if self.loads else 0)
 
     def fail(self, row, system, why):
@@ -69,7 +69,7 @@ class Bench:
         return self.capacities[name, system]
 
     def one(self, row, system, running, number):
-        self.progress.tell(f"round {number + 1} of {min(self.rounds, row.rounds)}, {row.name}, {system}")
+        self.progress.tell(f"round {number + 1} of {min(self.rounds, row.rounds_of(system))}, {row.name}, {system}")
         try:
             rates = row.rates(lambda other, name: self.capacity(other, running, name))
             self.results.append(dict(systems.generator(running[system], row, rates), round=number))
@@ -86,8 +86,9 @@ class Bench:
             try:
                 for number in range(self.rounds):
                     for row in self.loads:
-                        for system in row.who if number < row.rounds else []:
-                            self.one(row, system, running, number)
+                        for system in row.who:
+                            if number < row.rounds_of(system):
+                                self.one(row, system, running, number)
             finally:
                 stop_all(running)
 

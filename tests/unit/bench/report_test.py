@@ -38,6 +38,20 @@ def rates_are_shares_of_what_nginx_did_in_the_same_run():
 
 
 @tap.case
+def a_quick_run_has_all_systems_once_and_else_the_two_that_ratios_are_made_of():
+    quick = {r.name: r.who for r in rows.loads(True)}
+    tap.equal(quick["c64"], rows.ALL)
+    tap.equal(quick["c1000"], rows.PAIR)
+    tap.equal(quick["mixed64"], ["wirewrap"])
+
+
+@tap.case
+def systems_without_an_aim_have_fewer_rounds():
+    tap.equal([row("c64").rounds_of(s) for s in rows.ALL], [5, 3, 5, 3])
+    tap.equal(row("c100000").rounds_of("wirewrap"), 2)
+
+
+@tap.case
 def no_more_than_a_thousand_handshakes_a_second_are_asked():
     tap.equal(row("beside_handshakes").rates(lambda *_: 3000), ["--rate", "450", "--background", "1000"])
 
