@@ -73,7 +73,7 @@ class Bench:
         try:
             rates = row.rates(lambda other, name: self.capacity(other, running, name))
             self.results.append(dict(systems.generator(running[system], row, rates), round=number))
-        except (RuntimeError, OSError, subprocess.SubprocessError, KeyError, ValueError) as why:
+        except (RuntimeError, OSError, subprocess.SubprocessError, ArithmeticError, LookupError, ValueError) as why:
             self.fail(row.name, system, why)
 
     def run_loads(self):

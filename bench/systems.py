@@ -214,6 +214,8 @@ class Wirewrap(House):
     def cost(self, a, b, _done):
         # The worker never rests: the share of the time in which it had no core is that of its busy turns, too, and is no cost of ours.
         requests, busy_ns = b["requests"] - a["requests"], b["busy_ns"] - a["busy_ns"]
+        if requests == 0:
+            raise RuntimeError(f"the dataplane counted no request in the {(b['at'] - a['at']) / 1e9:.1f} s between two samples")
         on_core = min(1.0, busy(b["worker_ns"] - a["worker_ns"], a, b))
         shaken = b["handshakes"] - a["handshakes"]
         steps = {"handshake_us": (b["handshake_ns"] - a["handshake_ns"]) / shaken / 1000, "handshake_step_max_us": b["step_ns_max"] / 1000} if shaken else {}
