@@ -1,9 +1,9 @@
 #include "ctrl/admin/call.h"
 
 #include "base/check.h"
+#include "ctrl/lib/clock.h"
 
 #include <stdio.h>
-#include <time.h>
 
 const char *call_text(struct call *c, const char *name)
 {
@@ -63,12 +63,9 @@ bool call_hex(struct call *c, const char *name, uint8_t *out, size_t cap, size_t
 
 json_t *time_json(int64_t unix_s)
 {
-    char text[32];
-    time_t t = (time_t)unix_s;
-    struct tm tm;
+    char text[CLOCK_TEXT_CAP];
 
-    gmtime_r(&t, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    clock_text(unix_s, text);
     return json_string(text);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/cursor.h"
+#include "ctrl/lib/clock.h"
 #include "proto/base64.h"
 
 #include <errno.h>
@@ -59,7 +60,7 @@ static struct tm utc(int64_t unix_s)
 
 void backup_name_print(const struct backup_head *h, const struct backup_end *e, char out[BACKUP_NAME_CAP])
 {
-    char store[9], head[9], made[32];
+    char store[9], head[9], made[CLOCK_TEXT_CAP];
 
     hex_print(h->identity.store_id, 4, store);
     hex_print(e->head, 4, head);
@@ -144,13 +145,13 @@ static bool put_line(struct backup_writer *w, size_t len)
 
 static bool put_head(struct backup_writer *w, const struct backup_head *h)
 {
-    char store[2 * STORE_ID_LEN + 1], root[2 * MBED_KEY_LEN + 1], before[2 * MBED_DIGEST_LEN + 1], made[32];
+    char store[2 * STORE_ID_LEN + 1], root[2 * MBED_KEY_LEN + 1], before[2 * MBED_DIGEST_LEN + 1],
+        made[CLOCK_TEXT_CAP];
 
     hex_print(h->identity.store_id, STORE_ID_LEN, store);
     hex_print(h->identity.root, MBED_KEY_LEN, root);
     hex_print(h->before, MBED_DIGEST_LEN, before);
-    struct tm tm = utc(h->made_unix_s);
-    strftime(made, sizeof made, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    clock_text(h->made_unix_s, made);
     int n = snprintf(w->line, LINE_CAP,
                      "{\"wirewrap_backup\":%d,\"shard\":%u,\"store\":\"%s\",\"root\":\"%s\",\"from\":%" PRIu64
                      ",\"before\":\"%s\",\"made\":\"%s\"}\n",

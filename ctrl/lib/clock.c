@@ -98,3 +98,12 @@ struct clock_reading clock_read(void *ctx)
     memcpy(r.boot_id, boot_id, sizeof r.boot_id);
     return r;
 }
+
+void clock_text(int64_t unix_s, char out[CLOCK_TEXT_CAP])
+{
+    time_t t = (time_t)unix_s;
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(out, CLOCK_TEXT_CAP, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}

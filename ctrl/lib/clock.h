@@ -41,4 +41,8 @@ bool MUST_USE clock_note_decode(struct span note, struct clock *c);
 /* This machine's; ctx is not used. */
 struct clock_reading clock_read(void *ctx);
 
+/* RFC 3339 in UTC, to the second: 2026-01-31T12:00:00Z. */
+#define CLOCK_TEXT_CAP 32
+void clock_text(int64_t unix_s, char out[CLOCK_TEXT_CAP]);
+
 #endif

@@ -2,13 +2,13 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "ctrl/lib/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TEXT_MAX 2048 /* of one field of a request */
@@ -162,14 +162,11 @@ static bool append(struct admin_log *l, json_t *j)
     return ok;
 }
 
-static json_t *time_text(int64_t unix_s)
+static json_t *time_json(int64_t unix_s)
 {
-    char text[32];
-    time_t t = (time_t)unix_s;
-    struct tm tm;
+    char text[CLOCK_TEXT_CAP];
 
-    gmtime_r(&t, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    clock_text(unix_s, text);
     return json_string(text);
 }
 
@@ -216,7 +213,7 @@ bool admin_log_begin(struct admin_log *l, int64_t unix_s, const struct actor *wh
 
     roles_text(who->roles, roles);
     json_t *j = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:o, s:I}", "phase", "begin", "time",
-                          time_text(unix_s), "who", who->name, "via", who->via, "roles", roles, "command",
+                          time_json(unix_s), "who", who->name, "via", who->via, "roles", roles, "command",
                           command, "request", request_kept(request), "epoch", (json_int_t)epoch);
     CHECK(j != NULL);
     if (!append(l, j))
@@ -228,7 +225,7 @@ bool admin_log_begin(struct admin_log *l, int64_t unix_s, const struct actor *wh
 
 bool admin_log_end(struct admin_log *l, int64_t unix_s, uint64_t seq, const char *outcome, uint64_t epoch)
 {
-    return append(l, json_pack("{s:s, s:o, s:I, s:s, s:I}", "phase", "end", "time", time_text(unix_s), "of",
+    return append(l, json_pack("{s:s, s:o, s:I, s:s, s:I}", "phase", "end", "time", time_json(unix_s), "of",
                                (json_int_t)seq, "outcome", outcome, "epoch", (json_int_t)epoch));
 }
 

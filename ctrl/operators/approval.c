@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "ctrl/keys/custody.h"
+#include "ctrl/lib/clock.h"
 #include "ctrl/lib/file.h"
 
 #include <mbedtls/ecp.h>
@@ -13,7 +14,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILE_MAX      (256 * 1024)
@@ -46,15 +46,6 @@ static bool unhex(const char *text, uint8_t *out, size_t cap, size_t *len)
         out[*len] = (uint8_t)strtoul(pair, NULL, 16);
     }
     return true;
-}
-
-static void time_text(int64_t unix_s, char out[32])
-{
-    time_t t = (time_t)unix_s;
-    struct tm tm;
-
-    gmtime_r(&t, &tm);
-    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
 /* The value of the line "name: value"; false: there is none, or it does not fit. */
@@ -305,12 +296,12 @@ void approvals_expire(struct approvals *a, int64_t now_unix_s)
 
 static char *statement_of(const struct approval_ask *q, const char *id)
 {
-    char asked[32], expires[32], store[33], key[2 * KEY_ID_LEN + 1] = "", roles[64];
+    char asked[CLOCK_TEXT_CAP], expires[CLOCK_TEXT_CAP], store[33], key[2 * KEY_ID_LEN + 1] = "", roles[64];
     char *change = json_dumps(q->change, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII), *text;
 
     CHECK(change != NULL);
-    time_text(q->now_unix_s, asked);
-    time_text(q->now_unix_s + q->expiry_s, expires);
+    clock_text(q->now_unix_s, asked);
+    clock_text(q->now_unix_s + q->expiry_s, expires);
     hex(q->store_id, 16, store);
     if (q->key_id != NULL)
         hex(q->key_id, KEY_ID_LEN, key);
