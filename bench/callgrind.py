@@ -7,13 +7,14 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = f"{TOP}/build/bench"
+OPTIONS = ["-Dbuildtype=release", "-Db_lto=true", "-Ddebug=true", "-Dtest_hooks=true"]
+TURN = "rig_turn"  # of the simulator's rig: worker_turn and nothing else
 
 
 def build(*targets, folder=BUILD):
     if not os.path.exists(f"{folder}/build.ninja"):
         compiler = "ccache gcc" if shutil.which("ccache") else "gcc"
-        subprocess.run(["meson", "setup", folder, TOP, "-Dbuildtype=release", "-Ddebug=true", "-Dtest_hooks=true"], check=True,
-                       stdout=subprocess.DEVNULL, env=dict(os.environ, CC=compiler))
+        subprocess.run(["meson", "setup", folder, TOP, *OPTIONS], check=True, stdout=subprocess.DEVNULL, env=dict(os.environ, CC=compiler))
     done = subprocess.run(["ninja", "-C", folder, *targets], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.stdout[-4000:])
@@ -33,8 +34,9 @@ def count(argv, out, toggle=None, whole=False):
 
 
 def self_costs(path):
-    """Calls not followed.  Callgrind's format: names are numbered at first mention; what was inlined from another file (fi, fe) still
-    belongs to the function."""
+    """Calls not followed.  Callgrind's format: names are numbered at first mention; what was inlined from another file
+    belongs to that file (fi, fe), since whole rooms become part of their callers when the program is linked; but what came from a header
+    of the system's belongs to the code around it."""
     names, costs = {"ob": {}, "fl": {}, "fn": {}}, {}
     where, skip = {"ob": "?", "fl": "?", "fn": "?"}, False
     with open(path, encoding="utf-8") as f:
@@ -44,7 +46,7 @@ def self_costs(path):
                 kind = {"fi": "fl", "fe": "fl"}.get(named[2], named[2])
                 if named[4]:
                     names[kind][named[3]] = named[4]
-                if not named[1] and named[2] in where:  # not fi, fe
+                if not named[1] and not (kind == "fl" and names[kind][named[3]].startswith("/usr/")):
                     where[kind] = names[kind][named[3]]
             elif line.startswith("calls="):
                 skip = True

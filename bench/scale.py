@@ -28,7 +28,7 @@ def arguments(what, n, wraps):
 
 def instructions(what, n):
     with tempfile.TemporaryDirectory() as folder:
-        total = sum(callgrind.count(arguments(what, n, COUNTED), f"{folder}/out", toggle="worker_turn").values())
+        total = sum(callgrind.count(arguments(what, n, COUNTED), f"{folder}/out", toggle=callgrind.TURN).values())
     return round(total / COUNTED / (n if what == "workers" else 1))
 
 

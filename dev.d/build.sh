@@ -20,7 +20,7 @@ build_one() {
 }
 
 build_debug() { build_one debug gcc -Dbuildtype=debug -Db_sanitize=address,undefined -Dtest_hooks=true; }
-build_release() { build_one release gcc -Dbuildtype=release -Dtests=false; }
+build_release() { build_one release gcc -Dbuildtype=release -Db_lto=true -Dtests=false; }
 build_clang() { build_one clang clang-14 -Dbuildtype=debugoptimized -Dtest_hooks=true; }
 build_fuzz() { build_one fuzz clang-14 -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Dtest_hooks=true -Dfuzz=true; }
 

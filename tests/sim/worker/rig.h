@@ -87,6 +87,9 @@ void rig_run(struct rig *r, uint64_t us);
 /* Until done(arg), at most 120 virtual seconds: false when it never was. */
 bool rig_until(struct rig *r, bool (*done)(void *), void *arg);
 
+/* One turn of one worker; the others, clients and ctrl do nothing. */
+bool rig_turn(struct worker *w, uint64_t now);
+
 /* ---- the test as ctrl ---- */
 
 void rig_epoch_again(struct rig *r); /* the next transaction is of the epoch that was sent last */
