@@ -30,12 +30,6 @@ bool secret_equal(const void *a, const void *b, size_t len)
     return diff == 0;
 }
 
-void secret_wipe(void *ptr, size_t len)
-{
-    if (len != 0)
-        explicit_bzero(ptr, len);
-}
-
 static size_t round_to_pages(size_t len, size_t page)
 {
     return (len + page - 1) / page * page;

@@ -8,8 +8,13 @@
  * exit. */
 bool MUST_USE secret_equal(const void *a, const void *b, size_t len);
 
-/* Overwrites with zeros in a way the compiler keeps. */
-void secret_wipe(void *ptr, size_t len);
+/* Overwrites with zeros in a way the compiler keeps: for all it knows the statement behind the memset reads them. */
+static inline void secret_wipe(void *ptr, size_t len)
+{
+    if (len != 0)
+        memset(ptr, 0, len);
+    __asm__ volatile("" : : "r"(ptr) : "memory");
+}
 
 /* Zeroed pages for key material: locked in RAM from their first use on, left out of core dumps, zeroed in a
  * forked child.  Rounded up to pages and fenced by an inaccessible page on either side.  NULL when the kernel

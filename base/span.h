@@ -15,6 +15,8 @@
 #include <string.h>
 
 #define MUST_USE __attribute__((warn_unused_result))
+/* Of a large local that is written before it is read: the build zeroes every other one (-ftrivial-auto-var-init). */
+#define NOT_ZEROED __attribute__((uninitialized))
 
 struct span {
     const uint8_t *ptr;

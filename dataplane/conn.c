@@ -154,7 +154,7 @@ static void reply_ready(struct conn *c, const struct ekm_reply *reply)
 static void refuse(struct conn *c, uint16_t status, enum reason why)
 {
     struct ekm_reply reply = reply_begin(c);
-    struct audit_record record;
+    NOT_ZEROED struct audit_record record;
 
     c->arrived_ns = clock_ns(c);
     ekm_refuse(c->env->ekm, status, why, c->env->now_unix_us, &reply, &record);
@@ -336,7 +336,9 @@ static bool step_head(struct conn *c)
         return false;
     }
     for (;;) {
-        enum http_status s = http_parse_head(span_of(c->in, c->in_len), &c->head, &why);
+        enum http_status s = HTTP_MORE;
+        if (c->in_len != 0)
+            s = http_parse_head(span_of(c->in, c->in_len), &c->head, &why);
         if (s == HTTP_OK)
             return body_begin(c);
         if (s != HTTP_MORE) {
@@ -405,7 +407,7 @@ static enum http_status body_chunked(struct conn *c, size_t *end, enum reason *w
 static void serve(struct conn *c, size_t end)
 {
     struct ekm_reply reply = reply_begin(c);
-    struct audit_record record;
+    NOT_ZEROED struct audit_record record;
     struct ekm_request rq = {c->head, secret_of(c->in + c->head.head_len, c->body_len), c->env->now_unix_us};
 
     net_set_deadline(c->net, 0);

@@ -158,7 +158,7 @@ static uint16_t misdirect_some(struct worker *w, struct frame *frames, uint16_t 
 
 static bool receive(struct worker *w)
 {
-    struct frame frames[NIC_BURST_MAX];
+    NOT_ZEROED struct frame frames[NIC_BURST_MAX];
     uint16_t got = nic_rx(w->nic, w->queue, frames, NIC_BURST_MAX);
     bool any = got != 0;
 
