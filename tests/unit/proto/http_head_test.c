@@ -413,6 +413,44 @@ static void every_byte_at_every_place_of_a_value_is_judged_alike(void **state)
     }
 }
 
+#define ALNUM "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+/* The same of the three places where only some bytes may stand. */
+static void every_byte_at_every_place_of_a_target_name_and_host_is_judged_alike(void **state)
+{
+    static const struct {
+        const char *head, *tail, *allowed, *allowed_within, *allowed_at_the_ends;
+    } places[] = {
+        {"POST /", " HTTP/1.1\r\n" H E, ALNUM "-._~!$&'()*+,;=:@/?%", "", ""},
+        {PH, ": v" E E, ALNUM "!#$%&'*+-.^_`|~", ":", ""}, /* a colon ends the name before */
+        {P "Host: ", E E, ALNUM "-._~", "", " \t"},        /* trimmed off */
+    };
+    char text[256];
+    struct http_request one;
+    enum reason why;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        for (size_t len = 15; len <= 34; len++) {
+            size_t before = strlen(places[i].head), total = before + len + strlen(places[i].tail);
+            memcpy(text, places[i].head, before);
+            memset(text + before, 'x', len);
+            memcpy(text + before + len, places[i].tail, strlen(places[i].tail));
+            for (size_t at = 0; at < len; at++) {
+                bool end = at == 0 || at + 1 == len;
+                for (int byte = 1; byte < 256; byte++) {
+                    text[before + at] = (char)byte;
+                    bool allowed = strchr(places[i].allowed, byte) != NULL ||
+                                   (at != 0 && strchr(places[i].allowed_within, byte) != NULL) ||
+                                   (end && strchr(places[i].allowed_at_the_ends, byte) != NULL);
+                    assert_int_equal(parse_exact(text, total, &one, &why) == HTTP_OK, allowed);
+                }
+                text[before + at] = 'x';
+            }
+        }
+    }
+}
+
 static void a_field_s_name_counts_in_any_case_and_only_whole(void **state)
 {
     static const struct {
@@ -526,6 +564,7 @@ int main(void)
             cmocka_unit_test(the_head_ends_where_the_body_begins),
         cmocka_unit_test(the_next_pipelined_request_is_not_touched),
         cmocka_unit_test(every_byte_at_every_place_of_a_value_is_judged_alike),
+        cmocka_unit_test(every_byte_at_every_place_of_a_target_name_and_host_is_judged_alike),
         cmocka_unit_test(a_field_s_name_counts_in_any_case_and_only_whole),
         cmocka_unit_test(nothing_is_more),
         cmocka_unit_test(head_at_the_limit_is_taken),
