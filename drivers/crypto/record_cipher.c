@@ -115,6 +115,12 @@ static bool leave_to_standard(struct record_cipher *c)
 
 /* ---- parameters ---- */
 
+/* The first letter settles nearly all of it. */
+static inline bool is_called(const char *name, const char *wanted)
+{
+    return name[0] == wanted[0] && strcmp(name, wanted) == 0;
+}
+
 static int get_params(void *ctx, OSSL_PARAM params[])
 {
     struct record_cipher *c = ctx;
@@ -124,13 +130,13 @@ static int get_params(void *ctx, OSSL_PARAM params[])
     for (OSSL_PARAM *p = params; p->key != NULL; p++) {
         bool good = true;
 
-        if (strcmp(p->key, OSSL_CIPHER_PARAM_IVLEN) == 0)
+        if (is_called(p->key, OSSL_CIPHER_PARAM_IVLEN))
             good = OSSL_PARAM_set_size_t(p, IV_LEN);
-        else if (strcmp(p->key, OSSL_CIPHER_PARAM_KEYLEN) == 0)
+        else if (is_called(p->key, OSSL_CIPHER_PARAM_KEYLEN))
             good = OSSL_PARAM_set_size_t(p, c->suite->key_len);
-        else if (strcmp(p->key, OSSL_CIPHER_PARAM_AEAD_TAGLEN) == 0)
+        else if (is_called(p->key, OSSL_CIPHER_PARAM_AEAD_TAGLEN))
             good = OSSL_PARAM_set_size_t(p, TAG_LEN);
-        else if (strcmp(p->key, OSSL_CIPHER_PARAM_AEAD_TAG) == 0)
+        else if (is_called(p->key, OSSL_CIPHER_PARAM_AEAD_TAG))
             good = c->sealing && c->stage == TEXT_DONE && p->data_size == TAG_LEN &&
                    OSSL_PARAM_set_octet_string(p, c->tag, TAG_LEN);
         if (!good)
@@ -142,9 +148,9 @@ static int get_params(void *ctx, OSSL_PARAM params[])
 /* What is asked for records of TLS 1.2 alone. */
 static bool is_of_tls12(const char *name)
 {
-    return strcmp(name, OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED) == 0 ||
-           strcmp(name, OSSL_CIPHER_PARAM_AEAD_TLS1_AAD) == 0 ||
-           strcmp(name, OSSL_CIPHER_PARAM_AEAD_TLS1_SET_IV_INV) == 0;
+    return is_called(name, OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED) ||
+           is_called(name, OSSL_CIPHER_PARAM_AEAD_TLS1_AAD) ||
+           is_called(name, OSSL_CIPHER_PARAM_AEAD_TLS1_SET_IV_INV);
 }
 
 static bool take_tag(struct record_cipher *c, const OSSL_PARAM *p)
@@ -172,11 +178,11 @@ static int set_params(void *ctx, const OSSL_PARAM params[])
     for (const OSSL_PARAM *p = params; p->key != NULL && c->standard == NULL; p++) {
         bool good = true;
 
-        if (strcmp(p->key, OSSL_CIPHER_PARAM_AEAD_TAG) == 0)
+        if (is_called(p->key, OSSL_CIPHER_PARAM_AEAD_TAG))
             good = take_tag(c, p);
-        else if (strcmp(p->key, OSSL_CIPHER_PARAM_IVLEN) == 0)
+        else if (is_called(p->key, OSSL_CIPHER_PARAM_IVLEN))
             good = is_size(p, IV_LEN);
-        else if (strcmp(p->key, OSSL_CIPHER_PARAM_KEYLEN) == 0)
+        else if (is_called(p->key, OSSL_CIPHER_PARAM_KEYLEN))
             good = is_size(p, c->suite->key_len);
         else if (is_of_tls12(p->key))
             good = leave_to_standard(c);
@@ -243,7 +249,7 @@ static int decrypt_init(void *ctx, const unsigned char *key, size_t key_len, con
 static void transform(struct record_cipher *c, uint8_t *out, const uint8_t *in, size_t len)
 {
     IMB_MGR *mb = c->suite->provider->mb;
-    struct gcm_context_data state;
+    NOT_ZEROED struct gcm_context_data state;
 
     if (c->sealing && c->suite->key_len == 16)
         IMB_AES128_GCM_ENC(mb, &c->key, &state, out, in, len, c->iv, c->aad, c->aad_len, c->tag, TAG_LEN);
