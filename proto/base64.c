@@ -1,12 +1,14 @@
 #include "proto/base64.h"
 
+#include "base/secret.h"
+
 #ifdef __SSSE3__
 #include <tmmintrin.h>
 #endif
 
-/* Eight characters are six bytes.  Both ways work on eight byte lanes of one 64-bit word at a time, by
- * comparing and masking: no table is indexed and no branch is taken by what the bytes are, since they are
- * plaintext data keys.  No lane ever carries into its neighbour: every lane is below 0x80 before an addition
+/* Four characters are three bytes.  Both ways work on byte lanes, of a register of sixteen or of one 64-bit word, by
+ * comparing and masking: no table in memory is indexed and no branch is taken by what the bytes are, since they are
+ * plaintext data keys.  In a word no lane ever carries into its neighbour: every lane is below 0x80 before an addition
  * and every subtraction takes from a lane at least as much as it holds. */
 
 #define LANES(b) (UINT64_C(0x0101010101010101) * (b))
@@ -18,6 +20,82 @@ static inline uint64_t lanes_from(uint64_t x, uint8_t from)
 
     return (high - (high >> 7)) | high;
 }
+
+static inline uint64_t spread_lanes(uint64_t v)
+{
+    v = (v & 0x0000000000ffffff) | (v & 0x0000ffffff000000) << 8;
+    v = (v & 0x00000fff00000fff) | (v & 0x00fff00000fff000) << 4;
+    return (v & 0x003f003f003f003f) | (v & 0x0fc00fc00fc00fc0) << 2;
+}
+
+#ifdef __SSSE3__
+#define GROUP 16 /* characters that are decoded at once */
+
+/* What has been seen of one text. */
+struct decoding {
+    __m128i known;    /* lanes that only held characters of an alphabet */
+    __m128i standard; /* lanes that held '+' or '/' */
+    __m128i url;      /* lanes that held '-' or '_' */
+};
+
+static inline struct decoding decoding_begin(void)
+{
+    return (struct decoding){_mm_set1_epi8(-1), _mm_setzero_si128(), _mm_setzero_si128()};
+}
+
+static inline bool is_seen(__m128i lanes)
+{
+    return _mm_movemask_epi8(lanes) != 0;
+}
+
+static inline bool stray_seen(const struct decoding *d)
+{
+    return _mm_movemask_epi8(d->known) != 0xffff;
+}
+
+/* 0xff in every lane between the two.  Lanes from 0x80 on are negative, and between none. */
+static inline __m128i between(__m128i v, char from, char to)
+{
+    return _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8((char)(from - 1))),
+                         _mm_cmpgt_epi8(_mm_set1_epi8((char)(to + 1)), v));
+}
+
+/* The six bits of each lane. */
+static inline __m128i decode_lanes(struct decoding *d, __m128i c)
+{
+    __m128i upper = between(c, 'A', 'Z'), lower = between(c, 'a', 'z'), digit = between(c, '0', '9');
+    __m128i plus = _mm_cmpeq_epi8(c, _mm_set1_epi8('+')), slash = _mm_cmpeq_epi8(c, _mm_set1_epi8('/'));
+    __m128i minus = _mm_cmpeq_epi8(c, _mm_set1_epi8('-')), score = _mm_cmpeq_epi8(c, _mm_set1_epi8('_'));
+    __m128i standard = _mm_or_si128(plus, slash), url = _mm_or_si128(minus, score);
+    __m128i alike = _mm_or_si128(_mm_or_si128(upper, lower), digit);
+    __m128i shift = _mm_and_si128(upper, _mm_set1_epi8(-'A'));
+
+    shift = _mm_or_si128(shift, _mm_and_si128(lower, _mm_set1_epi8(26 - 'a')));
+    shift = _mm_or_si128(shift, _mm_and_si128(digit, _mm_set1_epi8(52 - '0')));
+    shift = _mm_or_si128(shift, _mm_and_si128(plus, _mm_set1_epi8(62 - '+')));
+    shift = _mm_or_si128(shift, _mm_and_si128(slash, _mm_set1_epi8(63 - '/')));
+    shift = _mm_or_si128(shift, _mm_and_si128(minus, _mm_set1_epi8(62 - '-')));
+    shift = _mm_or_si128(shift, _mm_and_si128(score, _mm_set1_epi8(63 - '_')));
+    d->standard = _mm_or_si128(d->standard, standard);
+    d->url = _mm_or_si128(d->url, url);
+    d->known = _mm_and_si128(d->known, _mm_or_si128(alike, _mm_or_si128(standard, url)));
+    return _mm_and_si128(_mm_add_epi8(c, shift), _mm_set1_epi8(0x3f));
+}
+
+/* out may be in. */
+static inline void decode_group(struct decoding *d, const uint8_t in[16], uint8_t out[12])
+{
+    const __m128i order = _mm_setr_epi8(2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1);
+    __m128i six = decode_lanes(d, _mm_loadu_si128((const __m128i *)(const void *)in));
+    __m128i pairs = _mm_maddubs_epi16(six, _mm_set1_epi32(0x01400140));
+    __m128i bytes = _mm_shuffle_epi8(_mm_madd_epi16(pairs, _mm_set1_epi32(0x00011000)), order);
+    uint32_t last = (uint32_t)_mm_cvtsi128_si32(_mm_srli_si128(bytes, 8));
+
+    _mm_storel_epi64((__m128i *)(void *)out, bytes);
+    memcpy(out + 8, &last, sizeof last);
+}
+#else
+#define GROUP 8
 
 static inline uint64_t lanes_between(uint64_t x, uint8_t from, uint8_t to)
 {
@@ -40,19 +118,26 @@ static inline uint64_t pack_lanes(uint64_t v)
     return (v & 0x0000000000ffffff) | (v & 0x00ffffff00000000) >> 8;
 }
 
-static inline uint64_t spread_lanes(uint64_t v)
-{
-    v = (v & 0x0000000000ffffff) | (v & 0x0000ffffff000000) << 8;
-    v = (v & 0x00000fff00000fff) | (v & 0x00fff00000fff000) << 4;
-    return (v & 0x003f003f003f003f) | (v & 0x0fc00fc00fc00fc0) << 2;
-}
-
-/* What has been seen of one text. */
 struct decoding {
     uint64_t stray;    /* lanes that belong to no alphabet */
     uint64_t standard; /* lanes that held '+' or '/' */
     uint64_t url;      /* lanes that held '-' or '_' */
 };
+
+static inline struct decoding decoding_begin(void)
+{
+    return (struct decoding){0, 0, 0};
+}
+
+static inline bool is_seen(uint64_t lanes)
+{
+    return lanes != 0;
+}
+
+static inline bool stray_seen(const struct decoding *d)
+{
+    return d->stray != 0;
+}
 
 static inline uint64_t decode_lanes(struct decoding *d, uint64_t c)
 {
@@ -67,51 +152,49 @@ static inline uint64_t decode_lanes(struct decoding *d, uint64_t c)
     d->stray |= ~(upper | lower | digit | plus | slash | minus | score) | (c & LANES(0x80));
     x +=
         (digit & LANES(4)) + (plus & LANES(62 - '+')) + (slash & LANES(63 - '/')) + (minus & LANES(62 - '-'));
-    return x - (upper & LANES('A')) - (lower & LANES('a' - 26)) - (score & LANES('_' - 63));
+    return (x - (upper & LANES('A')) - (lower & LANES('a' - 26)) - (score & LANES('_' - 63))) & LANES(0x3f);
 }
 
-static inline void store_six(uint8_t *out, uint64_t packed, size_t len)
+static inline void decode_group(struct decoding *d, const uint8_t in[8], uint8_t out[6])
 {
-    uint64_t be = __builtin_bswap64(packed << 16);
+    uint64_t be = __builtin_bswap64(pack_lanes(decode_lanes(d, load_be64(in))) << 16);
 
-    memcpy(out, &be, len);
+    memcpy(out, &be, 6);
 }
+#endif
 
-/* The last 1..8 characters, completed with 'A', which is zero bits: whatever the text had no right to say
- * shows as a byte that is not zero beyond its end. */
+/* The last characters, completed with 'A', which is zero bits: whatever the text had no right to say shows as a byte that is not zero
+ * beyond its end. */
 static bool decode_tail(struct decoding *d, struct span in, uint8_t *out, size_t *len)
 {
-    uint8_t last[8], decoded[6];
+    uint8_t last[GROUP], decoded[GROUP / 4 * 3], beyond = 0;
 
     if (in.len % 4 == 1)
         return false;
     memset(last, 'A', sizeof last);
     memcpy(last, in.ptr, in.len);
-    store_six(decoded, pack_lanes(decode_lanes(d, load_be64(last)) & LANES(0x3f)), 6);
+    decode_group(d, last, decoded);
     *len = in.len * 6 / 8;
-    uint8_t beyond = 0;
     for (size_t i = *len; i < sizeof decoded; i++)
         beyond |= decoded[i];
     memcpy(out, decoded, *len);
+    secret_wipe(last, sizeof last);
+    secret_wipe(decoded, sizeof decoded);
     return beyond == 0;
 }
 
-/* Characters without padding.  out may be in.ptr: six bytes are written where eight were read. */
+/* Characters without padding.  out may be in.ptr: three bytes are written where four were read. */
 static bool decode_bare(struct decoding *d, struct span in, uint8_t *out, size_t *len)
 {
     size_t at = 0, done = 0, tail = 0;
 
-    while (in.len - at >= 8) {
-        uint64_t v = decode_lanes(d, load_be64(in.ptr + at));
-
-        store_six(out + done, pack_lanes(v & LANES(0x3f)), 6);
-        at += 8;
-        done += 6;
-    }
+    *d = decoding_begin();
+    for (; in.len - at >= GROUP; at += GROUP, done += GROUP / 4 * 3)
+        decode_group(d, in.ptr + at, out + done);
     if (at < in.len && !decode_tail(d, span_from(in, at), out + done, &tail))
         return false;
     *len = done + tail;
-    return d->stray == 0;
+    return !stray_seen(d);
 }
 
 /* "=" or "==" that fill the last group of four. */
@@ -128,16 +211,16 @@ static struct span strip_padding(struct span in)
 
 bool base64_decode(struct span in, uint8_t *out, size_t *len)
 {
-    struct decoding d = {0, 0, 0};
+    struct decoding d;
 
-    return decode_bare(&d, strip_padding(in), out, len) && (d.standard == 0 || d.url == 0);
+    return decode_bare(&d, strip_padding(in), out, len) && !(is_seen(d.standard) && is_seen(d.url));
 }
 
 bool base64url_decode(struct span in, uint8_t *out, size_t *len)
 {
-    struct decoding d = {0, 0, 0};
+    struct decoding d;
 
-    return decode_bare(&d, in, out, len) && d.standard == 0;
+    return decode_bare(&d, in, out, len) && !is_seen(d.standard);
 }
 
 static inline uint64_t encode_lanes(uint64_t v)

@@ -1,5 +1,9 @@
 #include "proto/json.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /* What may come next.  The two *_OR_END states hold right after an opening bracket, where a comma may not
  * stand. */
 enum state {
@@ -168,7 +172,7 @@ size_t json_unescape(struct span text, uint8_t *out)
     return done;
 }
 
-static bool texts_equal(struct span a, struct span b)
+bool json_texts_equal_(struct span a, struct span b)
 {
     struct walk wa = {.text = a}, wb = {.text = b};
     int ca, cb;
@@ -178,11 +182,6 @@ static bool texts_equal(struct span a, struct span b)
         cb = walk_byte(&wb);
     } while (ca == cb && ca >= 0);
     return ca == cb;
-}
-
-bool json_text_is(const struct json_reader *r, const char *literal)
-{
-    return r->text_escaped ? texts_equal(r->text, span_str(literal)) : span_is(r->text, literal);
 }
 
 /* ---- strings ---- */
@@ -200,6 +199,17 @@ static size_t skip_plain(struct span in, size_t at)
 {
     uint64_t v;
 
+#ifdef __SSE2__
+    for (; in.len - at >= 16; at += 16) {
+        __m128i sixteen = _mm_loadu_si128((const __m128i *)(const void *)(in.ptr + at));
+        __m128i ascii = _mm_cmpgt_epi8(sixteen, _mm_set1_epi8(0x1f)); /* from 0x80 on: negative */
+        __m128i special = _mm_or_si128(_mm_cmpeq_epi8(sixteen, _mm_set1_epi8('"')),
+                                       _mm_cmpeq_epi8(sixteen, _mm_set1_epi8('\\')));
+        unsigned plain = (unsigned)_mm_movemask_epi8(_mm_andnot_si128(special, ascii));
+        if (plain != 0xffff)
+            return at + (size_t)__builtin_ctz(~plain);
+    }
+#endif
     while (in.len - at >= sizeof v) {
         memcpy(&v, in.ptr + at, sizeof v);
         if (lane_is_special(v))
@@ -244,33 +254,56 @@ static bool read_string(struct json_reader *r)
     return true;
 }
 
-static uint32_t text_hash(struct span text)
+/* Only spares comparing, equality decides. */
+static uint32_t plain_hash(struct span text)
 {
-    struct walk w = {.text = text};
-    uint32_t h = 2166136261u; /* FNV-1a: only spares comparing, equality decides */
+    const uint64_t prime = UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t h = text.len, v;
+    size_t at = 0;
 
-    for (int c = walk_byte(&w); c >= 0; c = walk_byte(&w))
-        h = (h ^ (uint32_t)c) * 16777619u;
-    return h;
+    for (; text.len - at >= sizeof v; at += sizeof v) {
+        memcpy(&v, text.ptr + at, sizeof v);
+        h = (h ^ v) * prime;
+        h ^= h >> 32;
+    }
+    for (v = 0; at < text.len; at++)
+        v = v << 8 | text.ptr[at];
+    h = (h ^ v) * prime;
+    return (uint32_t)(h >> 32);
+}
+
+/* Of what the text means; it is no longer than JSON_NAME_MAX. */
+static __attribute__((noinline)) uint32_t escaped_hash(struct span text)
+{
+    uint8_t meaning[JSON_NAME_MAX];
+
+    return plain_hash(span_of(meaning, json_unescape(text, meaning)));
+}
+
+static inline uint32_t text_hash(struct span text, bool escaped)
+{
+    return escaped ? escaped_hash(text) : plain_hash(text);
 }
 
 /* Two names that mean the same text are one duplicate, however they are escaped. */
 static bool remember_name(struct json_reader *r)
 {
-    uint32_t hash = text_hash(r->text);
-
     if (r->text.len > JSON_NAME_MAX)
         return fail(r, "a name is too long"), false;
     if (r->name_count_ == JSON_MEMBERS_MAX)
         return fail(r, "too many names"), false;
+    uint32_t hash = text_hash(r->text, r->text_escaped);
     for (size_t i = r->stack_[r->depth - 1].names_begin_; i < r->name_count_; i++) {
+        if (r->names_[i].hash != hash)
+            continue;
         struct span other = span_of(r->in.ptr + r->names_[i].at, r->names_[i].len);
-
-        if (r->names_[i].hash == hash && texts_equal(other, r->text))
+        bool escaped = r->text_escaped || r->names_[i].escaped;
+        if (escaped ? json_texts_equal_(other, r->text) : span_equal(other, r->text))
             return fail(r, "a name comes twice in one object"), false;
     }
     r->names_[r->name_count_].at = (uint32_t)(r->text.ptr - r->in.ptr);
-    r->names_[r->name_count_].len = (uint32_t)r->text.len;
+    r->names_[r->name_count_].len = (uint16_t)r->text.len;
+    r->names_[r->name_count_].escaped = r->text_escaped;
     r->names_[r->name_count_].hash = hash;
     r->name_count_++;
     return true;

@@ -43,7 +43,9 @@ struct json_reader {
     } stack_[JSON_DEPTH_MAX];
     uint16_t name_count_;
     struct {
-        uint32_t at, len, hash;
+        uint32_t at, hash;
+        uint16_t len;
+        bool escaped;
     } names_[JSON_MEMBERS_MAX];
 };
 
@@ -54,8 +56,17 @@ bool MUST_USE json_skip(struct json_reader *r);
 
 /* Resolves escapes of a NAME or STRING into out (room for text.len bytes; may be in place). */
 size_t json_unescape(struct span text, uint8_t *out);
+/* What two texts mean, character by character. */
+bool json_texts_equal_(struct span a, struct span b);
 /* Equal to a plain ASCII literal, escapes resolved. */
-bool json_text_is(const struct json_reader *r, const char *literal);
+static inline bool json_text_equals(const struct json_reader *r, struct span literal)
+{
+    return r->text_escaped ? json_texts_equal_(r->text, literal) : span_equal(r->text, literal);
+}
+static inline bool json_text_is(const struct json_reader *r, const char *literal)
+{
+    return json_text_equals(r, span_str(literal));
+}
 /* An integer in [min, max], from NUMBER, exactly (1e2 and 3.0 are integers in ProtoJSON). */
 bool MUST_USE json_integer(struct span number, int64_t min, int64_t max, int64_t *out);
 

@@ -17,10 +17,15 @@ enum kind {
 
 struct message;
 
+#define NAME(text)                                                                                           \
+    {                                                                                                        \
+        (const uint8_t *)(text), sizeof(text) - 1                                                            \
+    }
+
 struct field {
-    const char *camel, *snake; /* its two names */
-    const char *path;          /* as a fieldViolation names it */
-    const char *too_long;      /* what to say when it is over max */
+    struct span camel, snake; /* its two names */
+    const char *path;         /* as a fieldViolation names it */
+    const char *too_long;     /* what to say when it is over max */
     enum kind kind;
     size_t max;    /* BYTES, SECRET, STRING: most bytes */
     size_t offset; /* in the C struct */
@@ -40,36 +45,36 @@ struct message {
 #define CONTEXT_MESSAGES(prefix, type)                                                                       \
     static const struct message prefix##_reason = {                                                          \
         .field_count = 1,                                                                                    \
-        .fields = {{.camel = "reason",                                                                       \
-                    .snake = "reason",                                                                       \
+        .fields = {{.camel = NAME("reason"),                                                                 \
+                    .snake = NAME("reason"),                                                                 \
                     .path = "additionalContext.accessReasonContext.reason",                                  \
                     .kind = KIND_REASON,                                                                     \
                     .offset = offsetof(type, context.reason)}},                                              \
     };                                                                                                       \
     static const struct message prefix##_context = {                                                         \
         .field_count = 4,                                                                                    \
-        .fields = {{.camel = "relativeResourceName",                                                         \
-                    .snake = "relative_resource_name",                                                       \
+        .fields = {{.camel = NAME("relativeResourceName"),                                                   \
+                    .snake = NAME("relative_resource_name"),                                                 \
                     .path = "additionalContext.relativeResourceName",                                        \
                     .kind = KIND_STRING,                                                                     \
                     .max = EKM_RESOURCE_MAX,                                                                 \
                     .too_long = "must not be longer than 512 bytes",                                         \
                     .offset = offsetof(type, context.relative_resource_name)},                               \
-                   {.camel = "fullResourceName",                                                             \
-                    .snake = "full_resource_name",                                                           \
+                   {.camel = NAME("fullResourceName"),                                                       \
+                    .snake = NAME("full_resource_name"),                                                     \
                     .path = "additionalContext.fullResourceName",                                            \
                     .kind = KIND_STRING,                                                                     \
                     .max = EKM_RESOURCE_MAX,                                                                 \
                     .too_long = "must not be longer than 512 bytes",                                         \
                     .offset = offsetof(type, context.full_resource_name)},                                   \
-                   {.camel = "accessReasonContext",                                                          \
-                    .snake = "access_reason_context",                                                        \
+                   {.camel = NAME("accessReasonContext"),                                                    \
+                    .snake = NAME("access_reason_context"),                                                  \
                     .path = "additionalContext.accessReasonContext",                                         \
                     .kind = KIND_MESSAGE,                                                                    \
                     .offset = offsetof(type, context.reason),                                                \
                     .message = &prefix##_reason},                                                            \
-                   {.camel = "isKeyHealthCheck",                                                             \
-                    .snake = "is_key_health_check",                                                          \
+                   {.camel = NAME("isKeyHealthCheck"),                                                       \
+                    .snake = NAME("is_key_health_check"),                                                    \
                     .path = "additionalContext.isKeyHealthCheck",                                            \
                     .kind = KIND_BOOL,                                                                       \
                     .offset = offsetof(type, context.is_key_health_check)}},                                 \
@@ -79,35 +84,35 @@ CONTEXT_MESSAGES(wrap, struct wrap_request);
 CONTEXT_MESSAGES(unwrap, struct unwrap_request);
 
 #define COMMON_FIELDS(prefix, type)                                                                          \
-    {.camel = "additionalAuthenticatedData",                                                                 \
-     .snake = "additional_authenticated_data",                                                               \
+    {.camel = NAME("additionalAuthenticatedData"),                                                           \
+     .snake = NAME("additional_authenticated_data"),                                                         \
      .path = "additionalAuthenticatedData",                                                                  \
      .kind = KIND_BYTES,                                                                                     \
      .max = EKM_AAD_MAX,                                                                                     \
      .too_long = "must not be longer than 65536 bytes",                                                      \
      .offset = offsetof(type, aad)},                                                                         \
-        {.camel = "additionalContext",                                                                       \
-         .snake = "additional_context",                                                                      \
+        {.camel = NAME("additionalContext"),                                                                 \
+         .snake = NAME("additional_context"),                                                                \
          .path = "additionalContext",                                                                        \
          .kind = KIND_MESSAGE,                                                                               \
          .message = &prefix##_context},                                                                      \
-        {.camel = "keyPath",                                                                                 \
-         .snake = "key_path",                                                                                \
+        {.camel = NAME("keyPath"),                                                                           \
+         .snake = NAME("key_path"),                                                                          \
          .path = "keyPath",                                                                                  \
          .kind = KIND_STRING,                                                                                \
          .max = EKM_KEY_PATH_MAX,                                                                            \
          .too_long = "must not be longer than 256 bytes",                                                    \
          .offset = offsetof(type, key_path)},                                                                \
     {                                                                                                        \
-        .camel = "keyUriPrefix", .snake = "key_uri_prefix", .path = "keyUriPrefix", .kind = KIND_STRING,     \
-        .max = EKM_RESOURCE_MAX, .too_long = "must not be longer than 512 bytes",                            \
+        .camel = NAME("keyUriPrefix"), .snake = NAME("key_uri_prefix"), .path = "keyUriPrefix",              \
+        .kind = KIND_STRING, .max = EKM_RESOURCE_MAX, .too_long = "must not be longer than 512 bytes",       \
         .offset = offsetof(type, key_uri_prefix)                                                             \
     }
 
 static const struct message wrap_message = {
     .field_count = 5,
-    .fields = {{.camel = "plaintext",
-                .snake = "plaintext",
+    .fields = {{.camel = NAME("plaintext"),
+                .snake = NAME("plaintext"),
                 .path = "plaintext",
                 .kind = KIND_SECRET,
                 .max = EKM_PLAINTEXT_MAX,
@@ -119,8 +124,8 @@ static const struct message wrap_message = {
 
 static const struct message unwrap_message = {
     .field_count = 5,
-    .fields = {{.camel = "wrappedBlob",
-                .snake = "wrapped_blob",
+    .fields = {{.camel = NAME("wrappedBlob"),
+                .snake = NAME("wrapped_blob"),
                 .path = "wrappedBlob",
                 .kind = KIND_BYTES,
                 .max = EKM_BLOB_MAX,
@@ -216,7 +221,7 @@ static bool bind_reason(struct binding *b, const struct field *f, enum json_toke
     int64_t number;
 
     if (token == JSON_STRING) {
-        for (uint32_t i = 0; i <= ACCESS_REASON_LAST; i++)
+        for (uint32_t i = 0; i <= ACCESS_REASON_LAST && bit == ACCESS_REASON_UNKNOWN_BIT; i++)
             if (json_text_is(&b->reader, access_reason_names[i]))
                 bit = UINT32_C(1) << i;
     } else if (token == JSON_NUMBER && json_integer(b->reader.text, INT32_MIN, INT32_MAX, &number)) {
@@ -264,7 +269,8 @@ static bool bind_value(struct binding *b, const struct field *f, enum json_token
 static size_t find_field(const struct binding *b, const struct message *m)
 {
     for (size_t i = 0; i < m->field_count; i++)
-        if (json_text_is(&b->reader, m->fields[i].camel) || json_text_is(&b->reader, m->fields[i].snake))
+        if (json_text_equals(&b->reader, m->fields[i].camel) ||
+            json_text_equals(&b->reader, m->fields[i].snake))
             return i;
     return m->field_count;
 }
@@ -308,8 +314,11 @@ static bool bind_members(struct binding *b, const struct message *m)
 static bool bind_request(uint8_t *body, size_t len, const struct message *m, void *out,
                          struct field_violation *bad)
 {
-    struct binding b = {.body = body, .out = out, .bad = bad};
+    NOT_ZEROED struct binding b; /* its reader has a kilobyte of room for names */
 
+    b.body = body;
+    b.out = out;
+    b.bad = bad;
     json_init(&b.reader, span_of(body, len));
     enum json_token token = json_next(&b.reader);
     if (token == JSON_ERROR)
