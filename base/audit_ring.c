@@ -1,4 +1,4 @@
-/* The mapping has a page in front of the shared ones that only this process sees.  What is needed to stay
+/* The mapping has a page in front of the shared ones that only this process sees, its last bytes are struct ring_private.  What is needed to stay
  * within bounds (the capacity, the mapping's size, the producer's own head) is kept there at creation or
  * after the check at mapping time: what the other process writes later into the shared header is never used
  * as a size. */
@@ -47,7 +47,7 @@ static size_t page_size(void)
 
 static struct ring_private *private_of(const struct audit_ring *r)
 {
-    return (struct ring_private *)((uintptr_t)r - page_size());
+    return (struct ring_private *)(uintptr_t)r - 1;
 }
 
 static bool capacity_is_sane(uint64_t capacity)
@@ -75,7 +75,7 @@ static struct audit_ring *map_behind_private_page(int fd, size_t len)
         errno = saved;
         return NULL;
     }
-    struct ring_private *p = (struct ring_private *)(void *)whole;
+    struct ring_private *p = private_of(shared);
     p->page = page;
     p->shared_len = len;
     return shared;
@@ -167,7 +167,7 @@ void audit_ring_unmap(struct audit_ring *r)
     if (r == NULL)
         return;
     struct ring_private *p = private_of(r);
-    CHECK(munmap(p, p->page + p->shared_len) == 0);
+    CHECK(munmap((uint8_t *)r - p->page, p->page + p->shared_len) == 0);
 }
 
 void audit_put(struct audit_ring *ring, const struct audit_record *r)

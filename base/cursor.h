@@ -113,11 +113,9 @@ static inline void write_bytes(struct writer *w, struct span s)
 
 static inline void write_be(struct writer *w, uint64_t v, size_t bytes)
 {
-    uint8_t tmp[8];
+    uint64_t be = __builtin_bswap64(v);
 
-    for (size_t i = 0; i < bytes; i++)
-        tmp[i] = (uint8_t)(v >> (8 * (bytes - 1 - i)));
-    write_bytes(w, span_of(tmp, bytes));
+    write_bytes(w, span_of((const uint8_t *)&be + sizeof be - bytes, bytes));
 }
 
 static inline void write_u8(struct writer *w, uint8_t v)

@@ -11,25 +11,10 @@
  * plaintext data keys.  In a word no lane ever carries into its neighbour: every lane is below 0x80 before an addition
  * and every subtraction takes from a lane at least as much as it holds. */
 
-#define LANES(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* 0xff in every lane that is at least from.  Lanes of x are below 0x80. */
-static inline uint64_t lanes_from(uint64_t x, uint8_t from)
-{
-    uint64_t high = (x + LANES((uint64_t)(0x80 - from))) & LANES(0x80);
-
-    return (high - (high >> 7)) | high;
-}
-
-static inline uint64_t spread_lanes(uint64_t v)
-{
-    v = (v & 0x0000000000ffffff) | (v & 0x0000ffffff000000) << 8;
-    v = (v & 0x00000fff00000fff) | (v & 0x00fff00000fff000) << 4;
-    return (v & 0x003f003f003f003f) | (v & 0x0fc00fc00fc00fc0) << 2;
-}
-
 #ifdef __SSSE3__
-#define GROUP 16 /* characters that are decoded at once */
+#define GROUP     16 /* characters that are decoded at once */
+#define PUT_GROUP 12 /* bytes that are encoded at once */
+#define PUT_READS 16 /* and how many are read for it */
 
 /* What has been seen of one text. */
 struct decoding {
@@ -94,8 +79,50 @@ static inline void decode_group(struct decoding *d, const uint8_t in[16], uint8_
     _mm_storel_epi64((__m128i *)(void *)out, bytes);
     memcpy(out + 8, &last, sizeof last);
 }
+/* Twelve bytes are sixteen characters.  The one table there is is a register: shuffling it takes the same time whatever the bytes are. */
+static inline __m128i encode_twelve(__m128i in)
+{
+    const __m128i spread = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+    /* What is to be added: to 52..61 (1..10), 62, 63, 0..25 (13), and else 26..51. */
+    const __m128i shift =
+        _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+                      '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
+    __m128i v = _mm_shuffle_epi8(in, spread);
+    __m128i high = _mm_mulhi_epu16(_mm_and_si128(v, _mm_set1_epi32(0x0fc0fc00)), _mm_set1_epi32(0x04000040));
+    __m128i low = _mm_mullo_epi16(_mm_and_si128(v, _mm_set1_epi32(0x003f03f0)), _mm_set1_epi32(0x01000010));
+    __m128i six = _mm_or_si128(high, low);
+    __m128i kind = _mm_subs_epu8(six, _mm_set1_epi8(51));
+
+    kind = _mm_or_si128(kind, _mm_and_si128(_mm_cmpgt_epi8(_mm_set1_epi8(26), six), _mm_set1_epi8(13)));
+    return _mm_add_epi8(six, _mm_shuffle_epi8(shift, kind));
+}
+
+static inline void encode_group(const uint8_t *in, uint8_t *out)
+{
+    _mm_storeu_si128((__m128i *)(void *)out,
+                     encode_twelve(_mm_loadu_si128((const __m128i *)(const void *)in)));
+}
 #else
-#define GROUP 8
+#define GROUP     8
+#define PUT_GROUP 6
+#define PUT_READS 6
+
+#define LANES(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* 0xff in every lane that is at least from.  Lanes of x are below 0x80. */
+static inline uint64_t lanes_from(uint64_t x, uint8_t from)
+{
+    uint64_t high = (x + LANES((uint64_t)(0x80 - from))) & LANES(0x80);
+
+    return (high - (high >> 7)) | high;
+}
+
+static inline uint64_t spread_lanes(uint64_t v)
+{
+    v = (v & 0x0000000000ffffff) | (v & 0x0000ffffff000000) << 8;
+    v = (v & 0x00000fff00000fff) | (v & 0x00fff00000fff000) << 4;
+    return (v & 0x003f003f003f003f) | (v & 0x0fc00fc00fc00fc0) << 2;
+}
 
 static inline uint64_t lanes_between(uint64_t x, uint8_t from, uint8_t to)
 {
@@ -161,6 +188,21 @@ static inline void decode_group(struct decoding *d, const uint8_t in[8], uint8_t
 
     memcpy(out, &be, 6);
 }
+
+static inline uint64_t encode_lanes(uint64_t v)
+{
+    return v + LANES('A') + (lanes_from(v, 26) & LANES(6)) - (lanes_from(v, 52) & LANES(75)) -
+           (lanes_from(v, 62) & LANES(15)) + (lanes_from(v, 63) & LANES(3));
+}
+
+static inline void encode_group(const uint8_t *in, uint8_t *out)
+{
+    uint64_t v = 0;
+
+    memcpy((uint8_t *)&v + 2, in, 6);
+    v = __builtin_bswap64(encode_lanes(spread_lanes(__builtin_bswap64(v))));
+    memcpy(out, &v, sizeof v);
+}
 #endif
 
 /* The last characters, completed with 'A', which is zero bits: whatever the text had no right to say shows as a byte that is not zero
@@ -223,72 +265,25 @@ bool base64url_decode(struct span in, uint8_t *out, size_t *len)
     return decode_bare(&d, in, out, len) && !is_seen(d.standard);
 }
 
-static inline uint64_t encode_lanes(uint64_t v)
-{
-    return v + LANES('A') + (lanes_from(v, 26) & LANES(6)) - (lanes_from(v, 52) & LANES(75)) -
-           (lanes_from(v, 62) & LANES(15)) + (lanes_from(v, 63) & LANES(3));
-}
-
-static void encode_six(const uint8_t six[6], uint8_t *out)
-{
-    uint64_t v = 0;
-
-    memcpy((uint8_t *)&v + 2, six, 6);
-    v = __builtin_bswap64(encode_lanes(spread_lanes(__builtin_bswap64(v))));
-    memcpy(out, &v, sizeof v);
-}
-
-#ifdef __SSSE3__
-/* Twelve bytes are sixteen characters.  The one table there is is a register: shuffling it takes the same time whatever the bytes are. */
-static inline __m128i encode_twelve(__m128i in)
-{
-    const __m128i spread = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
-    /* What is to be added: to 52..61 (1..10), 62, 63, 0..25 (13), and else 26..51. */
-    const __m128i shift =
-        _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
-                      '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
-    __m128i v = _mm_shuffle_epi8(in, spread);
-    __m128i high = _mm_mulhi_epu16(_mm_and_si128(v, _mm_set1_epi32(0x0fc0fc00)), _mm_set1_epi32(0x04000040));
-    __m128i low = _mm_mullo_epi16(_mm_and_si128(v, _mm_set1_epi32(0x003f03f0)), _mm_set1_epi32(0x01000010));
-    __m128i six = _mm_or_si128(high, low);
-    __m128i kind = _mm_subs_epu8(six, _mm_set1_epi8(51));
-
-    kind = _mm_or_si128(kind, _mm_and_si128(_mm_cmpgt_epi8(_mm_set1_epi8(26), six), _mm_set1_epi8(13)));
-    return _mm_add_epi8(six, _mm_shuffle_epi8(shift, kind));
-}
-
-/* As many groups of twelve as can be read sixteen bytes at a time; returns how many bytes that were. */
-static size_t encode_wide(struct span in, uint8_t *out)
-{
-    size_t at = 0;
-
-    for (; in.len - at >= 16; at += 12, out += 16)
-        _mm_storeu_si128((__m128i *)(void *)out,
-                         encode_twelve(_mm_loadu_si128((const __m128i *)(const void *)(in.ptr + at))));
-    return at;
-}
-#else
-static size_t encode_wide(struct span in, uint8_t *out)
-{
-    (void)in, (void)out;
-    return 0;
-}
-#endif
-
 size_t base64_encode(struct span in, uint8_t *out)
 {
-    size_t at = encode_wide(in, out), done = at / 3 * 4;
+    const size_t total = BASE64_ENCODED_LEN(in.len);
+    size_t at = 0, done = 0;
 
-    for (; in.len - at >= 6; at += 6, done += 8)
-        encode_six(in.ptr + at, out + done);
-    size_t left = in.len - at, total = BASE64_ENCODED_LEN(in.len);
-    if (left != 0) {
-        uint8_t six[6] = {0}, eight[8];
+    for (; in.len - at >= PUT_READS; at += PUT_GROUP, done += PUT_GROUP / 3 * 4)
+        encode_group(in.ptr + at, out + done);
+    size_t left = in.len - at;
+    if (left != 0) { /* one or two groups, completed with zeros */
+        uint8_t last[PUT_GROUP + PUT_READS] = {0}, text[2 * PUT_GROUP / 3 * 4];
 
-        memcpy(six, in.ptr + at, left);
-        encode_six(six, eight);
-        memset(eight + (left * 8 + 5) / 6, '=', sizeof eight - (left * 8 + 5) / 6);
-        memcpy(out + done, eight, total - done);
+        memcpy(last, in.ptr + at, left);
+        for (size_t i = 0; i * PUT_GROUP < left; i++)
+            encode_group(last + i * PUT_GROUP, text + i * (PUT_GROUP / 3 * 4));
+        for (size_t i = (left * 8 + 5) / 6; i < total - done; i++)
+            text[i] = '=';
+        memcpy(out + done, text, total - done);
+        secret_wipe(last, sizeof last);
+        secret_wipe(text, sizeof text);
     }
     return total;
 }

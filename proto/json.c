@@ -508,7 +508,7 @@ static void skip_space(struct json_reader *r)
     while (r->at < r->in.len) {
         uint8_t c = r->in.ptr[r->at];
 
-        if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
+        if (c > ' ' || (c != ' ' && c != '\t' && c != '\n' && c != '\r'))
             return;
         r->at++;
     }

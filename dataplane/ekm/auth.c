@@ -230,13 +230,10 @@ static bool bearer_take(struct secret_span authorization, struct secret_span *to
     const size_t len = sizeof scheme - 1;
     struct span s = secret_expose(authorization);
 
-    if (s.len <= len)
+    if (s.len <= len || s.ptr[len - 1] != ' ')
         return false;
-    for (size_t i = 0; i < len; i++) {
-        uint8_t c = s.ptr[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (uint8_t)(c | 0x20);
-        if (c != (uint8_t)scheme[i])
+    for (size_t i = 0; i < len - 1; i++) {
+        if ((s.ptr[i] | 0x20) != scheme[i]) /* of all bytes only the capital folds onto a letter */
             return false;
     }
     *token = secret_of(s.ptr + len, s.len - len);

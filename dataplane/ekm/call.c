@@ -70,33 +70,27 @@ struct ekm_decision ekm_call_keys_status(enum keys_status s, enum reason done)
     return decide(ANSWER_UNAVAILABLE, REASON_EKM_FAULT);
 }
 
-static void put(struct buf *out, const char *text)
+uint8_t *ekm_reply_bytes_begin(struct ekm_call *c, struct span opening, size_t raw_len)
 {
-    CHECK(buf_put(out, span_str(text)));
-}
-
-uint8_t *ekm_reply_bytes_begin(struct ekm_call *c, const char *name, size_t raw_len)
-{
+    static const char closing[] = "\"}";
     const struct http_request *rq = &c->rq->head;
     const size_t encoded_len = BASE64_ENCODED_LEN(raw_len);
     struct http_reply_head h = ekm_reply_head(c->w, 200, c->rq->now_unix_us);
     struct buf *out = &c->reply->out;
     uint8_t *place;
 
-    h.content_length = strlen("{\"\":\"\"}") + strlen(name) + encoded_len;
+    h.content_length = opening.len + encoded_len + strlen(closing);
     h.close = !rq->keep_alive;
     h.keep_alive_1_0 = rq->minor_version == 0 && rq->keep_alive;
     c->reply->status = 200;
     c->reply->close = h.close;
     out->len = 0;
     CHECK(http_write_head(out, &h));
-    put(out, "{\"");
-    put(out, name);
-    put(out, "\":\"");
+    CHECK(buf_put(out, opening));
     place = out->ptr + out->len;
     CHECK(encoded_len <= out->cap - out->len);
     out->len += encoded_len;
-    put(out, "\"}");
+    CHECK(buf_put(out, span_str(closing)));
     return place + encoded_len - raw_len;
 }
 

@@ -140,10 +140,10 @@ struct ekm_decision ekm_call_check_context(struct ekm_call *c, const struct requ
 /* What keys_wrap or keys_unwrap said. */
 struct ekm_decision ekm_call_keys_status(enum keys_status s, enum reason done);
 
-/* A 200 with {"<name>":"<base64 of raw_len bytes>"}.  Writes the head and all of the body but the base64;
+/* A 200 with {"<name>":"<base64 of raw_len bytes>"}; opening: up to the base64.  Writes the head and all of the body but the base64;
  * returns where the raw bytes go: at the tail of their own base64, which ekm_reply_bytes_encode then spreads over
  * its whole place. */
-uint8_t *ekm_reply_bytes_begin(struct ekm_call *c, const char *name, size_t raw_len);
+uint8_t *ekm_reply_bytes_begin(struct ekm_call *c, struct span opening, size_t raw_len);
 void ekm_reply_bytes_encode(struct ekm_call *c, uint8_t *raw, size_t raw_len);
 
 /* errors.c */

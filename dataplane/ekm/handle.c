@@ -97,6 +97,8 @@ static struct span trim(struct span s)
 /* RFC 9110 8.3: application/json, alone or with charset=utf-8. */
 static bool content_type_is_json(struct span type)
 {
+    if (span_is(type, "application/json")) /* as nearly all say it */
+        return true;
     const uint8_t *semicolon = type.len == 0 ? NULL : memchr(type.ptr, ';', type.len);
     struct span media = type, parameter = {NULL, 0};
 

@@ -17,7 +17,7 @@ struct ekm_decision ekm_unwrap(struct ekm_call *c)
     if (m.wrapped_blob.len < BLOB_OVERHEAD)
         return ekm_call_keys_status(KEYS_BAD_BLOB, REASON_EKM_UNWRAP_OK);
     const size_t plaintext_len = m.wrapped_blob.len - BLOB_OVERHEAD;
-    uint8_t *plaintext = ekm_reply_bytes_begin(c, "plaintext", plaintext_len);
+    uint8_t *plaintext = ekm_reply_bytes_begin(c, span_str("{\"plaintext\":\""), plaintext_len);
     enum keys_status s =
         keys_unwrap(c->w->keys, c->key, m.wrapped_blob, m.aad, plaintext, &len, &c->audit->version);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define HASHED_TAIL 32
+#define HASHED_TAIL 16
 
 struct entry {
     uint64_t hash;

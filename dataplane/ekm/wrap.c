@@ -13,7 +13,7 @@ struct ekm_decision ekm_wrap(struct ekm_call *c)
     if (d.answer != ANSWER_OK)
         return d;
     const size_t blob_len = m.plaintext.len + BLOB_OVERHEAD;
-    uint8_t *blob = ekm_reply_bytes_begin(c, "wrappedBlob", blob_len);
+    uint8_t *blob = ekm_reply_bytes_begin(c, span_str("{\"wrappedBlob\":\""), blob_len);
     enum keys_status s = keys_wrap(c->w->keys, c->key, m.plaintext, m.aad, blob, &c->audit->version);
 
     if (s == KEYS_OK)

@@ -80,8 +80,8 @@ static bool blob_seal(struct keys_worker *w, const struct key *k, const struct v
 {
     uint8_t nonce[BLOB_NONCE_LEN];
     uint8_t *ciphertext = blob + BLOB_HEAD_LEN;
-    struct xaes_derived d;
-    struct aad aad;
+    NOT_ZEROED struct xaes_derived d;
+    NOT_ZEROED struct aad aad;
     struct aead_key *key = cache_get(w, v);
 
     rng_bytes(w->rng, nonce, sizeof nonce);
@@ -105,7 +105,7 @@ static bool blob_open(struct keys_worker *w, const struct key *k, const struct x
                       struct span blob, struct span callers, uint8_t *plaintext)
 {
     size_t len = blob.len - BLOB_OVERHEAD;
-    struct aad aad;
+    NOT_ZEROED struct aad aad;
 
     if (!secret_equal(d->commitment, blob.ptr + COMMITMENT_AT, BLOB_COMMITMENT_LEN))
         return false;
@@ -119,7 +119,7 @@ static bool blob_open(struct keys_worker *w, const struct key *k, const struct x
 static bool blob_verify(struct keys_worker *w, const struct key *k, const struct version *v, struct span blob,
                         struct span callers, struct span plaintext)
 {
-    struct xaes_derived d;
+    NOT_ZEROED struct xaes_derived d;
 
     if (head_version(k, blob) != v || !xaes_derive_fresh(w->aead, v->material, blob.ptr + NONCE_AT, &d))
         return false;
@@ -169,7 +169,7 @@ static enum keys_status may_unwrap(const struct key *k, const struct version *v)
 static enum keys_status version_open(struct keys_worker *w, const struct key *k, const struct version *v,
                                      struct span blob, struct span aad, uint8_t *plaintext)
 {
-    struct xaes_derived d;
+    NOT_ZEROED struct xaes_derived d;
     struct aead_key *key = cache_get(w, v);
 
     if (key == NULL || !xaes_derive(key, blob.ptr + NONCE_AT, true, &d)) {

@@ -142,14 +142,15 @@ void aead_key_free(struct aead_key *k)
 static void counter_blocks(const uint8_t k1[BLOCK], const uint8_t *nonce, size_t count, uint8_t *blocks)
 {
     const uint8_t head[4] = {0, 0, 'X', 0};
-    uint8_t zeroth[BLOCK];
+    uint64_t block[2], key[2];
 
-    memcpy(zeroth, head, sizeof head);
-    memcpy(zeroth + sizeof head, nonce, 12);
-    for (size_t i = 0; i < BLOCK; i++)
-        zeroth[i] ^= k1[i];
+    memcpy(block, head, sizeof head);
+    memcpy((uint8_t *)block + sizeof head, nonce, 12);
+    memcpy(key, k1, sizeof key);
+    block[0] ^= key[0];
+    block[1] ^= key[1];
     for (size_t i = 0; i < count; i++) {
-        memcpy(blocks + i * BLOCK, zeroth, BLOCK);
+        memcpy(blocks + i * BLOCK, block, BLOCK);
         blocks[i * BLOCK + 1] ^= (uint8_t)(i + 1);
     }
 }
