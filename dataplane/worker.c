@@ -257,10 +257,7 @@ static bool serve(struct worker *w)
 {
     bool any = step(w, &w->ready, REQUESTS_PER_TURN);
 
-    if (w->waiting.head != NULL)
-        any |= ask_engine(w);
-
-    return step(w, &w->handshakes, HANDSHAKES_PER_TURN) || any;
+    return (w->waiting.head != NULL && ask_engine(w)) || any;
 }
 
 /* True when the device took something. */
@@ -321,6 +318,15 @@ static bool transmit(struct worker *w)
         any |= send_pending(w);
     }
     return send_pending(w) || any;
+}
+
+/* What was answered in this turn leaves first: it came while a step was made, perhaps, and would wait for a second one. */
+static bool shake(struct worker *w)
+{
+    if (w->handshakes.head == NULL)
+        return false;
+    (void)transmit(w);
+    return step(w, &w->handshakes, HANDSHAKES_PER_TURN);
 }
 
 /* From a turn's beginning to the next one's: what a connection may have to wait. */
@@ -393,6 +399,7 @@ bool worker_turn(struct worker *w, struct worker_time t)
     tls_turn(w->tls, t.now_us);
     busy |= note_events(w);
     busy |= serve(w);
+    busy |= shake(w);
     busy |= transmit(w);
     ekm_quiescent(w->ekm);
     keys_quiescent(w->keys);

@@ -187,6 +187,63 @@ static void no_turn_makes_two_steps_of_handshakes(void **state)
     rig_free(r);
 }
 
+/* What the device is handed, and what the worker had done in this turn when it was. */
+static struct outlet {
+    struct rig *rig;
+    struct nic_ops ops;
+    const struct nic_ops *real;
+    uint64_t served, stepped_ns; /* at the end of the last turn */
+    bool tells;                  /* nothing was handed over yet in this turn */
+    int turns_of_both;
+} outlet;
+
+static uint16_t tx_looked_at(struct nic *n, uint16_t queue, struct frame *frames, uint16_t count)
+{
+    if (outlet.tells && rig_counted(outlet.rig, REASON_HTTP_REQUESTS) != outlet.served)
+        assert_int_equal(rig_counted(outlet.rig, REASON_TLS_HANDSHAKE_NS), outlet.stepped_ns);
+    outlet.tells = false;
+    return outlet.real->tx(n, queue, frames, count);
+}
+
+static bool watch_outlet(void *arg)
+{
+    struct crowd *w = arg;
+    uint64_t served = rig_counted(outlet.rig, REASON_HTTP_REQUESTS);
+    uint64_t stepped_ns = rig_counted(outlet.rig, REASON_TLS_HANDSHAKE_NS);
+
+    outlet.turns_of_both += served != outlet.served && stepped_ns != outlet.stepped_ns;
+    outlet.served = served;
+    outlet.stepped_ns = stepped_ns;
+    outlet.tells = true;
+    if (w->sent - served < BATCH)
+        send_batch(w);
+    return young_are_shaken(w);
+}
+
+static void replies_leave_before_a_handshake_is_stepped(void **state)
+{
+    struct rig_options o;
+    (void)state;
+
+    rig_options_defaults(&o);
+    o.look_ns = LOOK_NS;
+    struct rig *r = rig_new(&o);
+    struct crowd w = {.busy = shaken(r)};
+    struct nic *port = sim_port(rig_sim(r), 0);
+    outlet = (struct outlet){.rig = r, .ops = *port->ops, .real = port->ops};
+    outlet.ops.tx = tx_looked_at;
+    port->ops = &outlet.ops;
+    rig_run(r, 10000); /* its Finished is on its way */
+    send_batch(&w);
+    for (int i = 0; i < YOUNG; i++)
+        w.young[i] = client_open(r, false);
+    (void)watch_outlet(&w);
+    assert_true(rig_until(r, watch_outlet, &w));
+    assert_true(outlet.turns_of_both >= YOUNG / 2);
+    port->ops = outlet.real;
+    rig_free(r);
+}
+
 static void at_most_one_handshake_is_stepped_in_a_turn_while_requests_wait(void **state)
 {
     struct rig *r = new_rig();
@@ -458,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_handshake_that_does_not_go_on_is_ended),
         cmocka_unit_test(no_turn_makes_two_steps_of_handshakes),
         cmocka_unit_test(at_most_one_handshake_is_stepped_in_a_turn_while_requests_wait),
+        cmocka_unit_test(replies_leave_before_a_handshake_is_stepped),
         cmocka_unit_test(a_handshake_of_garbage_gets_an_alert_and_the_end),
         cmocka_unit_test(plain_http_on_the_tls_port_gets_the_end),
         cmocka_unit_test(a_peer_gone_in_the_middle_of_a_request_is_counted),
