@@ -1,10 +1,9 @@
-/* One thread, one loop: what is due is sent, the transport is waited for, and one handshake goes on by one step.  Background
- * handshakes are the helper's (helper.h).
+/* One thread, one loop: what is due is sent, the transport is waited for, and one handshake goes on by one step.  Handshakes
+ * beside the load are thin (thin.h): the steps of OpenSSL's would be longer than the replies that wait for them.
  *
  *     RAMP (connections are made) -> WARM -> MEASURE -> DONE */
 #include "bench/load/load.h"
 
-#include "bench/load/helper.h"
 #include "bench/load/pace.h"
 #include "bench/load/watch.h"
 
@@ -15,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BACKGROUND_MAX HELPER_SESSIONS_MAX
-#define SHAKING_MAX    64 /* handshakes at once while connections are made */
+#define BACKGROUND_MAX 512 /* connections at once, beside the load */
+#define SHAKING_MAX    64  /* handshakes at once while connections are made */
 #define WAIT_US_MAX    1000
 #define SPIN_US        40 /* shorter waits are polled away: a timer would come late */
 #define RAMP_LOST_MAX  2000
@@ -29,7 +28,8 @@
 #define SECOND_NS     1000000000ULL
 #define SAMPLES_SPARE 100000
 #define HICCUPS_MAX   100000
-#define SHAKE_TIMES   4 /* a step of a handshake that takes so many times the usual was held up */
+#define STEP_NS       100000 /* no step of a thin handshake takes longer, unless it is held up */
+#define SHAKE_TIMES   4      /* a step of a handshake that takes so many times the usual was held up */
 
 enum phase { RAMP, WARM, MEASURE, DONE };
 
@@ -53,10 +53,9 @@ struct load {
     struct hiccups hiccups, server_hiccups;
     struct watch *watch;
     char server_stat[256];
-    struct session_stage *stages;
-    struct helper *helper; /* of background handshakes */
-    uint32_t away;         /* with it */
-    uint32_t worked;       /* in this turn: requests sent, events taken */
+    struct thin *thin; /* of background sessions */
+    struct thin_kind thin_kind;
+    uint32_t worked; /* in this turn: requests sent, events taken */
     uint32_t shaking, waiting;
     uint32_t answered; /* right replies ever */
     uint32_t ramp_lost;
@@ -302,30 +301,6 @@ static void launch_background(void)
         pace_next(&run.background_pace);
 }
 
-static void send_away(struct session *s)
-{
-    s->again = s->away;
-    if (s->away || !session_stage_in(s))
-        return;
-    s->away = true;
-    run.away++;
-    helper_give(run.helper, s);
-}
-
-static void on_ready(void *session);
-
-static void take_back(void)
-{
-    for (struct session *s; run.helper != NULL && (s = helper_take(run.helper)) != NULL;) {
-        s->away = false;
-        run.away--;
-        session_stage_out(s);
-        if (s->again)
-            on_ready(s);
-    }
-    run.env->transport->rest = run.away > 0;
-}
-
 /* What the transport has to tell: replies are taken at once, handshakes wait for their turn. */
 static void on_ready(void *session)
 {
@@ -334,18 +309,23 @@ static void on_ready(void *session)
     run.worked++;
     if (s->state != SESSION_SHAKING) {
         session_ready(s);
-    } else if (s->stage != NULL) {
-        send_away(s);
     } else if (!s->queued) {
         s->queued = true;
         push(&run.shake, s);
     }
 }
 
+/* When something is due is known: no step is begun just before, unless that would leave none. */
+static bool step_fits(uint64_t now_ns)
+{
+    return !is_open() || run.phase == RAMP || run.pace.interval_ns < 2 * STEP_NS || run.idle.head == NULL ||
+           run.pace.due_ns > now_ns + STEP_NS;
+}
+
 static void shake_one(void)
 {
-    struct session *s = pop(&run.shake);
     uint64_t began_ns = clock_ns();
+    struct session *s = step_fits(began_ns) ? pop(&run.shake) : NULL;
 
     if (s == NULL)
         return;
@@ -510,23 +490,13 @@ static void progress(void)
 
 /* ---- the whole ---- */
 
-static bool helper_begin(void)
+static bool background_begin(void)
 {
-    struct session_stage *stages = calloc(BACKGROUND_MAX, sizeof *stages);
-
-    run.stages = stages;
-    for (uint32_t i = 0; stages != NULL && i < BACKGROUND_MAX; i++)
-        run.background_sessions[i].stage = &stages[i];
-    return stages != NULL && (run.helper = helper_new()) != NULL;
-}
-
-static void helper_end(void)
-{
-    struct load_result *r = run.result;
-
-    if (run.helper != NULL)
-        helper_free(run.helper, &r->shake_ns, &r->shakes);
-    run.helper = NULL;
+    run.thin = calloc(BACKGROUND_MAX, sizeof *run.thin);
+    for (uint32_t i = 0; run.thin != NULL && i < BACKGROUND_MAX; i++)
+        run.background_sessions[i].thin = &run.thin[i];
+    run.env->thin = &run.thin_kind;
+    return run.thin != NULL && thin_kind_new(&run.thin_kind, run.env->tls, run.env->host);
 }
 
 static bool prepare(struct session_env *env, const struct load_config *c, struct load_result *out)
@@ -550,7 +520,7 @@ static bool prepare(struct session_env *env, const struct load_config *c, struct
         run.background_sessions[i].background = true;
         push(&run.background_down, &run.background_sessions[i]);
     }
-    if (c->background > 0 && !helper_begin())
+    if (c->background > 0 && !background_begin())
         return false;
     env->on_idle = on_idle;
     env->on_reply = on_reply;
@@ -561,14 +531,14 @@ static bool prepare(struct session_env *env, const struct load_config *c, struct
 
 static void finish(void)
 {
-    helper_end();
     for (uint32_t i = 0; i < run.config->connections; i++)
         session_stop(&run.sessions[i], true);
     for (uint32_t i = 0; i < BACKGROUND_MAX; i++)
         session_stop(&run.background_sessions[i], true);
     free(run.sessions);
     free(run.background_sessions);
-    free(run.stages);
+    free(run.thin);
+    thin_kind_free(&run.thin_kind);
     samples_free(&run.samples);
     hiccups_free(&run.hiccups);
     hiccups_free(&run.server_hiccups);
@@ -594,7 +564,6 @@ static void turn(void)
     uint64_t began_ns = run.now_ns, wait = wait_us();
 
     run.env->transport->ops->wait(run.env->transport, wait, on_ready);
-    take_back();
     bool shakes = run.shake.head != NULL;
     do
         shake_one();

@@ -40,8 +40,7 @@ struct load_result {
     uint64_t sent, late; /* requests, and those that the generator sent more than LOAD_LATE_NS too late */
     uint64_t hiccups, server_hiccups, lost; /* lost: hiccups and samples that had no room */
     bool watched;                           /* the server's core, too */
-    uint64_t shake_ns,
-        shakes; /* handshake steps of the generator, since the measured time began or the helper did */
+    uint64_t shake_ns, shakes; /* handshake steps of the generator, since the measured time began */
 };
 
 /* false with a line on stderr: the connections could not be made. */

@@ -11,33 +11,11 @@
 
 /* ---- the BIO over a stream ---- */
 
-/* Handshakes on a stage end with the request: from then on the stream itself is read and written. */
-static bool staged(const struct session *s)
-{
-    return s->stage != NULL && s->state == SESSION_SHAKING;
-}
-
-static size_t stage_read(struct session_stage *t, char *out, size_t cap)
-{
-    size_t len = t->in_len - t->in_at < cap ? t->in_len - t->in_at : cap;
-
-    memcpy(out, t->in + t->in_at, len);
-    t->in_at += len;
-    return len;
-}
-
 static int bio_read(BIO *bio, char *out, size_t cap, size_t *len)
 {
     struct session *s = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
-    *len = s->stage != NULL ? stage_read(s->stage, out, cap) : 0;
-    if (*len > 0)
-        return 1;
-    if (staged(s)) {
-        BIO_set_retry_read(bio);
-        return 0;
-    }
     long n = s->env->transport->ops->recv(s->stream, out, cap);
     *len = n > 0 ? (size_t)n : 0;
     if (n == STREAM_AGAIN)
@@ -52,12 +30,6 @@ static int bio_write(BIO *bio, const char *data, size_t len, size_t *taken)
     struct session *s = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
-    if (staged(s)) {
-        *taken = len <= SESSION_STAGE_CAP - s->stage->out_len ? len : 0;
-        memcpy(s->stage->out + s->stage->out_len, data, *taken);
-        s->stage->out_len += *taken;
-        return *taken > 0;
-    }
     long n = s->env->transport->ops->send(s->stream, data, len);
     *taken = n > 0 ? (size_t)n : 0;
     if (n == STREAM_AGAIN)
@@ -146,6 +118,22 @@ static void part_drop(struct session *s)
     s->part_len = 0;
 }
 
+/* false: the stream is of no use any more. */
+static bool thin_flush(struct session *s)
+{
+    struct thin *t = s->thin;
+    long n = t->out_len == 0 ? 0 : s->env->transport->ops->send(s->stream, t->out, t->out_len);
+
+    if (n == STREAM_FAILED)
+        return false;
+    if (n > 0) {
+        s->env->bytes_out += (uint64_t)n;
+        t->out_len -= (size_t)n;
+        memmove(t->out, t->out + n, t->out_len);
+    }
+    return true;
+}
+
 void session_stop(struct session *s, bool abort)
 {
     if (s->ssl != NULL) {
@@ -153,6 +141,8 @@ void session_stop(struct session *s, bool abort)
             (void)SSL_shutdown(s->ssl);
         SSL_free(s->ssl);
         ERR_clear_error();
+    } else if (s->thin != NULL && s->stream != NULL && !abort && thin_bye(s->thin)) {
+        (void)thin_flush(s);
     }
     if (s->stream != NULL)
         s->env->transport->ops->close(s->stream, abort);
@@ -175,21 +165,31 @@ static void lose(struct session *s, const char *why)
     s->env->on_lost(s, was);
 }
 
-bool session_start(struct session *s)
+static bool ssl_begin(struct session *s)
 {
     BIO *bio = BIO_new(s->env->bio);
 
     s->ssl = SSL_new(s->env->tls);
-    s->stream = s->env->transport->ops->open(s->env->transport, s);
-    if (bio == NULL || s->ssl == NULL || s->stream == NULL ||
-        SSL_set_tlsext_host_name(s->ssl, s->env->host) != 1 || SSL_set1_host(s->ssl, s->env->host) != 1) {
+    if (bio == NULL || s->ssl == NULL || SSL_set_tlsext_host_name(s->ssl, s->env->host) != 1 ||
+        SSL_set1_host(s->ssl, s->env->host) != 1) {
         BIO_free(bio);
-        session_stop(s, true);
         return false;
     }
     BIO_set_data(bio, s);
     SSL_set_bio(s->ssl, bio, bio);
     SSL_set_connect_state(s->ssl);
+    return true;
+}
+
+bool session_start(struct session *s)
+{
+    s->stream = s->env->transport->ops->open(s->env->transport, s);
+    if (s->stream == NULL || (s->thin == NULL && !ssl_begin(s))) {
+        session_stop(s, true);
+        return false;
+    }
+    if (s->thin != NULL)
+        thin_begin(s->thin, s->env->thin);
     s->state = SESSION_SHAKING;
     return true;
 }
@@ -202,6 +202,10 @@ static bool push(struct session *s, const char *data, size_t len, bool *failed)
     size_t taken = 0;
 
     *failed = false;
+    if (s->thin != NULL) {
+        *failed = !thin_ask(s->thin, data, len) || !thin_flush(s);
+        return !*failed;
+    }
     if (SSL_write_ex(s->ssl, data, len, &taken) == 1 && taken == len)
         return true;
     /* A request is one record: none is taken in part. */
@@ -306,6 +310,16 @@ static bool part_keep(struct session *s, const char *in, size_t len)
     return true;
 }
 
+static void reply_take(struct session *s, const char *in, size_t len)
+{
+    if (s->part == NULL && reply_whole(s, in, len))
+        return;
+    if (!part_keep(s, in, len))
+        lose(s, "a reply was too long");
+    else if (s->part_len != len)
+        (void)reply_whole(s, s->part, s->part_len);
+}
+
 static void step_waiting(struct session *s)
 {
     static char in[REPLY_MAX];
@@ -317,14 +331,7 @@ static void step_waiting(struct session *s)
                 lose(s, "a connection ended before its reply");
             return;
         }
-        if (s->part == NULL && reply_whole(s, in, len))
-            return;
-        if (!part_keep(s, in, len)) {
-            lose(s, "a reply was too long");
-            return;
-        }
-        if (s->part_len != len && reply_whole(s, s->part, s->part_len))
-            return;
+        reply_take(s, in, len);
     }
 }
 
@@ -344,67 +351,42 @@ static void step_shaking(struct session *s)
     }
 }
 
-/* ---- handshakes on a stage ---- */
+/* ---- without OpenSSL: a handshake and one request ---- */
 
-bool session_stage_in(struct session *s)
+static long thin_fill(struct session *s)
 {
-    static char request[PLAN_REQUEST_MAX];
-    struct session_stage *t = s->stage;
-    long n;
+    struct thin *t = s->thin;
+    long n = s->env->transport->ops->recv(s->stream, t->in + t->in_len, sizeof t->in - t->in_len);
 
-    if (s->pending == NULL) {
-        *t = (struct session_stage){.in_len = 0};
-        s->last = true;
-        if (!pending_set(s, request, plan_write(s->env->plan, &s->request, true, request))) {
-            lose(s, "no memory");
-            return false;
-        }
-    }
-    memmove(t->in, t->in + t->in_at, t->in_len - t->in_at);
-    t->in_len -= t->in_at;
-    t->in_at = 0;
-    while ((n = s->env->transport->ops->recv(s->stream, t->in + t->in_len, sizeof t->in - t->in_len)) > 0) {
+    if (n > 0) {
         t->in_len += (size_t)n;
         s->env->bytes_in += (uint64_t)n;
     }
-    if (n == STREAM_AGAIN || t->in_len == sizeof t->in)
-        return true;
-    lose(s, "a handshake was cut");
-    return false;
+    return n;
 }
 
-void session_shake_away(struct session *s)
+static void step_thin(struct session *s)
 {
-    struct session_stage *t = s->stage;
-    size_t taken = 0;
+    static char in[REPLY_MAX];
+    long n;
 
-    if (SSL_connect(s->ssl) == 1) {
-        t->shaken = SSL_write_ex(s->ssl, s->pending, s->pending_len, &taken) == 1 && taken == s->pending_len;
-        t->broken = !t->shaken;
-    } else {
-        int why = SSL_get_error(s->ssl, 0);
-        t->broken = why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE;
+    while (s->state == SESSION_SHAKING || s->state == SESSION_WAITING) {
+        size_t len = (n = thin_fill(s)) > 0 ? thin_take(s->thin, in, sizeof in) : 0;
+        if (s->thin->state == THIN_BROKEN || (len > 0 && s->state == SESSION_SHAKING)) {
+            lose(s, "a handshake failed");
+        } else if (len > 0) {
+            reply_take(s, in, len);
+        } else if (s->thin->state == THIN_OPEN && s->state == SESSION_SHAKING) {
+            s->state = SESSION_IDLE;
+            s->env->on_idle(s);
+        } else if (n == 0 || n == STREAM_FAILED || s->thin->state == THIN_ENDED) {
+            lose(s, "a connection ended before its reply");
+        } else if (n == STREAM_AGAIN) {
+            if (!thin_flush(s))
+                lose(s, "a stream failed");
+            return;
+        }
     }
-    ERR_clear_error();
-}
-
-void session_stage_out(struct session *s)
-{
-    struct session_stage *t = s->stage;
-    long n = t->out_len == 0 ? 0 : s->env->transport->ops->send(s->stream, t->out, t->out_len);
-
-    if (t->broken || n != (long)t->out_len) {
-        lose(s, "a handshake failed");
-        return;
-    }
-    s->env->bytes_out += (uint64_t)n;
-    t->out_len = 0;
-    if (!t->shaken)
-        return;
-    free(s->pending);
-    s->pending = NULL;
-    s->pending_len = 0;
-    s->state = SESSION_WAITING;
 }
 
 /* Something on an idle connection: a ticket, or its end. */
@@ -423,6 +405,10 @@ void session_ready(void *session)
 {
     struct session *s = session;
 
+    if (s->thin != NULL) {
+        step_thin(s);
+        return;
+    }
     switch ((enum session_state)s->state) {
     case SESSION_DOWN:
         break;

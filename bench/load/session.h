@@ -6,6 +6,7 @@
 #define BENCH_LOAD_SESSION_H
 
 #include "bench/load/plan.h"
+#include "bench/load/thin.h"
 #include "bench/load/transport.h"
 
 #include <openssl/ssl.h>
@@ -23,6 +24,7 @@ struct session;
 struct session_env {
     struct transport *transport;
     SSL_CTX *tls;
+    struct thin_kind *thin; /* of sessions without OpenSSL */
     BIO_METHOD *bio;
     struct plan *plan;
     const char *host;
@@ -34,20 +36,11 @@ struct session_env {
     void (*on_lost)(struct session *s, enum session_state was); /* it is down, and that was not asked for */
 };
 
-#define SESSION_STAGE_CAP 8192
-
-/* Bytes of a handshake whose steps are made on another thread: that thread does not touch the stream. */
-struct session_stage {
-    char in[SESSION_STAGE_CAP], out[SESSION_STAGE_CAP];
-    size_t in_len, in_at, out_len;
-    bool shaken, broken; /* how far it is */
-};
-
 struct session {
     struct session_env *env;
-    struct session_stage *stage; /* NULL: handshakes are made by session_ready */
     struct stream *stream;
     SSL *ssl;
+    struct thin *thin; /* the caller's; instead of ssl where there is one (thin.h) */
     struct plan_request request;
     char *pending; /* what is still to be written; NULL = nothing */
     size_t pending_len;
@@ -56,8 +49,7 @@ struct session {
     uint64_t intended_ns;          /* the caller's: when this request was meant to be sent, */
     uint64_t idle_ns;              /* since when the session is idle, */
     struct session *next;          /* lists, */
-    bool background, queued, late; /* and marks, */
-    bool away, again;              /* with another thread, and something happened meanwhile */
+    bool background, queued, late; /* and marks */
     uint8_t state;                 /* enum session_state */
     bool last;                     /* the request in progress is the last one */
 };
@@ -73,11 +65,5 @@ bool session_ask(struct session *s, bool last);
 /* Bytes, room or an end are there. */
 void session_ready(void *session);
 void session_stop(struct session *s, bool abort);
-
-/* With a stage, in turn: what came is put there (false: the session is lost, on_lost was called); a step is made, by any thread, which
- * writes the request, its connection's last, as soon as it can; what that wrote is sent. */
-bool session_stage_in(struct session *s);
-void session_shake_away(struct session *s);
-void session_stage_out(struct session *s);
 
 #endif

@@ -20,7 +20,6 @@
 #define DPDK_MEMORY_MB  64
 #define MILLISECOND     1000ULL
 #define BUFFERS_PER_RUN 4096
-#define REST_NS         20000
 
 struct stream {
     struct stack *of;
@@ -212,8 +211,6 @@ static void stack_wait(struct transport *t, uint64_t us_max, void (*ready)(void 
             any = true;
         }
         transmit(k);
-        if (!any && t->rest)
-            (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = REST_NS}, NULL);
         looked_us = k->now_us;
         k->now_us = clock_us();
         if (!any && k->now_us - looked_us > t->blind_us)

@@ -37,7 +37,6 @@ struct transport_ops {
 /* The first member of every transport. */
 struct transport {
     const struct transport_ops *ops;
-    bool rest; /* wait sleeps between two looks: another thread of ours wants the core */
     uint64_t
         blind_us; /* in the last wait: the longest time between two looks that found nothing; 0 where the kernel looks */
 };

@@ -21,6 +21,7 @@ struct stream {
 static struct stream the_stream;
 static SSL_CTX *server_tls;
 static unsigned int replies, losses;
+static bool asks_when_idle;
 static char ca_path[] = "/tmp/ww-session-test-XXXXXX";
 
 /* ---- a transport ---- */
@@ -103,11 +104,13 @@ static SSL_CTX *server_new(long serial, const char *trusted_path)
 
 static char *tokens[] = {(char *)"aaaaaaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbb.cccccccccccccccccccccccccccc"};
 static struct session_env env;
+static struct thin_kind thin_kind;
 static SSL_CTX *servers[2];
 
 static void on_idle(struct session *s)
 {
-    (void)s;
+    if (asks_when_idle)
+        assert_true(session_ask(s, true));
 }
 
 static void on_reply(struct session *s, bool right)
@@ -145,12 +148,14 @@ static int group_begin(void **state)
                                .on_idle = on_idle,
                                .on_reply = on_reply,
                                .on_lost = on_lost};
-    return env.tls == NULL || env.plan == NULL ? -1 : 0;
+    env.thin = &thin_kind;
+    return env.tls == NULL || env.plan == NULL || !thin_kind_new(&thin_kind, env.tls, HOST) ? -1 : 0;
 }
 
 static int group_end(void **state)
 {
     (void)state;
+    thin_kind_free(&thin_kind);
     SSL_CTX_free(servers[0]);
     SSL_CTX_free(servers[1]);
     SSL_CTX_free(env.tls);
@@ -165,6 +170,7 @@ static int each_begin(void **state)
     (void)state;
     server_tls = servers[0];
     replies = losses = 0;
+    asks_when_idle = false;
     return 0;
 }
 
@@ -182,57 +188,33 @@ static bool server_step(void)
     return true;
 }
 
-static void away_and_back(struct session *s)
+static void a_thin_handshake_ends_with_its_request_and_then_its_reply(void **state)
 {
-    if (!session_stage_in(s))
-        return;
-    session_shake_away(s);
-    session_stage_out(s);
-}
-
-static void a_staged_handshake_ends_with_its_request_and_then_its_reply(void **state)
-{
-    struct session_stage stage;
-    struct session s = {.env = &env, .stage = &stage};
+    static struct thin thin;
+    struct session s = {.env = &env, .thin = &thin};
     (void)state;
 
+    asks_when_idle = true;
     assert_true(session_start(&s));
-    for (int i = 0; i < 4 && s.state == SESSION_SHAKING; i++) {
-        away_and_back(&s);
+    for (int i = 0; i < 4 && s.state != SESSION_DOWN; i++) {
+        session_ready(&s);
         (void)server_step();
     }
-    assert_int_equal(s.state, SESSION_WAITING);
-    session_ready(&s);
     assert_int_equal(replies, 1);
     assert_int_equal(s.state, SESSION_DOWN);
     assert_int_equal(losses, 0);
 }
 
-static void the_helpers_part_does_not_touch_the_stream(void **state)
+static void a_thin_handshake_that_is_cut_is_lost(void **state)
 {
-    struct session_stage stage;
-    struct session s = {.env = &env, .stage = &stage};
+    static struct thin thin;
+    struct session s = {.env = &env, .thin = &thin};
     (void)state;
 
     assert_true(session_start(&s));
-    assert_true(session_stage_in(&s));
-    session_shake_away(&s);
-    assert_int_equal(BIO_pending(the_stream.rx), 0);
-    session_stage_out(&s);
-    assert_true(BIO_pending(the_stream.rx) > 0);
-    session_stop(&s, true);
-}
-
-static void a_staged_handshake_that_is_cut_is_lost(void **state)
-{
-    struct session_stage stage;
-    struct session s = {.env = &env, .stage = &stage};
-    (void)state;
-
-    assert_true(session_start(&s));
-    away_and_back(&s);
+    session_ready(&s);
     the_stream.gone = true;
-    away_and_back(&s);
+    session_ready(&s);
     assert_int_equal(losses, 1);
     assert_int_equal(s.state, SESSION_DOWN);
 }
@@ -264,9 +246,8 @@ static void another_certificate_is_refused_though_one_was_found_good(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(a_staged_handshake_ends_with_its_request_and_then_its_reply, each_begin),
-        cmocka_unit_test_setup(the_helpers_part_does_not_touch_the_stream, each_begin),
-        cmocka_unit_test_setup(a_staged_handshake_that_is_cut_is_lost, each_begin),
+        cmocka_unit_test_setup(a_thin_handshake_ends_with_its_request_and_then_its_reply, each_begin),
+        cmocka_unit_test_setup(a_thin_handshake_that_is_cut_is_lost, each_begin),
         cmocka_unit_test_setup(another_certificate_is_refused_though_one_was_found_good, each_begin),
     };
 
