@@ -22,7 +22,7 @@
 #define RAMP_S_MAX     60
 #define RAMP_EACH_S    0.05 /* and for each connection, a hundred times what one takes: the end of patience */
 #define RAMP_ANSWERS                                                                                         \
-    8 /* one-shot requests, one after the other, before many go at once: the server knows its neighbours then */
+    8 /* connections, or one-shot requests, one after the other, before many go at once: the server knows its neighbours then */
 #define RAMP_PAUSE_NS                                                                                        \
     20000000ULL /* after a connection was lost while they are made: the server may still be starting */
 #define SECOND_NS     1000000000ULL
@@ -241,7 +241,9 @@ static bool start_one(struct list *from)
 /* Keep-alive connections that are down are made, or made again. */
 static void connect_some(void)
 {
-    while (!run.config->one_shot && run.now_ns >= run.ramp_from_ns && run.shaking < SHAKING_MAX &&
+    uint32_t at_once = run.phase == RAMP && run.idle.count < RAMP_ANSWERS ? 1 : SHAKING_MAX;
+
+    while (!run.config->one_shot && run.now_ns >= run.ramp_from_ns && run.shaking < at_once &&
            start_one(&run.down))
         continue;
 }
