@@ -43,80 +43,86 @@ static const struct tls_io net_io = {io_peek, io_consume, io_send};
 
 /* ---- buffers ---- */
 
-static size_t object_len(const struct conn *c)
+static size_t reply_cap(const struct conn_request *rq)
 {
-    return c->in_large ? CONN_LARGE_IN + CONN_LARGE_OUT : CONN_SMALL_IN + CONN_SMALL_OUT;
+    return rq->large ? CONN_LARGE_OUT : CONN_SMALL_OUT;
 }
 
-static struct slab *object_slab(struct conn *c)
+static uint8_t *reply_of(struct conn_request *rq)
 {
-    return c->in_large ? &c->env->large : &c->env->small;
+    return rq->in + rq->in_cap;
+}
+
+/* What is not set here is written before it is read: the times by fill(), the rest by the head's parser. */
+static struct conn_request *request_take(struct conn_env *env, bool large)
+{
+    struct conn_request *rq = slab_take(large ? &env->large : &env->small);
+
+    if (rq == NULL)
+        return NULL;
+    rq->in_len = rq->body_len = rq->out_len = rq->out_at = 0;
+    rq->in_cap = large ? CONN_LARGE_IN : CONN_SMALL_IN;
+    rq->large = large;
+    rq->continued = false;
+    return rq;
 }
 
 static bool buffer_take_small(struct conn *c)
 {
-    if (c->in != NULL)
-        return true;
-    c->in = slab_take(&c->env->small);
-    if (c->in == NULL)
-        return false;
-    c->in_large = false;
-    c->in_cap = CONN_SMALL_IN;
-    c->in_len = 0;
-    return true;
+    if (c->rq == NULL)
+        c->rq = request_take(c->env, false);
+    return c->rq != NULL;
 }
 
 /* The used parts only: an untouched page of a large buffer costs nothing, neither to take nor to wipe. */
 static void buffer_give(struct conn *c)
 {
-    if (c->in == NULL)
+    struct conn_request *rq = c->rq;
+
+    if (rq == NULL)
         return;
-    secret_wipe(c->in, c->in_len);
-    if (c->out_len != 0)
-        secret_wipe(c->in + c->in_cap, c->out_len);
-    slab_give(object_slab(c), c->in);
-    c->in = NULL;
-    c->out = NULL;
-    c->in_len = 0;
-    c->out_len = 0;
-    c->out_at = 0;
+    secret_wipe(rq->in, rq->in_len);
+    secret_wipe(reply_of(rq), rq->out_len);
+    slab_give(rq->large ? &c->env->large : &c->env->small, rq);
+    c->rq = NULL;
 }
 
-/* Moves head and the body so far to a large buffer; the head is parsed again, since its views move. */
+/* The request goes on in a buffer of the other size, with the bytes it has; the caller looks after the views of its head. */
+static bool buffer_change(struct conn *c)
+{
+    struct conn_request *from = c->rq, *to = request_take(c->env, !from->large);
+
+    if (to == NULL)
+        return false;
+    CHECK(from->in_len <= to->in_cap);
+    memcpy(to->in, from->in, from->in_len);
+    to->in_len = from->in_len;
+    to->body_len = from->body_len;
+    to->continued = from->continued;
+    to->started_us = from->started_us;
+    to->last_rx_us = from->last_rx_us;
+    to->arrived_ns = from->arrived_ns;
+    to->chunked = from->chunked;
+    buffer_give(c);
+    c->rq = to;
+    return true;
+}
+
+/* To a large buffer; the head is parsed again, since its views move. */
 static bool buffer_grow(struct conn *c)
 {
-    uint8_t *large = slab_take(&c->env->large);
     enum reason why;
 
-    if (large == NULL)
+    if (!buffer_change(c))
         return false;
-    memcpy(large, c->in, c->in_len);
-    size_t in_len = c->in_len;
-    buffer_give(c);
-    c->in = large;
-    c->in_len = in_len;
-    c->in_large = true;
-    c->in_cap = CONN_LARGE_IN;
-    CHECK(http_parse_head(span_of(c->in, c->in_len), &c->head, &why) == HTTP_OK);
+    CHECK(http_parse_head(span_of(c->rq->in, c->rq->in_len), &c->rq->head, &why) == HTTP_OK);
     return true;
 }
 
 /* Back to a small buffer with what is pipelined behind a large request; fill() saw to it that it fits. */
 static bool buffer_shrink(struct conn *c)
 {
-    uint8_t *small = slab_take(&c->env->small);
-    size_t in_len = c->in_len;
-
-    if (small == NULL)
-        return false;
-    CHECK(in_len <= CONN_SMALL_IN);
-    memcpy(small, c->in, in_len);
-    buffer_give(c);
-    c->in = small;
-    c->in_len = in_len;
-    c->in_large = false;
-    c->in_cap = CONN_SMALL_IN;
-    return true;
+    return buffer_change(c);
 }
 
 /* ---- replies and refusals ---- */
@@ -128,7 +134,7 @@ static uint64_t clock_ns(const struct conn *c)
 
 static void audit(struct conn *c, struct audit_record *r)
 {
-    uint64_t ns = clock_ns(c) - c->arrived_ns;
+    uint64_t ns = clock_ns(c) - c->rq->arrived_ns;
 
     r->latency_ns = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
     audit_put(c->env->audit, r);
@@ -136,16 +142,15 @@ static void audit(struct conn *c, struct audit_record *r)
 
 static struct ekm_reply reply_begin(struct conn *c)
 {
-    c->out = c->in + c->in_cap;
-    c->out_len = 0;
-    c->out_at = 0;
-    return (struct ekm_reply){.out = {c->out, 0, object_len(c) - c->in_cap}};
+    c->rq->out_len = 0;
+    c->rq->out_at = 0;
+    return (struct ekm_reply){.out = {reply_of(c->rq), 0, reply_cap(c->rq)}};
 }
 
 static void reply_ready(struct conn *c, const struct ekm_reply *reply)
 {
-    c->out_len = reply->out.len;
-    c->close_after = c->close_after || reply->close || !c->head.keep_alive || c->env->draining;
+    c->rq->out_len = reply->out.len;
+    c->close_after = c->close_after || reply->close || !c->rq->head.keep_alive || c->env->draining;
     c->phase = CONN_REPLY;
 }
 
@@ -156,7 +161,7 @@ static void refuse(struct conn *c, uint16_t status, enum reason why)
     struct ekm_reply reply = reply_begin(c);
     NOT_ZEROED struct audit_record record;
 
-    c->arrived_ns = clock_ns(c);
+    c->rq->arrived_ns = clock_ns(c);
     ekm_refuse(c->env->ekm, status, why, c->env->now_unix_us, &reply, &record);
     c->close_after = true;
     reply_ready(c, &reply);
@@ -197,8 +202,9 @@ static void arm_request_deadline(struct conn *c)
 {
     uint64_t at = c->env->now_us + c->env->request_idle_ms * MS;
 
-    if (c->in_large) {
-        uint64_t due = c->started_us + LARGE_GRACE_US + c->in_len * SECOND / c->env->large_rate_min + SECOND;
+    if (c->rq->large) {
+        uint64_t due =
+            c->rq->started_us + LARGE_GRACE_US + c->rq->in_len * SECOND / c->env->large_rate_min + SECOND;
         if (due < at)
             at = due;
     }
@@ -248,17 +254,17 @@ static bool step_handshake(struct conn *c)
  * connection ended. */
 static bool fill(struct conn *c, size_t want)
 {
-    size_t room = (want < c->in_cap ? want : c->in_cap) - c->in_len, len = 0;
+    size_t room = (want < c->rq->in_cap ? want : c->rq->in_cap) - c->rq->in_len, len = 0;
 
     if (room == 0)
         return false;
-    switch (tls_read(c->tls, c->in + c->in_len, room, &len)) {
+    switch (tls_read(c->tls, c->rq->in + c->rq->in_len, room, &len)) {
     case TLS_OK:
-        if (c->in_len == 0)
-            c->started_us = c->env->now_us;
-        c->in_len += len;
-        c->last_rx_us = c->env->now_us;
-        c->arrived_ns = clock_ns(c);
+        if (c->rq->in_len == 0)
+            c->rq->started_us = c->env->now_us;
+        c->rq->in_len += len;
+        c->rq->last_rx_us = c->env->now_us;
+        c->rq->arrived_ns = clock_ns(c);
         arm_request_deadline(c);
         return true;
     case TLS_WANT_READ:
@@ -266,13 +272,13 @@ static bool fill(struct conn *c, size_t want)
         /* FIN without close_notify: truncation (RFC 8446 6.1).  Between requests it is an ordinary goodbye.
          */
         if (c->peer_fin && net_readable(c->net) == 0) {
-            if (c->in_len != 0)
+            if (c->rq->in_len != 0)
                 count(c->env->counters, REASON_CONN_REQUEST_CUT);
             say_goodbye(c);
         }
         return false;
     case TLS_CLOSED:
-        if (c->in_len != 0)
+        if (c->rq->in_len != 0)
             count(c->env->counters, REASON_CONN_REQUEST_CUT);
         say_goodbye(c);
         return false;
@@ -305,15 +311,15 @@ static uint16_t refusal_status(enum http_status s)
 /* Head parsed: is there room for the body that it announces? */
 static bool body_begin(struct conn *c)
 {
-    const struct http_request *h = &c->head;
+    const struct http_request *h = &c->rq->head;
 
     count(c->env->counters, REASON_HTTP_REQUESTS);
-    c->continued = false;
-    c->body_len = 0;
+    c->rq->continued = false;
+    c->rq->body_len = 0;
     c->phase = CONN_BODY;
     if (h->framing == HTTP_CHUNKED)
-        http_chunked_init(&c->chunked);
-    if (h->framing == HTTP_CONTENT_LENGTH && h->content_length > HTTP_SMALL_BODY_MAX && !c->in_large &&
+        http_chunked_init(&c->rq->chunked);
+    if (h->framing == HTTP_CONTENT_LENGTH && h->content_length > HTTP_SMALL_BODY_MAX && !c->rq->large &&
         !buffer_grow(c)) {
         refuse(c, 503, REASON_CONN_NO_LARGE_BUFFER);
         return true;
@@ -326,7 +332,7 @@ static bool step_head(struct conn *c)
 {
     enum reason why = REASON_HTTP_REQUESTS;
 
-    if (c->in == NULL && net_readable(c->net) == 0 && !tls_pending(c->tls)) {
+    if (c->rq == NULL && net_readable(c->net) == 0 && !tls_pending(c->tls)) {
         if (c->peer_fin)
             say_goodbye(c);
         return false;
@@ -337,20 +343,20 @@ static bool step_head(struct conn *c)
     }
     for (;;) {
         enum http_status s = HTTP_MORE;
-        if (c->in_len != 0)
-            s = http_parse_head(span_of(c->in, c->in_len), &c->head, &why);
+        if (c->rq->in_len != 0)
+            s = http_parse_head(span_of(c->rq->in, c->rq->in_len), &c->rq->head, &why);
         if (s == HTTP_OK)
             return body_begin(c);
         if (s != HTTP_MORE) {
             refuse(c, refusal_status(s), why);
             return true;
         }
-        if (c->in_len >= HTTP_HEAD_MAX) {
+        if (c->rq->in_len >= HTTP_HEAD_MAX) {
             refuse(c, 431, REASON_HTTP_HEAD_TOO_LARGE);
             return true;
         }
         if (!fill(c, HTTP_HEAD_MAX)) {
-            if (c->in_len == 0 && c->phase == CONN_HEAD) {
+            if (c->phase == CONN_HEAD && c->rq->in_len == 0) {
                 buffer_give(c);
                 net_set_deadline(c->net, 0);
             }
@@ -362,11 +368,12 @@ static bool step_head(struct conn *c)
 /* Returns the refusal, or HTTP_OK with *end = where this request's bytes end in `in`, or HTTP_MORE. */
 static enum http_status body_known_length(struct conn *c, size_t *end)
 {
-    size_t need = c->head.head_len + (c->head.framing == HTTP_CONTENT_LENGTH ? c->head.content_length : 0);
+    size_t need =
+        c->rq->head.head_len + (c->rq->head.framing == HTTP_CONTENT_LENGTH ? c->rq->head.content_length : 0);
 
-    c->body_len = need - c->head.head_len;
+    c->rq->body_len = need - c->rq->head.head_len;
     *end = need;
-    while (c->in_len < need) {
+    while (c->rq->in_len < need) {
         if (!fill(c, need))
             return HTTP_MORE;
     }
@@ -376,12 +383,13 @@ static enum http_status body_known_length(struct conn *c, size_t *end)
 static enum http_status body_chunked(struct conn *c, size_t *end, enum reason *why)
 {
     for (;;) {
-        size_t raw_at = c->head.head_len + c->body_len, used = 0;
-        struct buf body = {c->in + c->head.head_len, c->body_len, c->in_cap - c->head.head_len};
-        enum http_status s =
-            http_chunked_feed(&c->chunked, span_of(c->in + raw_at, c->in_len - raw_at), &used, &body, why);
+        size_t raw_at = c->rq->head.head_len + c->rq->body_len, used = 0;
+        struct buf body = {c->rq->in + c->rq->head.head_len, c->rq->body_len,
+                           c->rq->in_cap - c->rq->head.head_len};
+        enum http_status s = http_chunked_feed(
+            &c->rq->chunked, span_of(c->rq->in + raw_at, c->rq->in_len - raw_at), &used, &body, why);
 
-        c->body_len = body.len;
+        c->rq->body_len = body.len;
         if (s == HTTP_OK) {
             *end = raw_at + used;
             return s;
@@ -389,16 +397,16 @@ static enum http_status body_chunked(struct conn *c, size_t *end, enum reason *w
         if (s != HTTP_MORE)
             return s;
         CHECK(raw_at + used ==
-              c->in_len); /* decoded bytes never outgrow the coded ones, so none were left over */
+              c->rq->in_len); /* decoded bytes never outgrow the coded ones, so none were left over */
         /* Decoded bytes moved up over the framing; what they left behind may be plaintext too. */
-        size_t kept = c->head.head_len + c->body_len;
-        secret_wipe(c->in + kept, c->in_len - kept);
-        c->in_len = kept;
-        if (c->in_len == c->in_cap && (c->in_large || !buffer_grow(c))) {
-            *why = c->in_large ? REASON_HTTP_BODY_TOO_LARGE : REASON_CONN_NO_LARGE_BUFFER;
-            return c->in_large ? HTTP_TOO_LARGE : HTTP_BAD;
+        size_t kept = c->rq->head.head_len + c->rq->body_len;
+        secret_wipe(c->rq->in + kept, c->rq->in_len - kept);
+        c->rq->in_len = kept;
+        if (c->rq->in_len == c->rq->in_cap && (c->rq->large || !buffer_grow(c))) {
+            *why = c->rq->large ? REASON_HTTP_BODY_TOO_LARGE : REASON_CONN_NO_LARGE_BUFFER;
+            return c->rq->large ? HTTP_TOO_LARGE : HTTP_BAD;
         }
-        if (!fill(c, c->in_len + READ_AHEAD_MAX))
+        if (!fill(c, c->rq->in_len + READ_AHEAD_MAX))
             return HTTP_MORE;
     }
 }
@@ -408,24 +416,25 @@ static void serve(struct conn *c, size_t end)
 {
     struct ekm_reply reply = reply_begin(c);
     NOT_ZEROED struct audit_record record;
-    struct ekm_request rq = {c->head, secret_of(c->in + c->head.head_len, c->body_len), c->env->now_unix_us};
+    struct ekm_request rq = {c->rq->head, secret_of(c->rq->in + c->rq->head.head_len, c->rq->body_len),
+                             c->env->now_unix_us};
 
     net_set_deadline(c->net, 0);
     rq.head.keep_alive = rq.head.keep_alive && !c->env->draining;
     ekm_handle(c->env->ekm, &rq, &reply, &record);
     reply_ready(c, &reply);
     audit(c, &record);
-    size_t behind = c->in_len - end;
-    memmove(c->in, c->in + end, behind);
-    secret_wipe(c->in + behind, end);
-    c->in_len = behind;
+    size_t behind = c->rq->in_len - end;
+    memmove(c->rq->in, c->rq->in + end, behind);
+    secret_wipe(c->rq->in + behind, end);
+    c->rq->in_len = behind;
 }
 
 static bool send_continue(struct conn *c)
 {
     size_t len = 0;
 
-    c->continued = true;
+    c->rq->continued = true;
     return tls_write(c->tls, span_str(http_continue), &len) == TLS_OK;
 }
 
@@ -434,7 +443,7 @@ static bool step_body(struct conn *c)
     size_t end = 0;
     enum reason why = REASON_HTTP_REQUESTS;
     enum http_status s =
-        c->head.framing == HTTP_CHUNKED ? body_chunked(c, &end, &why) : body_known_length(c, &end);
+        c->rq->head.framing == HTTP_CHUNKED ? body_chunked(c, &end, &why) : body_known_length(c, &end);
 
     if (c->phase != CONN_BODY)
         return false;
@@ -443,7 +452,7 @@ static bool step_body(struct conn *c)
         serve(c, end);
         return true;
     case HTTP_MORE:
-        if (c->head.expect_continue && !c->continued && !send_continue(c)) {
+        if (c->rq->head.expect_continue && !c->rq->continued && !send_continue(c)) {
             net_abort(c->net, c->env->now_us);
             c->phase = CONN_DEAD;
         }
@@ -456,31 +465,31 @@ static bool step_body(struct conn *c)
 
 static bool reply_sent(struct conn *c)
 {
-    secret_wipe(c->out, c->out_len);
-    c->out_len = 0;
-    c->out_at = 0;
+    secret_wipe(reply_of(c->rq), c->rq->out_len);
+    c->rq->out_len = 0;
+    c->rq->out_at = 0;
     if (c->close_after) {
         say_goodbye(c);
         return false;
     }
     c->phase = CONN_HEAD;
-    if (c->in_len == 0)
+    if (c->rq->in_len == 0)
         buffer_give(c);
-    else if (c->in_large && !buffer_shrink(c))
+    else if (c->rq->large && !buffer_shrink(c))
         die(c, REASON_CONN_NO_SMALL_BUFFER);
-    return c->in_len != 0 || net_readable(c->net) != 0 || tls_pending(c->tls);
+    return c->rq != NULL || net_readable(c->net) != 0 || tls_pending(c->tls);
 }
 
 static bool step_reply(struct conn *c)
 {
-    while (c->out_at < c->out_len) {
-        size_t chunk = c->out_len - c->out_at, taken = 0;
+    while (c->rq->out_at < c->rq->out_len) {
+        size_t chunk = c->rq->out_len - c->rq->out_at, taken = 0;
 
         if (chunk > RECORD_MAX)
             chunk = RECORD_MAX;
-        switch (tls_write(c->tls, span_of(c->out + c->out_at, chunk), &taken)) {
+        switch (tls_write(c->tls, span_of(reply_of(c->rq) + c->rq->out_at, chunk), &taken)) {
         case TLS_OK:
-            c->out_at += taken;
+            c->rq->out_at += taken;
             break;
         case TLS_WANT_READ:
         case TLS_WANT_WRITE:
@@ -571,7 +580,7 @@ void conn_deadline(struct conn *c)
         break;
     case CONN_HEAD:
     case CONN_BODY:
-        die(c, c->in_large ? REASON_CONN_BODY_TOO_SLOW : REASON_CONN_REQUEST_TIMEOUT);
+        die(c, c->rq != NULL && c->rq->large ? REASON_CONN_BODY_TOO_SLOW : REASON_CONN_REQUEST_TIMEOUT);
         break;
     case CONN_REPLY:
         die(c, REASON_CONN_REPLY_STALLED);
@@ -586,7 +595,7 @@ void conn_deadline(struct conn *c)
 
 void conn_drain(struct conn *c)
 {
-    if (c->phase == CONN_HEAD && c->in_len == 0)
+    if (c->phase == CONN_HEAD && (c->rq == NULL || c->rq->in_len == 0))
         say_goodbye(c);
     else if (c->phase == CONN_HANDSHAKE || c->phase == CONN_LINGER)
         conn_deadline(c);

@@ -10,10 +10,12 @@
 #include "proto/http.h"
 
 /* A request buffer holds the head and the body behind it; its reply lies in the same object, behind both. */
-#define CONN_SMALL_IN  (HTTP_HEAD_MAX + HTTP_SMALL_BODY_MAX)
-#define CONN_SMALL_OUT EKM_REPLY_CAP(HTTP_SMALL_BODY_MAX)
-#define CONN_LARGE_IN  (HTTP_HEAD_MAX + HTTP_BODY_MAX)
-#define CONN_LARGE_OUT EKM_REPLY_CAP(HTTP_BODY_MAX)
+#define CONN_SMALL_IN     (HTTP_HEAD_MAX + HTTP_SMALL_BODY_MAX)
+#define CONN_SMALL_OUT    EKM_REPLY_CAP(HTTP_SMALL_BODY_MAX)
+#define CONN_SMALL_OBJECT (sizeof(struct conn_request) + CONN_SMALL_IN + CONN_SMALL_OUT)
+#define CONN_LARGE_IN     (HTTP_HEAD_MAX + HTTP_BODY_MAX)
+#define CONN_LARGE_OUT    EKM_REPLY_CAP(HTTP_BODY_MAX)
+#define CONN_LARGE_OBJECT (sizeof(struct conn_request) + CONN_LARGE_IN + CONN_LARGE_OUT)
 
 enum conn_phase {
     CONN_HANDSHAKE,
@@ -26,33 +28,36 @@ enum conn_phase {
 
 enum conn_queue { CONN_QUEUE_NONE, CONN_QUEUE_HANDSHAKE, CONN_QUEUE_WAITING, CONN_QUEUE_READY };
 
-struct conn {
-    struct conn *next, *prev; /* in the queue it waits in */
-    struct conn *all_next, *all_prev;
-    struct conn_env *env;
-    struct net_conn *net;
-    struct tls_conn *tls;
-    uint8_t phase;    /* enum conn_phase */
-    uint8_t queue;    /* enum conn_queue */
-    bool in_large;    /* which slab `in` came from */
-    bool peer_fin;    /* nothing more will come */
-    bool close_after; /* the reply in progress is the last one */
-    bool continued;   /* 100 Continue was sent for this request */
-
-    uint8_t *in;   /* NULL between requests */
+/* What is known of the request in progress: the front of its buffer, which the request before it left in the cache. */
+struct conn_request {
     size_t in_len; /* bytes of head, body and whatever is pipelined behind */
     size_t in_cap;
     size_t body_len; /* of this request, so far (chunked: decoded) */
-    struct http_request head;
-    struct http_chunked chunked;
-
-    uint8_t *out; /* the reply */
     size_t out_len, out_at;
-
+    bool large;          /* which slab it came from */
+    bool continued;      /* 100 Continue was sent for this request */
     uint64_t started_us; /* first byte of this request */
     uint64_t last_rx_us; /* last byte of it */
     uint64_t arrived_ns; /* when its last byte was seen */
+    struct http_request head;
+    struct http_chunked chunked;
+    uint8_t in[]; /* in_cap bytes, and behind them the reply */
 };
+
+/* While it is at rest a connection has two cache lines here, of which a request touches one. */
+struct conn {
+    struct conn *next, *prev; /* in the queue it waits in */
+    struct conn_env *env;
+    struct net_conn *net;
+    struct tls_conn *tls;
+    struct conn_request *rq; /* NULL between requests */
+    uint8_t phase;           /* enum conn_phase */
+    uint8_t queue;           /* enum conn_queue */
+    bool peer_fin;           /* nothing more will come */
+    bool close_after;        /* the reply in progress is the last one */
+    struct conn *all_next, *all_prev;
+};
+_Static_assert(offsetof(struct conn, all_next) <= 64, "what a request touches is one cache line");
 
 /* What connections of one worker share. */
 struct conn_env {

@@ -418,8 +418,8 @@ static size_t plain_memory(const struct worker_config *c)
 
 static size_t secret_memory(const struct worker_config *c)
 {
-    return slab_memory_needed(CONN_SMALL_IN + CONN_SMALL_OUT, c->small_buffers) +
-           slab_memory_needed(CONN_LARGE_IN + CONN_LARGE_OUT, c->large_buffers) + 65536;
+    return slab_memory_needed(CONN_SMALL_OBJECT, c->small_buffers) +
+           slab_memory_needed(CONN_LARGE_OBJECT, c->large_buffers) + 65536;
 }
 
 static bool build(struct worker *w, const struct worker_config *c, uint64_t now_us)
@@ -439,8 +439,8 @@ static bool build(struct worker *w, const struct worker_config *c, uint64_t now_
     w->env.tls = w->tls;
     w->env.ekm = w->ekm;
     slab_init(&w->env.conns, w->arena, sizeof(struct conn), c->net.conns_max, false);
-    slab_init(&w->env.small, w->secrets, CONN_SMALL_IN + CONN_SMALL_OUT, c->small_buffers, false);
-    slab_init(&w->env.large, w->secrets, CONN_LARGE_IN + CONN_LARGE_OUT, c->large_buffers, false);
+    slab_init(&w->env.small, w->secrets, CONN_SMALL_OBJECT, c->small_buffers, false);
+    slab_init(&w->env.large, w->secrets, CONN_LARGE_OBJECT, c->large_buffers, false);
     arena_seal(w->arena);
     arena_seal(w->secrets);
     net_announce(w->net, now_us);
