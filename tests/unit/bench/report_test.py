@@ -85,6 +85,20 @@ def tails_beside_handshakes_are_held_against_the_baseline_and_two_handshakes():
 
 
 @tap.case
+def a_bound_that_cannot_be_told_is_named():
+    result = whole(open_loop("beside", "wirewrap", 200.0),
+                   open_loop("beside_handshakes", "wirewrap", 900.0, handshake_us=400.0, handshake_step_max_us=3000.0, background_rate=300.0, background_done=100,
+                             seconds=3.0))
+    tap.equal(report.unsaid(result), ["wirewrap_p999_beside_handshakes_over_bound"])
+    tap.check("33 of 300 handshakes/s made" in report.notes(result["medians"][1]), report.notes(result["medians"][1]))
+
+
+@tap.case
+def rows_in_which_the_server_was_short_of_its_core_are_named():
+    tap.equal(report.starved(whole(run("c64", "wirewrap", worker_on_core=0.7), run("c10", "wirewrap", worker_on_core=0.99), run("c10", "nginx-static"))), ["c64"])
+
+
+@tap.case
 def a_figure_is_the_median_of_its_rounds_and_trouble_the_worst():
     rounds = [open_loop("beside", "wirewrap", p, drops=d, trouble={"x": d}) for p, d in ((300.0, 0), (100.0, 7), (200.0, 1))]
     entry = report.medians(rounds)[0]
