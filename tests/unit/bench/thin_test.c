@@ -176,6 +176,8 @@ static void a_changed_byte_opens_nothing(void **state)
         client_says();
         len = server_says(flight, sizeof flight);
         assert_true(len > 500);
+        if (at >= len) /* signatures are of 70 to 72 bytes */
+            break;
         flight[at] ^= changes[at % sizeof changes];
         (void)hear(flight, len, sizeof flight);
         if (thin.state == THIN_OPEN)
