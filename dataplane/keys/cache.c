@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 
-static struct cache_entry *set_of(struct keys_worker *w, const struct version *v)
+static struct cache_entry *set_of(const struct keys_worker *w, const struct version *v)
 {
     uint64_t line = (uint64_t)(uintptr_t)v / sizeof *v;
 
@@ -50,6 +50,14 @@ struct aead_key *cache_get(struct keys_worker *w, const struct version *v)
     *e = (struct cache_entry){v, key, generation};
     w->cache_count++;
     return key;
+}
+
+void cache_fetch(const struct keys_worker *w, const struct version *v)
+{
+    const struct cache_entry *set = set_of(w, v);
+
+    __builtin_prefetch(set);
+    __builtin_prefetch(set + CACHE_WAYS - 1);
 }
 
 void cache_flush(struct keys_worker *w)

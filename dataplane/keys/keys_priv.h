@@ -161,6 +161,8 @@ const struct version *key_version_by_tag(const struct key *key, uint64_t tag);
 
 /* NULL when OpenSSL has no memory. */
 struct aead_key *MUST_USE cache_get(struct keys_worker *w, const struct version *v);
+/* Brings the place of v's context into the processor's cache. */
+void cache_fetch(const struct keys_worker *w, const struct version *v);
 void cache_flush(struct keys_worker *w);
 
 /* Heap memory of the writer's, counted. */

@@ -117,14 +117,37 @@ int table_index_paths(struct keys *k, struct table *t)
     return 0;
 }
 
+/* Where there are many keys none of this is in a cache.  The record's lines come side by side ... */
+static void fetch_record(const struct key *key)
+{
+    __builtin_prefetch(key);
+    __builtin_prefetch((const uint8_t *)key + 64);
+    __builtin_prefetch((const uint8_t *)key + 128);
+    __builtin_prefetch((const uint8_t *)key + 192);
+}
+
+/* ... and what it points to while the policy and the body are looked at. */
+static void fetch_version(const struct keys_worker *w, const struct key *key)
+{
+    __builtin_prefetch(key->wraps);
+    __builtin_prefetch(key->tags);
+    cache_fetch(w, key->wraps);
+}
+
 const struct key *keys_find(struct keys_worker *w, struct span path)
 {
     const struct table *t = atomic_load_explicit(&w->keys->table, memory_order_acquire);
     uint64_t hash = siphash(&w->keys->hash_key, path);
 
     for (uint64_t i = hash & t->path_mask; t->by_path[i].key != NULL; i = (i + 1) & t->path_mask) {
-        if (t->by_path[i].hash == hash && span_equal(key_path(t->by_path[i].key), path))
-            return t->by_path[i].key;
+        if (t->by_path[i].hash != hash)
+            continue;
+        const struct key *key = t->by_path[i].key;
+        fetch_record(key);
+        if (!span_equal(key_path(key), path))
+            continue;
+        fetch_version(w, key);
+        return key;
     }
     return NULL;
 }
