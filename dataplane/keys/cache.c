@@ -30,6 +30,25 @@ static void entry_clear(struct keys_worker *w, struct cache_entry *e)
     w->cache_count--;
 }
 
+/* An entry that gives way leaves its context, which is keyed anew: that costs half of freeing it and making one. */
+static bool entry_fill(struct keys_worker *w, struct cache_entry *e, const struct version *v,
+                       uint64_t generation)
+{
+    if (e->version != NULL && !aead_key_change(e->key, v->material)) {
+        entry_clear(w, e);
+        return false;
+    }
+    if (e->version == NULL) {
+        e->key = aead_key_new(w->aead, v->material);
+        if (e->key == NULL)
+            return false;
+        w->cache_count++;
+    }
+    e->version = v;
+    e->generation = generation;
+    return true;
+}
+
 struct aead_key *cache_get(struct keys_worker *w, const struct version *v)
 {
     uint64_t generation = atomic_load_explicit(&w->flushed, memory_order_relaxed);
@@ -43,13 +62,7 @@ struct aead_key *cache_get(struct keys_worker *w, const struct version *v)
     }
     count(w->counters, REASON_KEYS_CONTEXT_MISS);
     struct cache_entry *e = victim_of(w, set);
-    entry_clear(w, e);
-    struct aead_key *key = aead_key_new(w->aead, v->material);
-    if (key == NULL)
-        return NULL;
-    *e = (struct cache_entry){v, key, generation};
-    w->cache_count++;
-    return key;
+    return entry_fill(w, e, v, generation) ? e->key : NULL;
 }
 
 void cache_fetch(const struct keys_worker *w, const struct version *v)

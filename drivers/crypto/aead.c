@@ -130,6 +130,14 @@ struct aead_key *aead_key_new(struct aead_worker *w, const uint8_t key[XAES_KEY_
     return k;
 }
 
+bool aead_key_change(struct aead_key *k, const uint8_t key[XAES_KEY_LEN])
+{
+    if (EVP_EncryptInit_ex2(k->ecb, NULL, key, NULL, NULL) == 1 && derive_k1(k))
+        return true;
+    ERR_clear_error();
+    return false;
+}
+
 void aead_key_free(struct aead_key *k)
 {
     if (k == NULL)

@@ -25,6 +25,8 @@ void aead_worker_free(struct aead_worker *w);
 void aead_worker_forget(struct aead_worker *w);
 
 struct aead_key *MUST_USE aead_key_new(struct aead_worker *w, const uint8_t key[XAES_KEY_LEN]);
+/* The same context for another key; nothing of the former one is left.  false: it is good for aead_key_free alone. */
+bool MUST_USE aead_key_change(struct aead_key *k, const uint8_t key[XAES_KEY_LEN]);
 void aead_key_free(struct aead_key *k); /* wipes */
 
 /* What one message needs, derived from K and N: Kx and, when asked for, the commitment.  Wiped by the caller.

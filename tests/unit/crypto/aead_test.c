@@ -154,6 +154,26 @@ static void kx_and_commitment_are_mbedtls_cmacs_of_counters_1_to_4(void **state)
     }
 }
 
+static void a_changed_context_is_one_of_the_new_key(void **state)
+{
+    uint8_t key[32], nonce[24];
+    struct shake128 random = {.at = 0};
+    struct xaes_derived d, fresh;
+    (void)state;
+
+    shake128_squeeze(&random, key, sizeof key);
+    struct aead_key *k = aead_key_new(worker, key);
+    for (size_t round = 0; round < 20; round++) {
+        shake128_squeeze(&random, key, sizeof key);
+        shake128_squeeze(&random, nonce, sizeof nonce);
+        assert_true(aead_key_change(k, key));
+        assert_true(xaes_derive(k, nonce, true, &d));
+        assert_true(xaes_derive_fresh(worker, key, nonce, &fresh));
+        assert_memory_equal(&d, &fresh, sizeof d);
+    }
+    aead_key_free(k);
+}
+
 static void mbedtls_opens_what_we_seal(void **state)
 {
     static uint8_t in[5000], out[5000], back[5000];
@@ -319,6 +339,7 @@ int main(void)
         cmocka_unit_test(shake128_of_nothing_begins_as_published),
         cmocka_unit_test(ten_thousand_accumulated_rounds_give_the_published_hash),
         cmocka_unit_test(kx_and_commitment_are_mbedtls_cmacs_of_counters_1_to_4),
+        cmocka_unit_test(a_changed_context_is_one_of_the_new_key),
         cmocka_unit_test(mbedtls_opens_what_we_seal),
         cmocka_unit_test(every_flipped_bit_of_ciphertext_is_refused_and_leaves_zeros),
         cmocka_unit_test(every_flipped_bit_of_the_tag_is_refused),
