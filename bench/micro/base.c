@@ -1,8 +1,8 @@
 /* base: the rings between threads, the keyed hash. */
 #include "base/audit_ring.h"
 #include "base/check.h"
+#include "base/flow_hash.h"
 #include "base/ring.h"
-#include "base/siphash.h"
 #include "bench/micro/micro.h"
 
 #define SLOTS 1024
@@ -11,6 +11,7 @@ static struct ring ring;
 static struct audit_ring *audit;
 static struct audit_record record = {.status = 200};
 static const struct siphash_key key = {1, 2};
+static struct flow_key flow_key;
 
 static void ring_once(void *arg)
 {
@@ -27,9 +28,9 @@ static void audit_once(void *arg)
     CHECK(audit_take(audit, &out) == AUDIT_RING_OK);
 }
 
-static void hash_words(void *arg)
+static void hash_flow(void *arg)
 {
-    micro_keep(siphash13(&key, arg, 4, UINT64_C(36) << 56));
+    micro_keep(flow_hash6(&flow_key, arg, 7));
 }
 
 static void hash_path(void *arg)
@@ -44,9 +45,10 @@ int main(int argc, char **argv)
     struct micro list[] = {
         {"ring: put and get", ring_once, NULL, words},
         {"audit ring: put and take a record", audit_once, NULL, NULL},
-        {"siphash13 of a flow, 36 bytes", hash_words, NULL, words},
+        {"flow hash of IPv6", hash_flow, NULL, words},
         {"siphash of a path, 32 bytes", hash_path, NULL, words},
     };
+    flow_key_set(&flow_key, &key);
     struct arena *a = arena_new(SLOTS * sizeof(void *) + 4096, false);
     int fd;
 

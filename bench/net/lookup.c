@@ -29,11 +29,12 @@ static struct tcp_tuple tuple_of(uint64_t number)
 /* Number n of those in one 64th of the buckets of a table whose key was guessed wrong. */
 static struct tcp_tuple chosen(uint64_t *at)
 {
-    static const struct siphash_key guessed = {1, 2};
+    static struct tcp guessed;
 
+    flow_key_set(&guessed.table_key, &(struct siphash_key){1, 2});
     for (;;) {
         struct tcp_tuple u = tuple_of(mix((*at)++));
-        if ((siphash(&guessed, span_of(&u, sizeof u)) & 63) == 7)
+        if ((tuple_hash(&guessed, &u) & 63) == 7)
             return u;
     }
 }

@@ -29,6 +29,7 @@
 #ifndef DATAPLANE_NET_TCP_H
 #define DATAPLANE_NET_TCP_H
 
+#include "base/flow_hash.h"
 #include "dataplane/net/internal.h"
 #include "dataplane/net/timer_wheel.h"
 
@@ -391,7 +392,8 @@ struct tcp {
     struct net *net;
     struct tcp_slot *slots;
     uint32_t slot_mask;
-    struct siphash_key table_key, isn_key, ts_key;
+    struct flow_key table_key;
+    struct siphash_key isn_key, ts_key;
     struct slab conns, recv_buffers, send_buffers;
     /* Of what is unread a window reaches so far now, and by how much a right edge moves at least: tcp_pressure.c. */
     uint32_t window, window_step4, window_step6;

@@ -56,7 +56,7 @@ static NOINLINE uint32_t hash_of_ip6(const struct tcp *t, const uint8_t *addrs, 
     uint64_t words[4];
 
     memcpy(words, addrs, 32);
-    return flow_hash6(t, words, ports);
+    return flow_hash6(&t->table_key, words, ports);
 }
 
 static inline bool is_between(const struct net_conn *c, uint8_t family, const uint8_t *addrs)
@@ -71,11 +71,11 @@ static inline struct net_conn *conn_of(const struct tcp *t, uint8_t family, cons
                                        const uint8_t *h)
 {
     uint32_t ports = load_be32(h), hash;
-    uint64_t words[1];
 
     if (family == NET_IP4) {
-        memcpy(words, addrs, 8);
-        hash = flow_hash4(t, words, ports);
+        uint64_t both;
+        memcpy(&both, addrs, sizeof both);
+        hash = flow_hash4(&t->table_key, both, ports);
     } else {
         hash = hash_of_ip6(t, addrs, ports);
     }

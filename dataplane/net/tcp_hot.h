@@ -224,17 +224,6 @@ static inline void recv_buffer_trim(struct net_conn *c)
     c->recv_ring = NULL;
 }
 
-/* Of a flow: addresses as they come in, remote first, and both ports. */
-static inline uint32_t flow_hash4(const struct tcp *t, const uint64_t words[1], uint32_t ports)
-{
-    return (uint32_t)siphash13(&t->table_key, words, 1, UINT64_C(12) << 56 | ports);
-}
-
-static inline uint32_t flow_hash6(const struct tcp *t, const uint64_t words[4], uint32_t ports)
-{
-    return (uint32_t)siphash13(&t->table_key, words, 4, UINT64_C(36) << 56 | ports);
-}
-
 /* As the first word of a header. */
 static inline uint32_t tuple_ports(const struct tcp_tuple *tuple)
 {

@@ -58,7 +58,8 @@ void tcp_init(struct net *n, struct arena *a)
     arena_large_pages(t->slots, slots_for(config) * sizeof(struct tcp_slot) +
                                     slab_memory_needed(sizeof(struct net_conn), config->conns_max));
     slab_init(&t->conns, a, sizeof(struct net_conn), config->conns_max, false);
-    t->table_key = net_random_key(n);
+    struct siphash_key key = net_random_key(n);
+    flow_key_set(&t->table_key, &key);
     t->isn_key = net_random_key(n);
     t->ts_key = net_random_key(n);
     slab_init(&t->recv_buffers, a, recv_object_size(config), config->recv_buffers_max, false);
@@ -102,11 +103,11 @@ uint32_t tuple_hash(const struct tcp *t, const struct tcp_tuple *tuple)
     if (tuple->family == NET_IP4) {
         memcpy(words, tuple->remote, 4);
         memcpy((uint8_t *)words + 4, tuple->local, 4);
-        return flow_hash4(t, words, ports);
+        return flow_hash4(&t->table_key, words[0], ports);
     }
     memcpy(words, tuple->remote, 16);
     memcpy(&words[2], tuple->local, 16);
-    return flow_hash6(t, words, ports);
+    return flow_hash6(&t->table_key, words, ports);
 }
 
 uint32_t table_expect(const struct tcp *t, const struct tcp_tuple *tuple)

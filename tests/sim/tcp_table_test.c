@@ -4,6 +4,8 @@
 
 #define CONNS 32768 /* as many as the table is made for: half of its slots */
 
+static bool without_aes;
+
 struct table {
     struct arena *arena;
     struct counters counters;
@@ -27,6 +29,8 @@ static void table_begin(struct table *t)
         c.seed[i] = (uint8_t)(i * 11 + 5);
     t->arena = arena_new(net_memory_needed(&c) + 4096, false);
     t->tcp = net_new(&c, t->arena, &t->counters, 1000000)->tcp;
+    if (without_aes)
+        t->tcp->table_key.by_aes = false;
 }
 
 static uint64_t mix(uint64_t v)
@@ -133,6 +137,37 @@ static void c17_tuples_that_somebody_chose_cost_what_random_ones_do(void **state
     assert_in_range(filled_by(against_another_key).sum, CONNS, chance + chance / 8);
 }
 
+/* Chosen by the table's own function, under a key that is not its own. */
+static struct tcp_tuple against_another_key_of_ours(uint32_t n)
+{
+    static struct tcp guessed;
+    static uint64_t at;
+
+    if (n == 0) {
+        at = 0;
+        flow_key_set(&guessed.table_key, &(struct siphash_key){1, 2});
+        guessed.table_key.by_aes = guessed.table_key.by_aes && !without_aes;
+    }
+    for (;;) {
+        struct tcp_tuple u = tuple_of(mix(at++));
+        if ((tuple_hash(&guessed, &u) & 63) == 7)
+            return u;
+    }
+}
+
+static void c17_it_is_so_with_the_same_function_and_without_aes(void **state)
+{
+    (void)state;
+
+    for (int i = 0; i < 2; i++) {
+        without_aes = i != 0;
+        uint64_t chance = filled_by(at_random).sum;
+        assert_in_range(chance, CONNS, CONNS * 8 / 5);
+        assert_in_range(filled_by(against_another_key_of_ours).sum, CONNS, chance + chance / 8);
+    }
+    without_aes = false;
+}
+
 static void c17_what_is_removed_is_found_no_more_and_the_rest_is(void **state)
 {
     struct table t;
@@ -159,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(c17_a_full_table_is_looked_at_one_and_a_half_times),
         cmocka_unit_test(c17_tuples_that_somebody_chose_cost_what_random_ones_do),
+        cmocka_unit_test(c17_it_is_so_with_the_same_function_and_without_aes),
         cmocka_unit_test(c17_what_is_removed_is_found_no_more_and_the_rest_is),
     };
     return RUN_TESTS("tcp_table", tests);
