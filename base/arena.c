@@ -118,11 +118,37 @@ void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capac
         .free_count = capacity,
         .inverse = inverse_of(stride >> shift),
         .shift = shift,
-        .wipe_on_give = wipe_on_give,
+        .given_apart = wipe_on_give ? 0 : capacity,
     };
 }
 
-void slab_wipe(const struct slab *s, void *object)
+void *slab_take_listed(struct slab *s)
 {
-    secret_wipe(object, s->object_size);
+    void **object = s->free_head;
+
+    if (s->free_count == 0)
+        return NULL;
+    s->free_count--;
+    if (object == NULL)
+        return s->base + s->ever_taken++ * s->object_size;
+    s->free_head = *object;
+    return object;
+}
+
+void slab_give_listed(struct slab *s, void *object)
+{
+    uint64_t at = (uint64_t)((uint8_t *)object - s->base) * s->inverse;
+
+    CHECK((at >> s->shift | at << (-s->shift & 63)) < s->capacity);
+    CHECK(s->free_count < s->capacity && object != s->last_given);
+    s->free_count++;
+    if (s->given_apart == 0) {
+        secret_wipe(object, s->object_size);
+    } else {
+        void *waiting = s->last_given;
+        s->last_given = object;
+        object = waiting;
+    }
+    *(void **)object = s->free_head;
+    s->free_head = object;
 }

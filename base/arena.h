@@ -27,35 +27,39 @@ void arena_large_pages(const void *at, size_t len);
 
 /* Equal-sized objects from an arena, taken and given back in O(1); last in, first out, for warm caches.  An object that was never
  * taken has not been touched either, and costs no memory.  slab_take: NULL when all are out; contents are whatever the last user
- * left.  wipe_on_give zeroes what comes back. */
+ * left.  wipe_on_give zeroes what comes back.
+ *
+ * The one given last waits apart, in last_given: what is given and taken in turns, as a buffer is that each request needs for a
+ * while, goes through no list. */
 struct slab {
+    void *last_given; /* NULL: none; always so where what comes back is wiped */
     void *free_head;
     uint8_t *base;
     size_t object_size; /* from one to the next */
     size_t capacity;
     size_t free_count;
-    size_t ever_taken; /* those from here on never were */
-    uint64_t inverse;  /* of object_size's odd factor, modulo 2^64; its even one is 2^shift */
+    size_t ever_taken;  /* those from here on never were */
+    uint64_t inverse;   /* of object_size's odd factor, modulo 2^64; its even one is 2^shift */
+    size_t given_apart; /* capacity; 0 where what comes back is wiped */
     uint32_t shift;
-    bool wipe_on_give;
 };
 
 /* What slab_init takes from its arena. */
 size_t slab_memory_needed(size_t object_size, size_t capacity);
 
 void slab_init(struct slab *s, struct arena *a, size_t object_size, size_t capacity, bool wipe_on_give);
-void slab_wipe(const struct slab *s, void *object); /* what wipe_on_give does */
+/* What the two below do where it takes more. */
+void *MUST_USE slab_take_listed(struct slab *s);
+void slab_give_listed(struct slab *s, void *object);
 
 static inline void *MUST_USE slab_take(struct slab *s)
 {
-    void **object = s->free_head;
+    void *object = s->last_given;
 
-    if (s->free_count == 0)
-        return NULL;
+    if (__builtin_expect(object == NULL, 0))
+        return slab_take_listed(s);
+    s->last_given = NULL;
     s->free_count--;
-    if (object == NULL)
-        return s->base + s->ever_taken++ * s->object_size;
-    s->free_head = *object;
     return object;
 }
 
@@ -63,13 +67,13 @@ static inline void slab_give(struct slab *s, void *object)
 {
     uint64_t at = (uint64_t)((uint8_t *)object - s->base) * s->inverse;
 
-    /* It is one of ours: what object_size does not divide comes out above every quotient (Granlund and Montgomery, 1994, 9). */
-    CHECK((at >> s->shift | at << (-s->shift & 63)) < s->capacity);
-    CHECK(s->free_count < s->capacity);
-    if (s->wipe_on_give)
-        slab_wipe(s, object);
-    *(void **)object = s->free_head;
-    s->free_head = object;
+    /* Whether it is one of ours: what object_size does not divide comes out above every quotient (Granlund and Montgomery, 1994, 9). */
+    if (__builtin_expect(s->last_given != NULL || (at >> s->shift | at << (-s->shift & 63)) >= s->given_apart,
+                         0)) {
+        slab_give_listed(s, object);
+        return;
+    }
+    s->last_given = object;
     s->free_count++;
 }
 

@@ -146,6 +146,8 @@ static void an_object_that_was_never_taken_is_not_touched(void **state)
     uint8_t *first = slab_take(&s), *second = slab_take(&s);
     slab_give(&s, first);
     assert_ptr_equal(slab_take(&s), first);
+    assert_false(is_there(first));
+    first[0] = 1;
     assert_true(is_there(first));
     assert_false(is_there(second + 8192));
     assert_false(is_there(second + 2 * s.object_size));
