@@ -108,7 +108,7 @@ bool net_rig_take(struct net_rig *r, struct wire_segment *s)
         uint16_t len = wire_neighbour_answer(answer, peer_mac, span_of(f->data, f->len));
         if (len != 0) {
             struct frame a = {.data = answer, .len = len, .cap = len};
-            net_input(r->net, &a, 1, r->now_us);
+            counted_input(r->net, &a, 1, r->now_us);
         } else if (f->len >= 54 && f->data[23] == 6) {
             read_segment(f->data, s);
             return true;

@@ -66,7 +66,7 @@ static void dispatch(struct net *n, const struct frame *f, uint16_t header)
     }
 }
 
-void eth_input(struct net *n, const struct frame *f)
+NOINLINE void eth_input(struct net *n, const struct frame *f)
 {
     uint16_t header;
 

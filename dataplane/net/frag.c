@@ -248,6 +248,7 @@ static struct datagram *take(struct net *n, const struct fragment *f)
     t->open++;
     if (d->began_us + LIFETIME_US < n->frags_due_us)
         n->frags_due_us = d->began_us + LIFETIME_US;
+    link_due(n, n->frags_due_us);
     return d;
 }
 

@@ -12,6 +12,10 @@
 /* Of what a segment seldom needs: its stack frame and registers are not paid for by all the others. */
 #define NOINLINE __attribute__((noinline))
 
+/* Of the short way: what is so of nearly every segment, so that it needs no jump. */
+#define LIKELY(x)   __builtin_expect((x), 1)
+#define UNLIKELY(x) __builtin_expect((x), 0)
+
 #define ETH_ADDR_LEN   6
 #define ETH_TYPE_IP4   0x0800
 #define ETH_TYPE_IP6   0x86dd
@@ -21,6 +25,9 @@
 #define IP6_HEADER_LEN 40
 
 #define IP_HOP_LIMIT 64
+
+#define TCP_MIN   20                                          /* bytes of a header */
+#define PLAIN_MIN (ETH_HEADER_LEN + IP4_HEADER_LEN + TCP_MIN) /* of a frame for plain.c */
 
 #define IP_PROTO_ICMP  1
 #define IP_PROTO_TCP   6
@@ -45,9 +52,10 @@ struct net_rng {
 struct net {
     struct net_config config;
     struct counters *counters;
-    uint64_t now_us;    /* of the current call; every door function that takes a time sets it */
-    uint64_t mac;       /* config.mac as a number */
-    uint16_t plain_max; /* bytes of the longest frame for plain.c; 0: none, they are tagged */
+    uint64_t now_us; /* of the current call; every door function that takes a time sets it */
+    uint64_t mac;    /* config.mac, as mac_number says it */
+    uint32_t
+        plain_lens; /* how many lengths of frame plain.c takes, from the shortest on; 0: none, they are tagged */
     struct net_rng rng;
     struct siphash_key flow_key; /* of IPv6 flow labels */
     struct net_addr link_local;  /* fe80::/64 with the EUI-64 of the MAC: ours beside config.addrs */
@@ -58,6 +66,7 @@ struct net {
     uint64_t announce_at_us;                  /* UINT64_MAX when none is due */
     uint64_t mld_report_at_us;                /* likewise */
     uint64_t neighbours_due_us, frags_due_us; /* not later than the first of each that is due */
+    uint64_t link_due_us;                     /* ... and this not later than any of these four */
     uint32_t replies_held;                    /* slots of the reply queue that are not free */
     uint64_t defended_until_us;
     bool contested[NET_SERVICE_ADDRS_MAX + 1]; /* another MAC claimed config.addrs[i]; the last: link_local */
@@ -67,14 +76,15 @@ struct net {
     uint32_t hashes_compared, hashes_taken;
     /* What a device says of checksums, compared in the beginning and now and then (ip.c). */
     bool csum_distrusted;
-    uint32_t csums_compared, csums_taken;
+    uint32_t csums_compared;
+    uint32_t csums_left; /* so many more are taken before the next is compared */
     struct routes *routes;
     struct neighbours *neighbours;
     struct replies *replies;
     struct icmp *icmp;
     struct frags *frags;
-    struct path *paths;
-    struct tcp *tcp; /* set by tcp_init */
+    struct path *paths; /* IPv4's, then IPv6's */
+    struct tcp *tcp;    /* set by tcp_init */
 #ifdef WW_TEST_HOOKS
     bool express_off;       /* every segment goes the long way */
     uint64_t express_taken; /* both directions */
@@ -124,11 +134,12 @@ size_t tcp_memory_needed(const struct net_config *c);
 void tcp_init(struct net *n, struct arena *a); /* sets n->tcp */
 /* p: unicast to us, L4 checksum not yet looked at (ip_checksum_ok_tcp). */
 void tcp_input(struct net *n, const struct ip_packet *p);
-/* The short way (tcp_express.c) for len bytes of TCP, at least TCP_HEADER_LEN, between addresses, source first, that a
- * connection has used: true, and the segment was taken as tcp_input would have taken it; false, and nothing was done.
- * Its checksum is right. */
-bool MUST_USE tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h,
-                                uint32_t len);
+/* The short way (tcp_express.c).  First the connection between the addresses that lie at addrs, source first, and the ports at
+ * h; NULL: there is none.  Then len bytes of TCP at h, at least TCP_HEADER_LEN, whose checksum is right: true, and the segment
+ * was taken as tcp_input would have taken it; false, and nothing was done. */
+struct net_conn *MUST_USE tcp_express_conn4(const struct net *n, const uint8_t *addrs, const uint8_t *h);
+struct net_conn *MUST_USE tcp_express_conn6(const struct net *n, const uint8_t *addrs, const uint8_t *h);
+bool MUST_USE tcp_express_input(struct net *n, struct net_conn *c, const uint8_t *h, uint32_t len);
 /* A segment is about to come in from the addresses and ports at these places: asks memory for its slot, then, by
  * the hash that this returned, for its record. */
 uint32_t tcp_expect(const struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *ports);
@@ -171,6 +182,13 @@ bool MUST_USE ip_checksum_ok_tcp(const struct ip_packet *p);
 uint8_t *MUST_USE reply_begin_ip(struct net *n, const struct net_addr *src, const struct net_addr *dst,
                                  uint8_t proto, uint16_t l4_len);
 void reply_commit_ip(struct net *n);
+
+/* One of the four deadlines of the link and IP half has moved to at_us. */
+static inline void link_due(struct net *n, uint64_t at_us)
+{
+    if (at_us < n->link_due_us)
+        n->link_due_us = at_us;
+}
 
 /* Whole seconds of the same clock. */
 static inline uint32_t net_now_s(const struct net *n)
@@ -232,6 +250,15 @@ static inline uint64_t load_be64(const uint8_t *p)
     return BE64(v);
 }
 
+/* Whether the word at p has this value under the mask; where both are constant, the machine's order is nobody's concern. */
+static inline bool be32_is(const uint8_t *p, uint32_t mask, uint32_t value)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return (v & BE32(mask)) == BE32(value);
+}
+
 static inline void store_be16(uint8_t *p, uint16_t v)
 {
     v = BE16(v);
@@ -245,6 +272,25 @@ static inline void store_be32(uint8_t *p, uint32_t v)
 }
 
 /* ---- what every segment needs, inline ---- */
+
+/* A MAC as a number, of which no more is meant than whether two are equal; eight bytes at p can be read. */
+static inline uint64_t mac_number(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return v << 16;
+#else
+    return v >> 16;
+#endif
+}
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define MAC_GROUP_BIT (UINT64_C(1) << 16)
+#else
+#define MAC_GROUP_BIT (UINT64_C(1) << 40)
+#endif
 
 /* RFC 1071: to 16 bits. */
 static inline uint16_t checksum_fold(uint64_t sum)
@@ -270,18 +316,21 @@ static inline uint16_t checksum_pseudo_tcp(uint8_t family, const uint8_t *addrs,
 
 /* A pair of addresses between which connections live (path.c), and the head of every frame from one to the other. */
 struct path {
-    uint64_t addrs[4]; /* remote, local; IPv4: both in the first, and no others */
+    _Alignas(64) uint64_t addrs[4]; /* remote, local; IPv4: both in the first, and no others */
     uint64_t until_us;
     uint32_t generation;
-    uint8_t family; /* 0: free */
-    uint8_t l3_len;
-    uint16_t flags;               /* of a frame, as ip_frame_begin leaves them */
+    uint16_t flags; /* of a frame, as ip_frame_begin leaves them, and the lengths beside them */
+    uint16_t l2_len, l3_len;
     uint16_t ip4_sum, pseudo_sum; /* of the header's checksum and of TCP's, but for the lengths */
+    uint8_t family;               /* 0: free */
+    bool is_short; /* IPv4, and all checksums are the device's: nothing but lengths is to be filled in */
     uint8_t
         head[ETH_HEADER_LEN + IP6_HEADER_LEN]; /* Ethernet and IP, but for lengths, checksum and flow label */
 };
 
-_Static_assert(sizeof(struct path) <= 128, "a path is two cache lines");
+_Static_assert(sizeof(struct path) == 128, "a path is two cache lines");
+
+#define PATHS 256 /* of each family, so that a place says which it is */
 
 static inline uint64_t path_word(const uint8_t *remote, const uint8_t *local)
 {
@@ -300,19 +349,24 @@ static inline struct path *path_of(const struct net *n, uint8_t family, const ui
     uint64_t key[4];
     struct path *p;
 
-    if (family == NET_IP4) {
+    if (LIKELY(family == NET_IP4)) {
         key[0] = path_word(remote, local);
-        p = &n->paths[key[0] * spread >> 56];
-        *is_its = p->addrs[0] == key[0] && p->family == NET_IP4;
+        p = &n->paths[((uint32_t)key[0] + (uint32_t)(key[0] >> 32)) * (uint32_t)spread >> 24];
+        *is_its = p->addrs[0] == key[0];
         return p;
     }
     memcpy(&key[0], remote, 16);
     memcpy(&key[2], local, 16);
-    p = &n->paths[(key[0] ^ key[1] * 3 ^ key[2] * 5 ^ key[3] * 7) * spread >> 56];
+    p = &n->paths[PATHS + ((key[0] ^ key[1] * 3 ^ key[2] * 5 ^ key[3] * 7) * spread >> 56)];
     *is_its = ((p->addrs[0] ^ key[0]) | (p->addrs[1] ^ key[1]) | (p->addrs[2] ^ key[2]) |
-               (p->addrs[3] ^ key[3])) == 0 &&
-              p->family == NET_IP6;
+               (p->addrs[3] ^ key[3])) == 0;
     return p;
+}
+
+/* Its next hop is still what it was. */
+static inline bool path_is_good(const struct net *n, const struct path *p)
+{
+    return p->generation == n->hop_generation && n->now_us < p->until_us;
 }
 
 /* What path_hop would find, if that is remembered; NULL: it is to be asked. */
@@ -322,8 +376,12 @@ static inline const struct path *path_known(const struct net *n, uint8_t family,
     bool is_its;
     const struct path *p = path_of(n, family, remote, local, &is_its);
 
-    return is_its && p->generation == n->hop_generation && n->now_us < p->until_us ? p : NULL;
+    return is_its && path_is_good(n, p) ? p : NULL;
 }
+
+/* What ip_frame_begin and ip_frame_finish_tcp do where the path is not short.  One SipHash for IPv6's flow label. */
+uint8_t *ip_frame_begin_slowly(struct frame *f, const struct path *p, uint32_t l4_len);
+void ip_frame_finish_slowly(struct net *n, struct frame *f);
 
 /* Writes the Ethernet and the IP header for l4_len bytes of TCP into f, sets f->len, l2_len, l3_len and flags (any
  * earlier value is overwritten); returns where the l4_len bytes go.  The caller made sure that they fit the MTU.  DF is
@@ -337,23 +395,22 @@ static inline uint8_t *ip_frame_begin(const struct net *n, struct frame *f, cons
     CHECK(ip_len <= n->config.mtu && ip_len + ETH_HEADER_LEN <= f->cap);
     f->len = (uint16_t)(ETH_HEADER_LEN + ip_len);
     f->flags = p->flags;
-    f->l2_len = ETH_HEADER_LEN;
+    f->l2_len = p->l2_len;
     f->l3_len = p->l3_len;
+    if (UNLIKELY(!p->is_short))
+        return ip_frame_begin_slowly(f, p, l4_len);
     memcpy(f->data, p->head, ETH_HEADER_LEN + IP4_HEADER_LEN);
-    if (p->family == NET_IP6) {
-        memcpy(ip + IP4_HEADER_LEN, p->head + ETH_HEADER_LEN + IP4_HEADER_LEN,
-               IP6_HEADER_LEN - IP4_HEADER_LEN);
-        store_be16(ip + 4, (uint16_t)l4_len);
-        return ip + IP6_HEADER_LEN;
-    }
     store_be16(ip + 2, (uint16_t)ip_len);
-    if ((p->flags & FRAME_TX_IP4_CSUM) == 0)
-        store_be16(ip + 10, (uint16_t)~checksum_fold(p->ip4_sum + ip_len));
     return ip + IP4_HEADER_LEN;
 }
 
-/* The software checksum, and IPv6's flow label: one SipHash. */
-void ip_frame_finish_slowly(struct net *n, struct frame *f);
+/* TCP's sum over the pseudo-header, for l4_len bytes of it (RFC 1071); only a short path's. */
+static inline uint32_t path_sum(const struct path *p, uint32_t l4_len)
+{
+    uint32_t sum = p->pseudo_sum + l4_len;
+
+    return (sum + (sum >> 16)) & 0xffff;
+}
 
 /* After the TCP header, of header_len bytes, and data are in place (checksum field: anything): fills in the checksum, or
  * the pseudo-header sum where config leaves it to the device; IPv6: the flow label of this connection too.  Sets
@@ -362,12 +419,12 @@ static inline void ip_frame_finish_tcp(struct net *n, struct frame *f, const str
                                        uint32_t header_len)
 {
     f->l4_len = (uint16_t)header_len;
-    if ((p->flags & (FRAME_TX_TCP_CSUM | FRAME_IS_IP6)) != FRAME_TX_TCP_CSUM) {
+    if (UNLIKELY(!p->is_short)) {
         ip_frame_finish_slowly(n, f);
         return;
     }
-    uint32_t sum = p->pseudo_sum + (f->len - (uint32_t)ETH_HEADER_LEN - IP4_HEADER_LEN);
-    store_be16(f->data + ETH_HEADER_LEN + IP4_HEADER_LEN + 16, (uint16_t)(sum + (sum >> 16)));
+    uint32_t l4_len = f->len - (uint32_t)ETH_HEADER_LEN - IP4_HEADER_LEN;
+    store_be16(f->data + ETH_HEADER_LEN + IP4_HEADER_LEN + 16, (uint16_t)path_sum(p, l4_len));
 }
 
 #endif

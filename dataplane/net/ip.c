@@ -77,6 +77,22 @@ void ip6_label_write(const struct net *n, uint8_t *ip)
     store_be32(ip, (load_be32(ip) & 0xfff00000) | (label != 0 ? label : 1));
 }
 
+uint8_t *ip_frame_begin_slowly(struct frame *f, const struct path *p, uint32_t l4_len)
+{
+    uint8_t *ip = f->data + ETH_HEADER_LEN;
+    uint32_t ip_len = p->l3_len + l4_len;
+
+    memcpy(f->data, p->head, (size_t)ETH_HEADER_LEN + p->l3_len);
+    if (p->family == NET_IP6) {
+        store_be16(ip + 4, (uint16_t)l4_len);
+        return ip + IP6_HEADER_LEN;
+    }
+    store_be16(ip + 2, (uint16_t)ip_len);
+    if ((p->flags & FRAME_TX_IP4_CSUM) == 0)
+        store_be16(ip + 10, (uint16_t)~checksum_fold(p->ip4_sum + ip_len));
+    return ip + IP4_HEADER_LEN;
+}
+
 void ip_frame_finish_slowly(struct net *n, struct frame *f)
 {
     bool ip6 = (f->flags & FRAME_IS_IP6) != 0;
@@ -101,14 +117,19 @@ void ip_frame_finish_slowly(struct net *n, struct frame *f)
 
 static bool is_compared(struct net *n)
 {
-    return n->csums_compared < CSUM_TRIAL || ++n->csums_taken % CSUM_SAMPLE == 0;
+    if (n->csums_left == 0)
+        return true;
+    n->csums_left--;
+    return false;
 }
 
 static bool note_compared(struct net *n, bool right)
 {
     n->csums_compared++;
-    if (right)
+    if (right) {
+        n->csums_left = n->csums_compared < CSUM_TRIAL ? 0 : CSUM_SAMPLE - 1;
         return true;
+    }
     count(n->counters, REASON_NIC_CSUM_WRONG);
     n->csum_distrusted = true;
     return false;

@@ -81,6 +81,7 @@ void mld_input(struct net *n, const struct ip_packet *p)
     uint64_t at_us = n->now_us + net_random_below(n, delay_ms * 1000 + 1);
     if (at_us < n->mld_report_at_us)
         n->mld_report_at_us = at_us;
+    link_due(n, at_us);
 }
 
 void mld_timers(struct net *n)

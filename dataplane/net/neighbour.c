@@ -107,6 +107,7 @@ static void set_state(struct net *n, struct neighbour *e, enum neighbour_state s
     e->due_us = due_us;
     if (due_us < n->neighbours_due_us)
         n->neighbours_due_us = due_us;
+    link_due(n, due_us);
 }
 
 static void release(struct net *n, struct neighbour *e)

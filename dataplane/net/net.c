@@ -61,12 +61,12 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
     struct net *n = arena_alloc(a, sizeof *n, 64);
     uint8_t mac[8] = {0};
 
-    memcpy(mac + 2, c->mac, ETH_ADDR_LEN);
+    memcpy(mac, c->mac, ETH_ADDR_LEN);
     n->config = *c;
     n->counters = counters;
     n->now_us = now_us;
-    n->mac = load_be64(mac);
-    n->plain_max = c->vlan_id != 0 ? 0 : (uint16_t)(ETH_HEADER_LEN + c->mtu);
+    n->mac = mac_number(mac);
+    n->plain_lens = c->vlan_id != 0 ? 0 : c->mtu - (uint32_t)(PLAIN_MIN - ETH_HEADER_LEN) + 1;
     n->link_local = addr_link_local(c->mac);
     n->announce_at_us = n->mld_report_at_us = UINT64_MAX;
     random_init(n);
@@ -83,31 +83,34 @@ struct net *net_new(const struct net_config *c, struct arena *a, struct counters
 
 /* ---- frames (net_input: plain.c) ---- */
 
-static inline uint16_t queues_output(struct net *n, struct frame *frames, uint16_t cap)
+static NOINLINE uint16_t output_begin(struct net *n, struct frame *frames, uint16_t cap)
 {
-    uint16_t done = 0;
-
-    if (n->replies_held != 0)
-        done = replies_output(n, frames, cap);
-    done = (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
-    /* Once more: TCP may just have asked for a next hop. */
-    if (n->replies_held != 0)
-        done = (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
-    return done;
+    if (n->config.vlan_id != 0)
+        eth_tag_begin(n, frames, cap);
+    return n->replies_held != 0 ? replies_output(n, frames, cap) : 0;
 }
 
-static NOINLINE uint16_t tagged_output(struct net *n, struct frame *frames, uint16_t cap)
+/* Replies once more: TCP may just have asked for a next hop. */
+static NOINLINE uint16_t output_end(struct net *n, struct frame *frames, uint16_t cap, uint16_t done)
 {
-    eth_tag_begin(n, frames, cap);
-    uint16_t done = queues_output(n, frames, cap);
-    eth_tag_end(n, frames, cap, done);
+    if (n->replies_held != 0)
+        done = (uint16_t)(done + replies_output(n, frames + done, (uint16_t)(cap - done)));
+    if (n->config.vlan_id != 0)
+        eth_tag_end(n, frames, cap, done);
     return done;
 }
 
 uint16_t net_output(struct net *n, uint64_t now_us, struct frame *frames, uint16_t cap)
 {
+    uint16_t done = 0;
+
     n->now_us = now_us;
-    return n->config.vlan_id != 0 ? tagged_output(n, frames, cap) : queues_output(n, frames, cap);
+    if (UNLIKELY((n->replies_held | n->config.vlan_id) != 0))
+        done = output_begin(n, frames, cap);
+    done = (uint16_t)(done + tcp_output(n, frames + done, (uint16_t)(cap - done)));
+    if (UNLIKELY((n->replies_held | n->config.vlan_id) != 0))
+        done = output_end(n, frames, cap, done);
+    return done;
 }
 
 bool net_has_output(const struct net *n)
@@ -159,6 +162,7 @@ static NOINLINE void announce_timers(struct net *n)
     announce_once(n);
     n->announces_left--;
     n->announce_at_us = n->announces_left > 0 ? n->now_us + ANNOUNCE_GAP_US : UINT64_MAX;
+    link_due(n, n->announce_at_us);
 }
 
 /* The gateways are asked for now, so that the first connection does not wait for them. */
@@ -177,7 +181,12 @@ void net_announce(struct net *n, uint64_t now_us)
 
 /* ---- time ---- */
 
-static NOINLINE void all_timers(struct net *n, uint32_t budget)
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static NOINLINE void link_timers(struct net *n)
 {
     if (n->now_us >= n->announce_at_us)
         announce_timers(n);
@@ -187,22 +196,16 @@ static NOINLINE void all_timers(struct net *n, uint32_t budget)
         neighbour_timers(n);
     if (n->now_us >= n->frags_due_us)
         frag_timers(n);
-    tcp_timers(n, budget);
+    n->link_due_us = earlier(earlier(n->announce_at_us, n->mld_report_at_us),
+                             earlier(n->neighbours_due_us, n->frags_due_us));
 }
 
 void net_timers(struct net *n, uint64_t now_us, uint32_t budget)
 {
     n->now_us = now_us;
-    if (now_us >= n->announce_at_us || now_us >= n->mld_report_at_us || now_us >= n->neighbours_due_us ||
-        now_us >= n->frags_due_us)
-        all_timers(n, budget);
-    else
-        tcp_timers(n, budget);
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
+    if (now_us >= n->link_due_us)
+        link_timers(n);
+    tcp_timers(n, budget);
 }
 
 uint64_t net_next_timer(const struct net *n)

@@ -6,17 +6,16 @@
  * who aims at another's place makes it be found out again, no more. */
 #include "dataplane/net/ip.h"
 
-#define PATHS       256
 #define PATH_HOP_US 1000000
 
 size_t paths_memory_needed(void)
 {
-    return PATHS * sizeof(struct path) + 64;
+    return (size_t)2 * PATHS * sizeof(struct path) + 64;
 }
 
 void paths_init(struct net *n, struct arena *a)
 {
-    n->paths = arena_alloc(a, PATHS * sizeof(struct path), 64);
+    n->paths = arena_alloc(a, (size_t)2 * PATHS * sizeof(struct path), 64);
 }
 
 bool path_is_known(const struct net *n, const struct net_addr *remote, const struct net_addr *local)
@@ -71,6 +70,8 @@ void path_fill(const struct net *n, struct path *p, uint8_t family, const uint8_
         head6_fill(p, local, remote);
     if (n->config.tx_tcp_csum)
         p->flags |= FRAME_TX_TCP_CSUM;
+    p->l2_len = ETH_HEADER_LEN;
+    p->is_short = family == NET_IP4 && n->config.tx_ip4_csum && n->config.tx_tcp_csum;
 }
 
 enum ip_hop path_hop(struct net *n, uint8_t family, const uint8_t local[16], const uint8_t remote[16],

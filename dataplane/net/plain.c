@@ -5,8 +5,6 @@
  * is in the table of its owner alone (steer.c). */
 #include "dataplane/net/ip.h"
 
-#define L4_MIN    20                  /* a TCP header */
-#define GROUP_BIT (UINT64_C(1) << 40) /* of a MAC as a number */
 #define SUMS_GOOD (FRAME_RX_IP4_CSUM_GOOD | FRAME_RX_L4_CSUM_GOOD)
 #define SUMS_SAID (SUMS_GOOD | FRAME_RX_IP4_CSUM_VOUCHED | FRAME_RX_L4_CSUM_VOUCHED)
 
@@ -37,15 +35,16 @@ static NOINLINE int sums_looked_at(const struct net *n, const struct frame *f, u
     int header = family == NET_IP4 ? header4_trusted(n, f, addrs - 12) : 0;
     int rest = header < 0 ? -1 : l4_trusted(n, f, family, addrs, l4);
 
-    return rest < 0 ? -1 : header + rest;
+    /* Where a comparison is due it is made the long way. */
+    return rest < 0 || (uint32_t)(header + rest) > n->csums_left ? -1 : header + rest;
 }
 
-static inline int sums_trusted(const struct net *n, const struct frame *f, uint8_t family,
-                               const uint8_t *addrs, struct span l4)
+static inline int sums_trusted(const struct net *n, const struct frame *f, const uint8_t *addrs,
+                               struct span l4)
 {
-    if (family == NET_IP4 && (f->flags & SUMS_SAID) == SUMS_GOOD && !n->csum_distrusted)
+    if (LIKELY((f->flags & SUMS_SAID) == SUMS_GOOD && n->csums_left >= 2))
         return 2;
-    return sums_looked_at(n, f, family, addrs, l4);
+    return sums_looked_at(n, f, NET_IP4, addrs, l4);
 }
 
 /* ---- frames ---- */
@@ -53,45 +52,46 @@ static inline int sums_trusted(const struct net *n, const struct frame *f, uint8
 static inline bool plain_input(struct net *n, const struct frame *f)
 {
     const uint8_t *ip = f->data + ETH_HEADER_LEN;
-    const uint8_t *addrs;
+    struct net_conn *c;
     struct span l4;
-    uint8_t family;
+    int trusted;
 
-    if (f->len < ETH_HEADER_LEN + IP4_HEADER_LEN + L4_MIN || f->len > n->plain_max)
+    uint32_t more =
+        f->len - (uint32_t)PLAIN_MIN; /* than the shortest; of one that is shorter, more than any may have */
+    if (more >= n->plain_lens)
         return false;
-    uint64_t dst = load_be64(f->data) >> 16, src = load_be64(f->data + ETH_ADDR_LEN) >> 16;
-    if (dst != n->mac || src == 0 || (src & GROUP_BIT) != 0 || src == n->mac)
+    uint64_t dst = mac_number(f->data), src = mac_number(f->data + ETH_ADDR_LEN);
+    if (dst != n->mac || src == 0 || (src & MAC_GROUP_BIT) != 0 || src == n->mac)
         return false;
     if (n->config.steering != NULL && steer_comparison_is_due(n, f))
         return false;
-    uint32_t left = f->len - ETH_HEADER_LEN;
     uint16_t type = load_be16(ip - 2);
-    if (type == ETH_TYPE_IP4) {
+    if (LIKELY(type == ETH_TYPE_IP4)) {
         uint32_t len = load_be16(ip + 2);
         /* No fragment: neither "more" nor an offset. */
         if (ip[0] != 0x45 || (load_be32(ip + 6) & 0x3fff00ff) != IP_PROTO_TCP ||
-            len < IP4_HEADER_LEN + L4_MIN || len > left)
+            len - (IP4_HEADER_LEN + TCP_MIN) > more)
             return false;
-        family = NET_IP4;
-        addrs = ip + 12;
         l4 = span_of(ip + IP4_HEADER_LEN, len - IP4_HEADER_LEN);
+        trusted = sums_trusted(n, f, ip + 12, l4);
+        if (trusted < 0)
+            return false;
+        c = tcp_express_conn4(n, ip + 12, l4.ptr);
     } else {
+        uint32_t left = f->len - ETH_HEADER_LEN;
         if (type != ETH_TYPE_IP6 || ip[0] >> 4 != 6 || ip[6] != IP_PROTO_TCP || left < IP6_HEADER_LEN)
             return false;
-        family = NET_IP6;
-        addrs = ip + 8;
         l4 = span_of(ip + IP6_HEADER_LEN, load_be16(ip + 4));
-        if (l4.len < L4_MIN || l4.len > left - IP6_HEADER_LEN)
+        if (l4.len < TCP_MIN || l4.len > left - IP6_HEADER_LEN)
             return false;
+        trusted = sums_looked_at(n, f, NET_IP6, ip + 8, l4);
+        if (trusted < 0)
+            return false;
+        c = tcp_express_conn6(n, ip + 8, l4.ptr);
     }
-    int trusted = sums_trusted(n, f, family, addrs, l4);
-    /* Where a comparison is due it is made the long way. */
-    if (trusted < 0 || (trusted != 0 && (n->csums_compared < CSUM_TRIAL ||
-                                         n->csums_taken % CSUM_SAMPLE + (uint32_t)trusted >= CSUM_SAMPLE)))
+    if (c == NULL || !tcp_express_input(n, c, l4.ptr, (uint32_t)l4.len))
         return false;
-    if (!tcp_express_input(n, family, addrs, l4.ptr, (uint32_t)l4.len))
-        return false;
-    n->csums_taken += (uint32_t)trusted;
+    n->csums_left -= (uint32_t)trusted;
     if (n->config.steering != NULL)
         n->hashes_taken += (f->flags & FRAME_RX_HASH) != 0;
     return true;

@@ -126,8 +126,9 @@ enum tcp_conn_flag {
     TCP_CONN_UNDO = 1 << 27,          /* the last loss may yet prove to have been none */
     TCP_CONN_FRTO = 1 << 28, /* the first segment was repeated after a timeout, and nothing else (RFC 5682) */
     TCP_CONN_FRTO_ASKED =
-        1 << 29,              /* ... and new ones ask whether the old ones arrive: no repetition until then */
-    TCP_CONN_DSACK = 1 << 20, /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
+        1 << 29, /* ... and new ones ask whether the old ones arrive: no repetition until then */
+    TCP_CONN_KEEPALIVE = 1u << 31, /* the next question leaves with the next output */
+    TCP_CONN_DSACK = 1 << 20,      /* [dsack_start, dsack_end) came twice: the next ACK says so (RFC 2883) */
 };
 
 enum tcp_conn_timer {
@@ -250,11 +251,12 @@ struct net_conn {
     uint32_t ts_recent;
     uint32_t flags; /* enum tcp_conn_flag */
     uint16_t mss;   /* bytes of TCP options and data that fit one segment: min(peer's MSS, our MTU) */
-    uint8_t state;  /* enum tcp_state */
-    uint8_t dupacks;
     uint8_t snd_wscale, rcv_wscale;
-    uint8_t retries; /* timeouts without progress */
+    /* What the short way asks for is one word (the compiler sees that they lie side by side). */
+    uint8_t state; /* enum tcp_state */
     uint8_t range_count;
+    uint8_t retries;    /* timeouts without progress */
+    uint8_t probes;     /* of the tail, since snd_una moved */
     uint8_t *recv_ring; /* NULL while nothing is stored; struct tcp_gaps lies behind it */
     /* lines 2 and 3: what the sending of data and its acknowledgement touch as well */
     uint8_t *send_ring;      /* NULL while nothing is queued */
@@ -286,11 +288,10 @@ struct net_conn {
     uint32_t reo_us; /* how much later than expected a segment came that others had overtaken */
     struct tcp_undo undo;
     struct tcp_pmtu pmtu;
-    uint8_t keepalives;     /* unanswered questions */
-    uint8_t probes;         /* of the tail, since snd_una moved */
-    uint8_t events;         /* enum net_event, pending */
-    bool keepalive_due : 1; /* the next question leaves with the next output */
-    bool peer_delays : 1;   /* the probe of a lone segment was needless: the peer had only kept its ACK */
+    uint8_t keepalives; /* unanswered questions */
+    uint8_t dupacks;
+    uint8_t events;       /* enum net_event, pending */
+    bool peer_delays : 1; /* the probe of a lone segment was needless: the peer had only kept its ACK */
     uint8_t challenge_tokens : 3, cause : 3; /* cause: enum net_cause */
     /* steps beyond the first quarter of rtt_min_us, and how long they last: four bits each */
     uint8_t reo_widen;
@@ -305,13 +306,14 @@ _Static_assert(sizeof(struct net_conn) <= 448,
                "an idle connection is one record, and with its slots less than 512 bytes");
 
 struct tcp_slot {
-    uint32_t tag;  /* the tuple's keyed hash */
-    uint32_t conn; /* index in the slab + 1; 0 = free */
+    uint32_t tag; /* the tuple's keyed hash */
+    uint32_t
+        conn; /* the record's distance, as in a struct tcp_link; of a struct record_table: its index + 1; 0: free */
 };
 
 /* Records of TCP_RECORD_LEN bytes, each beginning with its struct tcp_tuple. */
 struct record_table {
-    struct tcp_slot *slots; /* conn: index among the records + 1 */
+    struct tcp_slot *slots;
     uint32_t slot_mask;
     struct slab records;
 };
@@ -383,9 +385,12 @@ enum pressure_level { PRESSURE_NONE, PRESSURE_COOKIES, PRESSURE_NARROW, PRESSURE
 
 struct pressure {
     enum pressure_level level; /* as of this turn */
-    uint32_t hand;             /* the record that the sweep looks at next */
-    uint32_t slowest;          /* of this sweep so far, a record */
-    uint64_t slowest_us;       /* ... without progress since then; TCP_NEVER: there is none */
+    /* With fewer free buffers than this the level is looked at: half of them, rounded up; of receive buffers always where it was not
+     * PRESSURE_NONE. */
+    size_t recv_look, send_look;
+    uint32_t hand;       /* the record that the sweep looks at next */
+    uint32_t slowest;    /* of this sweep so far, a record */
+    uint64_t slowest_us; /* ... without progress since then; TCP_NEVER: there is none */
 };
 
 struct tcp {
@@ -396,7 +401,7 @@ struct tcp {
     struct siphash_key isn_key, ts_key;
     struct slab conns, recv_buffers, send_buffers;
     /* Of what is unread a window reaches so far now, and by how much a right edge moves at least: tcp_pressure.c. */
-    uint32_t window, window_step4, window_step6;
+    uint32_t window, window_step[NET_IP6 + 1]; /* by family */
     struct slab boards;
     uint32_t board_cap; /* records of a board; power of two */
     struct tcp_link events, outputs, hop_waiters, room_waiters;
@@ -554,13 +559,20 @@ static inline uint32_t tcp_conn_queued(const struct net_conn *c)
 /* In-order bytes that the user has not consumed. */
 static inline uint32_t tcp_conn_unread(const struct net_conn *c)
 {
-    return c->rcv_nxt - c->rcv_read - (tcp_conn_has(c, TCP_CONN_FIN_RECEIVED) ? 1 : 0);
+    uint32_t unread = c->rcv_nxt - c->rcv_read;
+
+    return UNLIKELY(tcp_conn_has(c, TCP_CONN_FIN_RECEIVED)) ? unread - 1 : unread;
+}
+
+static inline struct tcp_gaps *gaps_behind(uint8_t *ring, uint32_t size)
+{
+    return (struct tcp_gaps *)(void *)(ring + size);
 }
 
 /* Only with a receive buffer. */
 static inline struct tcp_gaps *tcp_conn_gaps(const struct net_conn *c)
 {
-    return (struct tcp_gaps *)(void *)(c->recv_ring + c->tcp->net->config.recv_buffer);
+    return gaps_behind(c->recv_ring, c->tcp->net->config.recv_buffer);
 }
 
 static inline uint32_t tcp_conn_recv_window(const struct net_conn *c)

@@ -6,7 +6,7 @@
 static void tcp_conn_clock(struct net_conn *c, uint64_t now_us)
 {
     CHECK(tcp_conn_has(c, TCP_CONN_USER));
-    if (now_us > c->tcp->net->now_us)
+    if (UNLIKELY(now_us > c->tcp->net->now_us))
         c->tcp->net->now_us = now_us;
 }
 
@@ -57,14 +57,14 @@ size_t net_readable(const struct net_conn *c)
 
 /* RFC 9293 3.8.6.2.2 says when the edge may move; a window that the peer can still use well is announced with
  * the next ACK that goes out anyway, or once it would grow by two segments (D11, B11). */
-static void window_update_consider(struct net_conn *c)
+static inline void window_update_consider(struct tcp *t, struct net_conn *c)
 {
-    uint32_t step = window_edge(c->tcp, c) - c->rcv_adv;
-    uint32_t segment = tcp_mss_ours(c);
-    uint32_t half = c->tcp->net->config.recv_buffer / 2;
+    uint32_t step = window_edge(t, c) - c->rcv_adv;
 
-    if (c->state == TCP_CLOSED || tcp_conn_has(c, TCP_CONN_FIN_RECEIVED) || step == 0)
+    if (LIKELY(step == 0) || c->state == TCP_CLOSED || tcp_conn_has(c, TCP_CONN_FIN_RECEIVED))
         return;
+    uint32_t segment = tcp_mss_ours(c);
+    uint32_t half = t->net->config.recv_buffer / 2;
     if (tcp_conn_recv_window(c) < segment || step >= u32_min(half, 2 * segment))
         tcp_conn_ack_now(c);
 }
@@ -76,9 +76,9 @@ struct span net_consume(struct net_conn *c, size_t len, uint64_t now_us)
     tcp_conn_clock(c, now_us);
     CHECK(len <= unread);
     c->rcv_read += (uint32_t)len;
-    if (len == unread)
-        recv_buffer_trim(c);
-    window_update_consider(c);
+    if (LIKELY(len == unread && c->recv_ring != NULL && c->range_count == 0))
+        recv_buffer_give(c->tcp, c);
+    window_update_consider(c->tcp, c);
     return len == unread ? span_of(NULL, 0) : net_peek(c);
 }
 
@@ -97,28 +97,16 @@ size_t net_send_room(const struct net_conn *c)
     return c->tcp->net->config.send_buffer - tcp_conn_queued(c);
 }
 
-/* false: none is left. */
-static inline bool send_buffer_take(struct net_conn *c)
+/* How many bytes there is room for, with a buffer if one is left. */
+static inline size_t send_room_take(struct tcp *t, struct net_conn *c)
 {
-    if (c->send_ring != NULL)
-        return true;
-    c->send_ring = slab_take(&c->tcp->send_buffers);
+    if (UNLIKELY(c->send_ring != NULL))
+        return t->net->config.send_buffer - tcp_conn_queued(c);
+    c->send_ring = slab_take(&t->send_buffers);
     if (c->send_ring == NULL)
-        return false;
-    c->progress_us = tcp_conn_now(c);
-    return true;
-}
-
-static inline void send_ring_put(struct net_conn *c, struct span data)
-{
-    uint32_t size = c->tcp->net->config.send_buffer;
-    uint32_t at = c->snd_end & (size - 1);
-    size_t first = data.len < size - at ? data.len : size - at;
-
-    c->snd_end += (uint32_t)data.len;
-    memcpy(c->send_ring + at, data.ptr, first);
-    if (first != data.len)
-        memcpy(c->send_ring, data.ptr + first, data.len - first);
+        return 0;
+    c->progress_us = t->net->now_us;
+    return t->net->config.send_buffer;
 }
 
 /* The user could not put all: it hears of room when the ring is half empty, or, having no ring, when one is
@@ -138,16 +126,20 @@ size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
     tcp_conn_clock(c, now_us);
     if (data.len == 0 || !tcp_conn_may_send(c))
         return 0;
-    size_t room = send_buffer_take(c) ? c->tcp->net->config.send_buffer - tcp_conn_queued(c) : 0;
-    if (room < data.len) {
+    struct tcp *t = c->tcp;
+    size_t room = send_room_take(t, c);
+    if (UNLIKELY(room < data.len)) {
         room_want(c);
         data.len = room;
         if (room == 0)
             return 0;
     }
-    link_remove(c->tcp, &c->room_link);
-    tcp_conn_output_want(c);
-    send_ring_put(c, data);
+    if (UNLIKELY(tcp_conn_has(c, TCP_CONN_WANT_ROOM)))
+        link_remove(t, &c->room_link);
+    output_want(t, c);
+    uint32_t seq = c->snd_end;
+    c->snd_end += (uint32_t)data.len;
+    ring_put(c->send_ring, t->net->config.send_buffer, seq, data);
     return data.len;
 }
 

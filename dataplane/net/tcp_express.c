@@ -13,15 +13,9 @@
     (TCP_CONN_FIN_QUEUED | TCP_CONN_FIN_SEEN | TCP_CONN_FIN_RECEIVED | TCP_CONN_RECOVERY |                   \
      TCP_CONN_RTO_RECOVERY | TCP_CONN_PERSIST | TCP_CONN_MTU_LOWERED | TCP_CONN_RESEND_FIRST |               \
      TCP_CONN_PROBE | TCP_CONN_FORCE | TCP_CONN_WANT_ROOM | TCP_CONN_REORDER_TIMER | TCP_CONN_TLP |          \
-     TCP_CONN_TLP_NOW | TCP_CONN_FRTO | TCP_CONN_FRTO_ASKED | TCP_CONN_DSACK)
+     TCP_CONN_TLP_NOW | TCP_CONN_FRTO | TCP_CONN_FRTO_ASKED | TCP_CONN_DSACK | TCP_CONN_KEEPALIVE)
 
 #define OPTION_WORD UINT32_C(0x0101080a) /* two NOPs, then a timestamp option */
-
-/* With what every segment carries. */
-static inline uint32_t header_len(const struct net_conn *c)
-{
-    return TCP_HEADER_LEN + (tcp_conn_has(c, TCP_CONN_TS) ? TCP_TS_OPTION_LEN : 0u);
-}
 
 /* The fourth word of a header, but for the window. */
 static inline uint32_t header_word(uint32_t len, uint32_t flags)
@@ -29,7 +23,13 @@ static inline uint32_t header_word(uint32_t len, uint32_t flags)
     return len / 4 << 28 | flags << 16;
 }
 
-/* Asked last: so many were taken, or would have been. */
+/* With what every segment carries. */
+static inline uint32_t header_len(bool ts)
+{
+    return TCP_HEADER_LEN + (ts ? TCP_TS_OPTION_LEN : 0u);
+}
+
+/* Asked last, of what is to leave: for tests, which count, and have all go the long way. */
 static inline bool is_on(struct net *n)
 {
 #ifdef WW_TEST_HOOKS
@@ -41,61 +41,100 @@ static inline bool is_on(struct net *n)
 #endif
 }
 
+/* Of what comes in plain.c has it go the long way. */
+static inline void note_taken(struct net *n)
+{
+#ifdef WW_TEST_HOOKS
+    n->express_taken++;
+#else
+    (void)n;
+#endif
+}
+
+/* The four bytes behind the scales as one word: the state, and what is there of gaps, timeouts and probes. */
+static inline bool is_established(const struct net_conn *c, size_t bytes)
+{
+    static const uint8_t calm[4] = {TCP_ESTABLISHED};
+
+    return memcmp((const uint8_t *)c + offsetof(struct net_conn, state), calm, bytes) == 0;
+}
+
+#define WITHOUT_GAPS    2 /* bytes of those four */
+#define WITHOUT_RETRIES 4
+
+_Static_assert(offsetof(struct net_conn, range_count) == offsetof(struct net_conn, state) + 1 &&
+                   offsetof(struct net_conn, retries) == offsetof(struct net_conn, state) + 2 &&
+                   offsetof(struct net_conn, probes) == offsetof(struct net_conn, state) + 3,
+               "they lie side by side");
+
 /* wanted: flags that must be there.  Nothing is missing in the stream that comes in, and nothing of what goes out was
  * lost: that would be a recovery. */
-static inline bool is_usual(const struct net_conn *c, uint32_t wanted)
+static inline bool is_usual(const struct net_conn *c, uint32_t wanted, size_t without)
 {
-    return c->state == TCP_ESTABLISHED && (c->flags & (UNUSUAL | wanted)) == wanted && c->range_count == 0 &&
+    return is_established(c, without) && (c->flags & (UNUSUAL | wanted)) == wanted &&
            c->snd_nxt == c->snd_max;
 }
 
 /* ---- in ---- */
 
-static NOINLINE uint32_t hash_of_ip6(const struct tcp *t, const uint8_t *addrs, uint32_t ports)
+/* tcp_table.c's table_find, in two parts: of those with this tag the next one from slot i on, and whether it is the tuple's. */
+static inline struct net_conn *conn_tagged(const struct tcp *t, uint32_t hash, uint32_t *i)
 {
+    for (; t->slots[*i].conn != 0; *i = (*i + 1) & t->slot_mask)
+        if (LIKELY(t->slots[*i].tag == hash))
+            return slot_conn(t, &t->slots[*i]);
+    return NULL;
+}
+
+static inline uint32_t header_ports(const uint8_t *h)
+{
+    uint32_t word = load_be32(h);
+
+    return word << 16 | word >> 16;
+}
+
+struct net_conn *tcp_express_conn4(const struct net *n, const uint8_t *addrs, const uint8_t *h)
+{
+    const struct tcp *t = n->tcp;
+    uint32_t ports = header_ports(h);
+    uint64_t both;
+
+    memcpy(&both, addrs, sizeof both);
+    uint32_t hash = flow_hash4(&t->table_key, both, ports), i = hash & t->slot_mask;
+    struct net_conn *c = conn_tagged(t, hash, &i);
+    while (UNLIKELY(c != NULL && (tuple_ports(&c->tuple) != ports || c->tuple.family != NET_IP4 ||
+                                  path_word(c->tuple.remote, c->tuple.local) != both))) {
+        i = (i + 1) & t->slot_mask;
+        c = conn_tagged(t, hash, &i);
+    }
+    return c;
+}
+
+NOINLINE struct net_conn *tcp_express_conn6(const struct net *n, const uint8_t *addrs, const uint8_t *h)
+{
+    const struct tcp *t = n->tcp;
+    uint32_t ports = header_ports(h);
     uint64_t words[4];
 
-    memcpy(words, addrs, 32);
-    return flow_hash6(&t->table_key, words, ports);
-}
-
-static inline bool is_between(const struct net_conn *c, uint8_t family, const uint8_t *addrs)
-{
-    if (family == NET_IP4)
-        return memcmp(c->tuple.remote, addrs, 4) == 0 && memcmp(c->tuple.local, addrs + 4, 4) == 0;
-    return memcmp(c->tuple.remote, addrs, 16) == 0 && memcmp(c->tuple.local, addrs + 16, 16) == 0;
-}
-
-/* tcp_table.c's table_find, the tuple being where it came in. */
-static inline struct net_conn *conn_of(const struct tcp *t, uint8_t family, const uint8_t *addrs,
-                                       const uint8_t *h)
-{
-    uint32_t ports = load_be32(h), hash;
-
-    if (family == NET_IP4) {
-        uint64_t both;
-        memcpy(&both, addrs, sizeof both);
-        hash = flow_hash4(&t->table_key, both, ports);
-    } else {
-        hash = hash_of_ip6(t, addrs, ports);
+    memcpy(words, addrs, sizeof words);
+    uint32_t hash = flow_hash6(&t->table_key, words, ports), i = hash & t->slot_mask;
+    struct net_conn *c = conn_tagged(t, hash, &i);
+    while (c != NULL &&
+           (tuple_ports(&c->tuple) != ports || c->tuple.family != NET_IP6 ||
+            memcmp(c->tuple.remote, addrs, 16) != 0 || memcmp(c->tuple.local, addrs + 16, 16) != 0)) {
+        i = (i + 1) & t->slot_mask;
+        c = conn_tagged(t, hash, &i);
     }
-    for (uint32_t i = hash & t->slot_mask; t->slots[i].conn != 0; i = (i + 1) & t->slot_mask) {
-        if (t->slots[i].tag != hash)
-            continue;
-        struct net_conn *c = slot_conn(t, &t->slots[i]);
-        if (tuple_ports(&c->tuple) == ports && c->tuple.family == family && is_between(c, family, addrs))
-            return c;
-    }
-    return NULL;
+    return c;
 }
 
 /* rack_arrived, of a segment that left at at_us and was never repeated. */
 static inline void one_arrived(struct net_conn *c, uint64_t at_us, uint64_t now)
 {
-    uint32_t rtt = u32_max((uint32_t)(now - at_us), TCP_RTT_FLOOR_US);
+    uint32_t rtt = (uint32_t)(now - at_us), least = c->rtt_min_us;
 
-    if (rtt < c->rtt_min_us || c->rtt_min_us == 0)
-        c->rtt_min_us = rtt;
+    if (least != TCP_RTT_FLOOR_US && (rtt < least || least == 0))
+        c->rtt_min_us = u32_max(rtt, TCP_RTT_FLOOR_US);
 }
 
 /* recovery_take: all of the board arrived, none of it out of order. */
@@ -108,160 +147,170 @@ static NOINLINE void board_all_arrived(struct net_conn *c)
     c->board = NULL;
 }
 
-/* ack_new, where nothing stays in flight. */
-static inline void all_acked(struct net_conn *c, uint32_t ack, uint32_t tsecr, uint64_t now)
+/* ack_new, where nothing stays in flight; tsecr: where the echo lies, if there is one. */
+static inline void all_acked(struct tcp *t, struct net_conn *c, uint32_t ack, const uint8_t *tsecr,
+                             uint64_t now)
 {
-    uint32_t acked = ack - c->snd_una;
+    uint32_t acked = ack - c->snd_una, flags = c->flags;
 
-    if (tcp_conn_has(c, TCP_CONN_LONE))
+    if (LIKELY((flags & TCP_CONN_LONE) != 0))
         one_arrived(c, c->last_send_us, now);
     else if (c->board != NULL)
         board_all_arrived(c);
     else
         c->dupacks = 0;
-    rtt_measure(c, ack, tsecr, now);
+    /* rtt_measure; what is timed lies below ack */
+    if (LIKELY((flags & TCP_CONN_TIMING) != 0))
+        rtt_sample(c, (uint32_t)now - c->rtt_start_us);
+    else
+        rtt_measure_echo(c, tcp_conn_has(c, TCP_CONN_TS) ? load_be32(tsecr) : 0, now);
     c->snd_una = ack;
     c->retries = 0;
     c->probes = 0;
     c->progress_us = now;
-    if (tcp_conn_has(c, TCP_CONN_CWND_LIMITED))
+    tcp_conn_timer_stop(c, TIMER_REXMIT);
+    c->flags = flags & ~(uint32_t)(TCP_CONN_TIMING | TCP_CONN_PROBE_TIMER | TCP_CONN_LONE);
+    if ((flags & TCP_CONN_CWND_LIMITED) != 0)
         cwnd_grow(c, acked);
     else
         cwnd_pause(c, now);
-    tcp_conn_timer_stop(c, TIMER_REXMIT);
-    c->flags &= ~(uint32_t)(TCP_CONN_PROBE_TIMER | TCP_CONN_LONE);
-    if (c->snd_end == c->snd_una)
-        tcp_conn_send_buffer_give(c);
+    if (LIKELY(c->snd_end == ack))
+        send_buffer_give(t, c);
 }
 
-/* send_window_update; true: the window is another. */
-static inline bool window_take(struct net_conn *c, uint32_t seq, uint32_t ack, uint32_t wnd)
+/* send_window_update; newer: snd_una has just moved, and snd_wl2 is never beyond it.  true: the window is another. */
+static inline bool window_take(struct net_conn *c, uint32_t seq, uint32_t ack, uint32_t wnd, bool newer)
 {
-    if (!seq_lt(c->snd_wl2, ack) && !seq_lt(c->snd_wl1, seq) && (seq != c->snd_wl1 || ack != c->snd_wl2))
+    if (!newer && !seq_lt(c->snd_wl2, ack) && !seq_lt(c->snd_wl1, seq) &&
+        (seq != c->snd_wl1 || ack != c->snd_wl2))
         return false;
     c->snd_wl1 = seq;
     c->snd_wl2 = ack;
-    if (wnd == c->snd_wnd)
+    if (LIKELY(wnd == c->snd_wnd))
         return false;
     c->snd_wnd = wnd;
     c->snd_wnd_max = u32_max(c->snd_wnd_max, wnd);
     return true;
 }
 
-/* data_input, of what follows rcv_nxt; true: an ACK is to leave now. */
-static inline bool data_take(struct net *n, struct tcp *t, struct net_conn *c, struct span data)
+/* What the segment at h, of len bytes with its header, is to be: the next in order, and either with an acknowledgement of all
+ * that is in flight, none of it reported before, or with data. */
+static inline bool is_expected(const struct tcp *t, const struct net_conn *c, const uint8_t *h, uint32_t len,
+                               bool ts)
 {
-    uint32_t size = n->config.recv_buffer;
-    uint32_t len = (uint32_t)data.len, at = c->rcv_nxt & (size - 1);
-    uint32_t first = u32_min(len, size - at);
-    bool ack_now = ack_is_due(c, len, false, n->now_us);
-
-    event_raise(t, c, NET_EVENT_READABLE);
-    if (c->recv_ring == NULL) {
-        c->recv_ring = slab_take(&t->recv_buffers);
-        tcp_conn_gaps(c)->stamp = 0;
-    }
-    c->rcv_nxt += len;
-    memcpy(c->recv_ring + at, data.ptr, first);
-    if (first != len)
-        memcpy(c->recv_ring, data.ptr + first, len - first);
-    return ack_now;
-}
-
-/* Whether the segment at h is the one that was expected; len: with its header. */
-static inline bool is_expected(const struct tcp *t, const struct net_conn *c, const uint8_t *h, uint32_t len)
-{
-    uint32_t header = header_len(c), data = len - header, ack = load_be32(h + 8);
+    uint32_t data = len - header_len(ts), ack = load_be32(h + 8);
 
     /* Of one that is shorter than its header there would be more data than any window takes. */
-    if ((load_be32(h + 12) & ~(TCP_PSH << 16 | 0xffffu)) != header_word(header, TCP_ACK) ||
+    if (!be32_is(h + 12, ~(TCP_PSH << 16 | 0xffffu), header_word(header_len(ts), TCP_ACK)) ||
         load_be32(h + 4) != c->rcv_nxt || data > tcp_conn_recv_window(c))
         return false;
-    if (tcp_conn_has(c, TCP_CONN_TS) &&
-        (load_be32(h + 20) != OPTION_WORD || seq_lt(load_be32(h + 24), c->ts_recent)))
+    if (ts && (!be32_is(h + 20, UINT32_MAX, OPTION_WORD) || seq_lt(load_be32(h + 24), c->ts_recent)))
         return false;
-    if (data != 0 && c->recv_ring == NULL && t->recv_buffers.free_count == 0)
+    if (t->recv_buffers.free_count == 0)
         return false;
-    /* All that is in flight, none of it reported before; or nothing, but data beside it. */
     if (ack == c->snd_una)
         return data != 0;
     return ack == c->snd_max && (c->board == NULL || seq_le(c->board->fack, c->snd_una));
 }
 
-bool tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h, uint32_t len)
+/* ts: whether timestamps were agreed; constant, so that each of the two is as short as if it were alone. */
+static inline __attribute__((always_inline)) bool
+expected_input(struct net *n, struct tcp *t, struct net_conn *c, const uint8_t *h, uint32_t len, bool ts)
 {
-    struct tcp *t = n->tcp;
-    struct net_conn *c = conn_of(t, family, addrs, h);
+    uint64_t now = n->now_us;
+    uint32_t seq = c->rcv_nxt, data = len - header_len(ts);
 
-    if (c == NULL || !is_usual(c, TCP_CONN_USER) || !is_expected(t, c, h, len) || !is_on(n))
+    if (!is_expected(t, c, h, len, ts))
         return false;
-    uint32_t header = header_len(c), ack = load_be32(h + 8);
-    bool ts = tcp_conn_has(c, TCP_CONN_TS), output = false;
-
-    c->last_rx_us = n->now_us;
+    note_taken(n);
+    c->last_rx_us = now;
     c->keepalives = 0;
-    if (ts && seq_le(c->rcv_nxt, c->last_ack)) {
+    if (ts && LIKELY(seq_le(seq, c->last_ack))) {
         c->ts_recent = load_be32(h + 24);
         c->ts_recent_s = net_now_s(n);
     }
-    if (ack != c->snd_una) {
-        all_acked(c, ack, ts ? load_be32(h + 28) : 0, n->now_us);
-        output = true;
-    }
-    if (tcp_conn_has(c, TCP_CONN_UNDO))
-        undo_settle(c);
-    output |= window_take(c, c->rcv_nxt, ack, (uint32_t)load_be16(h + 14) << c->snd_wscale);
-    idle_restart(n, c);
-    if (len != header && data_take(n, t, c, span_of(h + header, len - header))) {
-        c->flags |= TCP_CONN_ACK_NOW;
-        output = true;
-    }
-    if (output)
+    uint32_t ack = load_be32(h + 8);
+    bool newer = ack != c->snd_una;
+    if (LIKELY(newer)) {
+        all_acked(t, c, ack, h + 28, now);
         output_want(t, c);
+    }
+    if (UNLIKELY(tcp_conn_has(c, TCP_CONN_UNDO)))
+        undo_settle(c);
+    if (window_take(c, seq, ack, (uint32_t)load_be16(h + 14) << c->snd_wscale, newer))
+        output_want(t, c);
+    idle_restart(n, c);
+    if (UNLIKELY(data == 0))
+        return true;
+    /* data_input, of what follows rcv_nxt */
+    if (UNLIKELY(ack_is_due(c, data, false, now))) {
+        c->flags |= TCP_CONN_ACK_NOW;
+        output_want(t, c);
+    }
+    event_raise(t, c, NET_EVENT_READABLE);
+    if (LIKELY(c->recv_ring == NULL)) {
+        c->recv_ring = slab_take(&t->recv_buffers);
+        gaps_behind(c->recv_ring, n->config.recv_buffer)->stamp = 0;
+    }
+    c->rcv_nxt = seq + data;
+    ring_put(c->recv_ring, n->config.recv_buffer, seq, span_of(h + header_len(ts), data));
     return true;
+}
+
+static NOINLINE bool bare_input(struct net *n, struct tcp *t, struct net_conn *c, const uint8_t *h,
+                                uint32_t len)
+{
+    return expected_input(n, t, c, h, len, false);
+}
+
+bool tcp_express_input(struct net *n, struct net_conn *c, const uint8_t *h, uint32_t len)
+{
+    struct tcp *t = n->tcp;
+
+    if (!is_usual(c, TCP_CONN_USER, WITHOUT_GAPS))
+        return false;
+    return tcp_conn_has(c, TCP_CONN_TS) ? expected_input(n, t, c, h, len, true) : bare_input(n, t, c, h, len);
 }
 
 /* ---- out ---- */
 
 /* segment_write */
-static inline void express_write(struct net *n, struct net_conn *c, const struct path *way, struct frame *f,
-                                 uint32_t seq, uint32_t len)
+static inline __attribute__((always_inline)) void express_write(struct net *n, struct tcp *t,
+                                                                struct net_conn *c, const struct path *way,
+                                                                struct frame *f, uint32_t seq, uint32_t len,
+                                                                bool ts)
 {
-    uint32_t header = header_len(c);
+    uint32_t header = header_len(ts), ack = c->rcv_nxt, edge = window_edge(t, c);
+    uint32_t window =
+        (edge - ack) >> c->rcv_wscale; /* of 16 bits: window_edge, and rcv_nxt has only moved up since */
 
-    c->rcv_adv = window_edge(n->tcp, c);
-    c->flags &= ~(uint32_t)TCP_CONN_ACK_NOW;
+    c->rcv_adv = edge;
     c->rcv_since_ack = 0;
-    c->last_ack = c->rcv_nxt;
+    c->last_ack = ack;
     tcp_conn_timer_stop(c, TIMER_DELACK);
 
-    uint32_t window = u32_min(tcp_conn_recv_window(c) >> c->rcv_wscale, UINT16_MAX);
     uint8_t *h = ip_frame_begin(n, f, way, header + len);
-    store_be32(h, (uint32_t)c->tuple.local_port << 16 | c->tuple.remote_port);
+    f->l4_len = (uint16_t)header;
+    store_be32(h, tuple_ports(&c->tuple));
     store_be32(h + 4, seq);
-    store_be32(h + 8, c->rcv_nxt);
+    store_be32(h + 8, ack);
     store_be32(h + 12, header_word(header, len != 0 ? TCP_ACK | TCP_PSH : TCP_ACK) | window);
-    store_be32(h + 16, 0);
-    if (tcp_conn_has(c, TCP_CONN_TS)) {
+    store_be32(h + 16, path_sum(way, header + len) << 16);
+    if (ts) {
         store_be32(h + 20, OPTION_WORD);
         store_be32(h + 24, tcp_conn_ts_at(c, n->now_us));
         store_be32(h + 28, c->ts_recent);
     }
-    if (len != 0) {
-        uint32_t size = n->config.send_buffer;
-        uint32_t at = seq & (size - 1);
-        uint32_t first = u32_min(len, size - at);
-        memcpy(h + header, c->send_ring + at, first);
-        if (first != len)
-            memcpy(h + header + first, c->send_ring, len - first);
-    }
-    ip_frame_finish_tcp(n, f, way, header);
+    if (len != 0)
+        ring_get(c->send_ring, n->config.send_buffer, seq, h + header, len);
+    if (UNLIKELY(!way->is_short))
+        ip_frame_finish_slowly(n, f);
 }
 
-/* plan_account, for len new bytes. */
-static inline void new_account(struct net_conn *c, uint32_t len, uint64_t now)
+/* plan_account, for new bytes up to end. */
+static inline void new_account(struct net_conn *c, uint32_t end, uint64_t now)
 {
-    uint32_t start = c->snd_nxt, end = start + len;
+    uint32_t start = c->snd_nxt;
     bool begins = c->snd_una == start;
 
     if (begins)
@@ -287,45 +336,114 @@ static inline bool is_all_taken(const struct net_conn *c, uint32_t len)
     return len <= tcp_conn_segment_max(c) && flight <= room && len <= room - flight && !board_is_full(c);
 }
 
-/* How many frames were filled, as tcp_conn_output would have filled them, of at most cap: 0 or 1; -1: it is for the long
- * way, and nothing was done. */
-static inline int express_output(struct net *n, struct net_conn *c, struct frame *f, size_t cap)
+/* How many frames were filled, as tcp_conn_output would have filled them: 0 or 1; -1: it is for the long way, and nothing
+ * was done. */
+static int express_output(struct net *n, struct tcp *t, struct net_conn *c, struct frame *f)
 {
-    uint32_t len = c->snd_end - c->snd_nxt;
+    uint32_t seq = c->snd_nxt, len = c->snd_end - seq;
 
-    /* Two frames: a full burst ends before output_settle. */
-    if (!is_usual(c, 0) || c->keepalive_due || cap < 2 || (len != 0 && !is_all_taken(c, len)))
+    if (!is_usual(c, 0, WITHOUT_GAPS) || (len != 0 && !is_all_taken(c, len)))
         return -1;
     const struct path *way = path_known(n, (uint8_t)c->tuple.family, c->tuple.local, c->tuple.remote);
     if (way == NULL || !is_on(n))
         return -1;
     bool leaves = len != 0 || tcp_conn_has(c, TCP_CONN_ACK_NOW);
-    uint32_t seq = len != 0 ? c->snd_nxt : tcp_conn_seq_acceptable(c);
     if (len != 0)
-        new_account(c, len, n->now_us);
+        new_account(c, seq + len, n->now_us);
+    else
+        seq = tcp_conn_seq_acceptable(c);
     /* output_settle: nothing waits. */
+    c->flags &= ~(uint32_t)(TCP_CONN_ACK_NOW | TCP_CONN_CWND_LIMITED);
     if (tcp_conn_pipe(c) + tcp_conn_segment_max(c) > c->cwnd)
         c->flags |= TCP_CONN_CWND_LIMITED;
+    if (!leaves)
+        return 0;
+    if (tcp_conn_has(c, TCP_CONN_TS))
+        express_write(n, t, c, way, f, seq, len, true);
     else
-        c->flags &= ~(uint32_t)TCP_CONN_CWND_LIMITED;
-    if (leaves)
-        express_write(n, c, way, f, seq, len);
-    return leaves;
+        express_write(n, t, c, way, f, seq, len, false);
+    return 1;
+}
+
+/* Whatever is no answer. */
+static NOINLINE uint16_t other_output(struct net *n, struct tcp *t, struct net_conn *c, struct frame *f,
+                                      const struct frame *last)
+{
+    size_t cap = (size_t)(last - f) + 1;
+    int used = cap >= 2 ? express_output(n, t, c, f) : -1;
+
+    return used >= 0
+               ? (uint16_t)used
+               : tcp_conn_turn_output(c, f, cap < TCP_OUTPUT_QUANTUM ? (uint16_t)cap : TCP_OUTPUT_QUANTUM);
+}
+
+/* An answer: all that is queued is one segment, both windows take it, nothing is in flight or timed, the last segment left no
+ * longer ago than an RTO, timestamps and SACK were agreed. */
+#define ANSWER    (TCP_CONN_TS | TCP_CONN_SACK)
+#define NO_ANSWER (UNUSUAL | TCP_CONN_TIMING | TCP_CONN_PARTIAL_SEEN)
+
+/* The bytes of an answer; 0: there is none to be sent. */
+static inline uint32_t answer_len(const struct net_conn *c, uint64_t now)
+{
+    uint32_t seq = c->snd_nxt, len = c->snd_end - seq;
+
+    if (!is_established(c, WITHOUT_RETRIES) || (c->flags & (NO_ANSWER | ANSWER)) != ANSWER ||
+        seq != c->snd_max || seq != c->snd_una || len - 1 >= (uint32_t)c->mss - TCP_TS_OPTION_LEN ||
+        len > c->snd_wnd || len > c->cwnd || now > c->last_send_us + c->rto_us || c->srtt_us == 0)
+        return 0;
+    return len;
+}
+
+/* plan_account and output_settle of an answer. */
+static inline void answer_account(struct net_conn *c, uint32_t len, uint64_t now)
+{
+    uint32_t start = c->snd_nxt, flags = c->flags & ~(uint32_t)(TCP_CONN_ACK_NOW | TCP_CONN_CWND_LIMITED);
+
+    if (c->cwnd - len < (uint32_t)c->mss - TCP_TS_OPTION_LEN)
+        flags |= TCP_CONN_CWND_LIMITED;
+    c->flags = flags | TCP_CONN_TIMING | TCP_CONN_LONE | TCP_CONN_PROBE_TIMER;
+    /* tlp_arm */
+    tcp_conn_timer_set(c, TIMER_REXMIT, now + u32_min(lone_wait(c), c->rto_us));
+    c->dupacks = 0;
+    c->rtt_seq = start;
+    c->rtt_start_us = (uint32_t)now;
+    c->snd_nxt = c->snd_max = start + len;
+    c->last_send_us = c->progress_us = now;
+    cwnd_pause(c, now);
+}
+
+static inline bool answer_output(struct net *n, struct tcp *t, struct net_conn *c, struct frame *f)
+{
+    bool is_its;
+    const struct path *way = path_of(n, (uint8_t)c->tuple.family, c->tuple.remote, c->tuple.local, &is_its);
+
+    if (!is_its || !path_is_good(n, way))
+        return false;
+    uint32_t seq = c->snd_nxt, len = answer_len(c, n->now_us);
+    if (len == 0 || !is_on(n))
+        return false;
+    answer_account(c, len, n->now_us);
+    express_write(n, t, c, way, f, seq, len, true);
+    return true;
 }
 
 uint16_t tcp_output(struct net *n, struct frame *frames, uint16_t cap)
 {
     struct tcp *t = n->tcp;
-    struct frame *f = frames, *end = frames + cap;
+    struct frame *f = frames, *last = frames + cap - 1;
+    uint32_t done = 0;
 
     if (t->hop_generation != n->hop_generation)
         hop_waiters_ask_again(t);
-    while (f != end && !link_empty(t, &t->outputs)) {
+    while (f <= last && !link_empty(t, &t->outputs)) {
         struct net_conn *c = TCP_CONN_OF(link_take(t, &t->outputs), output_link);
-        size_t room = (size_t)(end - f) < TCP_OUTPUT_QUANTUM ? (size_t)(end - f) : TCP_OUTPUT_QUANTUM;
+        uint32_t used = 1;
 
-        int used = express_output(n, c, f, room);
-        f += used >= 0 ? used : tcp_conn_turn_output(c, f, (uint16_t)room);
+        /* Not the last one, because a full burst ends before output_settle. */
+        if (UNLIKELY(f == last || !answer_output(n, t, c, f)))
+            used = other_output(n, t, c, f, last);
+        f += used;
+        done += used;
     }
-    return (uint16_t)(f - frames);
+    return (uint16_t)done;
 }

@@ -24,7 +24,7 @@ static inline void tcp_conn_ack_now(struct net_conn *c)
 static inline void event_raise(struct tcp *t, struct net_conn *c, uint32_t event)
 {
     c->events |= (uint8_t)event;
-    if (link_is_in(&c->event_link))
+    if (UNLIKELY(link_is_in(&c->event_link)))
         return;
     c->event_round = t->event_round;
     link_append(t, &t->events, &c->event_link);
@@ -42,11 +42,10 @@ void tcp_conn_timer_arm(struct net_conn *c, uint64_t at_us); /* tcp_timer.c */
 
 static inline void tcp_conn_timer_set(struct net_conn *c, enum tcp_conn_timer which, uint64_t at_us)
 {
-    uint64_t armed_us = c->timer.tick * TCP_US_PER_TICK;
-
     c->deadline[which] = at_us;
-    /* One that moves away leaves the wheel's entry where it is: it is armed for the earliest, or before it. */
-    if (!wheel_is_armed(&c->timer) || (at_us < armed_us && armed_us - at_us >= TCP_US_PER_TICK))
+    /* One that moves away leaves the wheel's entry where it is: it is armed for the earliest, or before it.  (The product is
+     * above all times where the entry is not armed.) */
+    if (UNLIKELY(at_us + TCP_US_PER_TICK <= c->timer.tick * TCP_US_PER_TICK))
         tcp_conn_timer_arm(c, at_us);
 }
 
@@ -96,8 +95,9 @@ static inline void cwnd_pause(struct net_conn *c, uint64_t now)
 {
     struct tcp_cubic *k = &c->cubic;
 
-    if (k->epoch_us != 0)
-        k->epoch_us += now - k->seen_us;
+    if (LIKELY(k->epoch_us == 0))
+        return;
+    k->epoch_us += now - k->seen_us;
     k->seen_us = now;
 }
 
@@ -120,7 +120,7 @@ static inline bool ack_is_due(struct net_conn *c, uint32_t arrived, bool at_once
         c->rcv_mss = (uint16_t)arrived;
     if (at_once || c->rcv_since_ack >= 2u * c->rcv_mss)
         return true;
-    if (!tcp_conn_timer_runs(c, TIMER_DELACK))
+    if (LIKELY(!tcp_conn_timer_runs(c, TIMER_DELACK)))
         tcp_conn_timer_set(c, TIMER_DELACK, now + TCP_DELACK_US);
     return false;
 }
@@ -152,10 +152,10 @@ static inline uint16_t tcp_mss_ours(const struct net_conn *c)
 /* Where the announced window could end if it were announced now (RFC 9293 3.8.6.2.2). */
 static inline uint32_t window_edge(const struct tcp *t, const struct net_conn *c)
 {
-    int32_t step = (int32_t)(c->tuple.family == NET_IP4 ? t->window_step4 : t->window_step6);
+    int32_t step = (int32_t)t->window_step[c->tuple.family];
     uint32_t edge = c->rcv_read + t->window;
 
-    if ((int32_t)(edge - c->rcv_adv) < step)
+    if (LIKELY((int32_t)(edge - c->rcv_adv) < step))
         return c->rcv_adv;
     edge = seq_min(edge, c->rcv_nxt + ((uint32_t)UINT16_MAX << c->rcv_wscale));
     return (int32_t)(edge - c->rcv_adv) < step ? c->rcv_adv : edge;
@@ -169,15 +169,18 @@ static inline uint32_t tcp_conn_seq_acceptable(const struct net_conn *c)
 
 static inline void rtt_sample(struct net_conn *c, uint64_t rtt_us)
 {
-    uint32_t rtt = rtt_us == 0 ? 1 : (uint32_t)(rtt_us < TCP_RTO_MAX_US ? rtt_us : TCP_RTO_MAX_US);
+    uint32_t rtt = (uint32_t)rtt_us;
 
-    if (c->srtt_us == 0) {
+    if (UNLIKELY(rtt_us - 1 >= TCP_RTO_MAX_US))
+        rtt = rtt_us == 0 ? 1 : TCP_RTO_MAX_US;
+
+    if (UNLIKELY(c->srtt_us == 0)) {
         c->srtt_us = rtt;
         c->rttvar_us = rtt / 2;
     } else {
         uint32_t off = rtt > c->srtt_us ? rtt - c->srtt_us : c->srtt_us - rtt;
         c->rttvar_us = c->rttvar_us - c->rttvar_us / 4 + off / 4;
-        c->srtt_us = u32_max(c->srtt_us - c->srtt_us / 8 + rtt / 8, 1);
+        c->srtt_us = c->srtt_us - c->srtt_us / 8 + rtt / 8; /* 1 at least, as both are */
     }
     c->rto_us = u32_max(c->srtt_us + u32_max(1000, 4 * c->rttvar_us), TCP_RTO_MIN_US);
     c->rto_us = u32_min(c->rto_us, TCP_RTO_MAX_US);
@@ -185,34 +188,46 @@ static inline void rtt_sample(struct net_conn *c, uint64_t rtt_us)
 
 /* What an ACK of new data tells; tsecr: the timestamp that it echoes, 0 when it has none.  Karn: a segment that was ever repeated is not timed; the echoed timestamp tells which copy was answered
  * (RFC 7323 4.1). */
+static inline void rtt_measure_echo(struct net_conn *c, uint32_t tsecr, uint64_t now)
+{
+    uint32_t elapsed_ms = tcp_conn_ts_at(c, now) - tsecr;
+
+    if (tcp_conn_has(c, TCP_CONN_TS) && tsecr != 0 && elapsed_ms <= TCP_RTO_MAX_US / 1000)
+        rtt_sample(c, elapsed_ms * 1000ULL);
+}
+
 static inline void rtt_measure(struct net_conn *c, uint32_t ack, uint32_t tsecr, uint64_t now)
 {
-    uint64_t rtt_us = (uint32_t)now - c->rtt_start_us;
-
-    if (tcp_conn_has(c, TCP_CONN_TIMING)) {
-        if (!seq_lt(c->rtt_seq, ack))
-            return;
+    if (!tcp_conn_has(c, TCP_CONN_TIMING)) {
+        rtt_measure_echo(c, tsecr, now);
+    } else if (seq_lt(c->rtt_seq, ack)) {
         c->flags &= ~(uint32_t)TCP_CONN_TIMING;
-    } else {
-        uint32_t elapsed_ms = tcp_conn_ts_at(c, now) - tsecr;
-        if (!tcp_conn_has(c, TCP_CONN_TS) || tsecr == 0 || elapsed_ms > TCP_RTO_MAX_US / 1000)
-            return;
-        rtt_us = elapsed_ms * 1000ULL;
+        rtt_sample(c, (uint32_t)now - c->rtt_start_us);
     }
-    rtt_sample(c, rtt_us);
 }
 
 /* Tells as many waiters as there are free send buffers. */
 void room_waiters_wake(struct tcp *t); /* tcp_table.c */
 
+static inline void send_buffer_give(struct tcp *t, struct net_conn *c)
+{
+    if (UNLIKELY(c->send_ring == NULL))
+        return;
+    slab_give(&t->send_buffers, c->send_ring);
+    c->send_ring = NULL;
+    if (UNLIKELY(!link_empty(t, &t->room_waiters)))
+        room_waiters_wake(t);
+}
+
 static inline void tcp_conn_send_buffer_give(struct net_conn *c)
 {
-    if (c->send_ring == NULL)
-        return;
-    slab_give(&c->tcp->send_buffers, c->send_ring);
-    c->send_ring = NULL;
-    if (!link_empty(c->tcp, &c->tcp->room_waiters))
-        room_waiters_wake(c->tcp);
+    send_buffer_give(c->tcp, c);
+}
+
+static inline void recv_buffer_give(struct tcp *t, struct net_conn *c)
+{
+    slab_give(&t->recv_buffers, c->recv_ring);
+    c->recv_ring = NULL;
 }
 
 /* Gives the receive buffer back when nothing is stored in it. */
@@ -220,19 +235,44 @@ static inline void recv_buffer_trim(struct net_conn *c)
 {
     if (c->recv_ring == NULL || c->range_count != 0 || tcp_conn_unread(c) != 0)
         return;
-    slab_give(&c->tcp->recv_buffers, c->recv_ring);
-    c->recv_ring = NULL;
+    recv_buffer_give(c->tcp, c);
 }
 
-/* As the first word of a header. */
+/* ---- rings: byte s of a stream lies at s modulo their size ---- */
+
+/* tcp_table.c: what lies around the end of the ring. */
+void ring_put_around(uint8_t *ring, uint32_t size, uint32_t at, struct span from);
+void ring_get_around(const uint8_t *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t len);
+
+static inline void ring_put(uint8_t *ring, uint32_t size, uint32_t seq, struct span from)
+{
+    uint32_t at = seq & (size - 1);
+
+    if (LIKELY(from.len <= size - at))
+        memcpy(ring + at, from.ptr, from.len);
+    else
+        ring_put_around(ring, size, at, from);
+}
+
+static inline void ring_get(const uint8_t *ring, uint32_t size, uint32_t seq, uint8_t *to, uint32_t len)
+{
+    uint32_t at = seq & (size - 1);
+
+    if (LIKELY(len <= size - at))
+        memcpy(to, ring + at, len);
+    else
+        ring_get_around(ring, size, at, to, len);
+}
+
+/* As the first word of a header of ours. */
 static inline uint32_t tuple_ports(const struct tcp_tuple *tuple)
 {
-    return (uint32_t)tuple->remote_port << 16 | tuple->local_port;
+    return (uint32_t)tuple->local_port << 16 | tuple->remote_port;
 }
 
 static inline struct net_conn *slot_conn(const struct tcp *t, const struct tcp_slot *s)
 {
-    return (struct net_conn *)(void *)(t->conns.base + (s->conn - 1) * t->conns.object_size);
+    return (struct net_conn *)(void *)link_at(t, s->conn);
 }
 
 /* ---- the flight ---- */
@@ -263,13 +303,21 @@ static inline void flight_append(struct net_conn *c, uint32_t end)
  * probe that brings nothing is followed by others, each after twice the time, as long as that is less than the
  * RTO; and in recovery, when all that was lost has been repeated and nothing more comes, the first segment is
  * taken for lost again. */
+static inline uint32_t flight_wait(const struct net_conn *c)
+{
+    return c->srtt_us != 0 ? u32_max(2 * c->srtt_us, 2 * TCP_RTT_FLOOR_US) : TCP_RTO_FIRST_US;
+}
+
+static inline uint32_t lone_wait(const struct net_conn *c)
+{
+    return flight_wait(c) + (c->peer_delays ? TCP_ACK_DELAY_MAX_US : TCP_ACK_DELAY_US);
+}
+
 static inline uint64_t probe_wait(const struct net_conn *c)
 {
-    uint64_t wait = c->srtt_us != 0 ? u32_max(2 * c->srtt_us, 2 * TCP_RTT_FLOOR_US) : TCP_RTO_FIRST_US;
+    bool lone = c->board == NULL || c->board->count == 1;
 
-    if (c->board == NULL || c->board->count == 1)
-        wait += c->peer_delays ? TCP_ACK_DELAY_MAX_US : TCP_ACK_DELAY_US;
-    return wait << c->probes;
+    return (uint64_t)(lone ? lone_wait(c) : flight_wait(c)) << c->probes;
 }
 
 static inline bool probe_is_due(const struct net_conn *c)
@@ -316,8 +364,8 @@ static inline void flight_timer_arm(struct net_conn *c, uint64_t now)
 /* Less than half of the receive or send buffers is free, or it was so in the last turn. */
 static inline bool pressure_may_be(const struct tcp *t)
 {
-    return t->pressure.level != PRESSURE_NONE || 2 * t->recv_buffers.free_count < t->recv_buffers.capacity ||
-           2 * t->send_buffers.free_count < t->send_buffers.capacity;
+    return t->recv_buffers.free_count < t->pressure.recv_look ||
+           t->send_buffers.free_count < t->pressure.send_look;
 }
 
 #endif

@@ -43,7 +43,7 @@ void keepalive_timeout(struct net_conn *c)
     }
     c->keepalives++;
     count(c->tcp->net->counters, REASON_TCP_KEEPALIVES);
-    c->keepalive_due = true;
+    c->flags |= TCP_CONN_KEEPALIVE;
     tcp_conn_output_want(c);
     tcp_conn_timer_set(c, TIMER_KEEPALIVE, tcp_conn_now(c) + config->keepalive_interval_ms * 1000ULL);
 }

@@ -3,18 +3,6 @@
  * is cut by what holds now, not by what held when it first went out. */
 #include "dataplane/net/tcp.h"
 
-static void ring_read(const struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t len)
-{
-    uint32_t size = c->tcp->net->config.send_buffer;
-    uint32_t at = seq & (size - 1);
-    uint32_t first = u32_min(len, size - at);
-
-    if (len == 0)
-        return;
-    memcpy(out, c->send_ring + at, first);
-    memcpy(out + first, c->send_ring, len - first);
-}
-
 static void header_write(const struct net_conn *c, uint8_t *h, uint32_t seq, uint8_t flags, uint32_t options,
                          uint32_t window)
 {
@@ -55,7 +43,8 @@ static void segment_write(struct net_conn *c, struct frame *f, const struct path
     c->rcv_adv = window_edge(c->tcp, c);
     header_write(c, h, seq, flags, options, tcp_conn_recv_window(c) >> c->rcv_wscale);
     (void)options_write(c, h + TCP_HEADER_LEN, room);
-    ring_read(c, seq, h + TCP_HEADER_LEN + options, len);
+    if (len != 0)
+        ring_get(c->send_ring, c->tcp->net->config.send_buffer, seq, h + TCP_HEADER_LEN + options, len);
     ip_frame_finish_tcp(c->tcp->net, f, way, TCP_HEADER_LEN + options);
     ack_left(c);
 }
@@ -359,11 +348,11 @@ static uint16_t tcp_conn_output(struct net_conn *c, const struct path *way, stru
         *more = true;
         return used;
     }
-    if (c->keepalive_due && used == 0 && c->snd_una == c->snd_max)
+    if (tcp_conn_has(c, TCP_CONN_KEEPALIVE) && used == 0 && c->snd_una == c->snd_max)
         segment_write(c, &frames[used++], way, c->snd_una - 1, 0, TCP_ACK);
     else if (tcp_conn_has(c, TCP_CONN_ACK_NOW))
         segment_write(c, &frames[used++], way, tcp_conn_seq_acceptable(c), 0, TCP_ACK);
-    c->keepalive_due = false;
+    c->flags &= ~(uint32_t)TCP_CONN_KEEPALIVE;
     output_settle(c);
     return used;
 }
@@ -393,7 +382,7 @@ void hop_waiters_ask_again(struct tcp *t)
     }
 }
 
-uint16_t tcp_conn_turn_output(struct net_conn *c, struct frame *frames, uint16_t cap)
+NOINLINE uint16_t tcp_conn_turn_output(struct net_conn *c, struct frame *frames, uint16_t cap)
 {
     struct tcp *t = c->tcp;
     const struct path *way;

@@ -87,13 +87,20 @@ static void sweep(struct tcp *t)
 static void windows_set(struct tcp *t)
 {
     t->window = t->net->config.recv_buffer / (t->pressure.level >= PRESSURE_NARROW ? 4 : 1);
-    t->window_step4 = u32_min(t->window / 2, tcp_mss_of(t->net, NET_IP4));
-    t->window_step6 = u32_min(t->window / 2, tcp_mss_of(t->net, NET_IP6));
+    t->window_step[NET_IP4] = u32_min(t->window / 2, tcp_mss_of(t->net, NET_IP4));
+    t->window_step[NET_IP6] = u32_min(t->window / 2, tcp_mss_of(t->net, NET_IP6));
+}
+
+static void level_set(struct tcp *t, enum pressure_level level)
+{
+    t->pressure.level = level;
+    t->pressure.send_look = (t->send_buffers.capacity + 1) / 2;
+    t->pressure.recv_look = level == PRESSURE_NONE ? (t->recv_buffers.capacity + 1) / 2 : SIZE_MAX;
 }
 
 void pressure_turn(struct tcp *t)
 {
-    t->pressure.level = level_now(t);
+    level_set(t, level_now(t));
     windows_set(t);
     if (t->pressure.level == PRESSURE_SHED)
         sweep(t);
@@ -102,5 +109,6 @@ void pressure_turn(struct tcp *t)
 void pressure_init(struct tcp *t)
 {
     t->pressure.slowest_us = TCP_NEVER;
+    level_set(t, PRESSURE_NONE);
     windows_set(t);
 }

@@ -5,14 +5,8 @@
 
 static void ring_write(struct net_conn *c, uint32_t seq, struct span data)
 {
-    uint32_t size = c->tcp->net->config.recv_buffer;
-    uint32_t at = seq & (size - 1);
-    size_t first = data.len < size - at ? data.len : size - at;
-
-    if (data.len == 0)
-        return;
-    memcpy(c->recv_ring + at, data.ptr, first);
-    memcpy(c->recv_ring, data.ptr + first, data.len - first);
+    if (data.len != 0)
+        ring_put(c->recv_ring, c->tcp->net->config.recv_buffer, seq, data);
 }
 
 /* Writes the parts of [seq, seq + data.len) that no range holds. */

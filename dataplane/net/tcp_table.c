@@ -157,7 +157,7 @@ static void table_insert(struct tcp *t, struct net_conn *c)
     while (t->slots[i].conn != 0)
         i = (i + 1) & t->slot_mask;
     t->slots[i].tag = hash;
-    t->slots[i].conn = (uint32_t)((size_t)((uint8_t *)c - t->conns.base) / t->conns.object_size) + 1;
+    t->slots[i].conn = link_place(t, (const struct tcp_link *)(const void *)c);
 }
 
 static void table_remove(struct tcp *t, const struct net_conn *c)
@@ -190,6 +190,7 @@ struct net_conn *tcp_conn_new(struct tcp *t, const struct tcp_tuple *tuple)
     c->tuple = *tuple;
     for (int i = 0; i < TIMER_COUNT; i++)
         c->deadline[i] = TCP_NEVER;
+    c->timer.tick = WHEEL_NEVER;
     c->challenge_tokens = TCP_CHALLENGE_BURST;
     table_insert(t, c);
     return c;
@@ -215,6 +216,18 @@ void room_waiters_wake(struct tcp *t)
         c->flags &= ~(uint32_t)TCP_CONN_WANT_ROOM;
         tcp_conn_event(c, NET_EVENT_WRITABLE);
     }
+}
+
+void ring_put_around(uint8_t *ring, uint32_t size, uint32_t at, struct span from)
+{
+    memcpy(ring + at, from.ptr, size - at);
+    memcpy(ring, from.ptr + (size - at), from.len - (size - at));
+}
+
+void ring_get_around(const uint8_t *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t len)
+{
+    memcpy(to, ring + at, size - at);
+    memcpy(to + (size - at), ring, len - (size - at));
 }
 
 static void recv_buffer_drop(struct net_conn *c)

@@ -194,6 +194,7 @@ static NOINLINE void timers_turn(struct net *n, uint32_t budget)
             continue;
         }
         struct net_conn *c = TCP_CONN_OF(e, timer);
+        e->tick = WHEEL_NEVER; /* tcp_conn_timer_set asks for nothing else */
         enum tcp_conn_timer first = deadline_first(c);
         uint64_t at_us = c->deadline[first];
 

@@ -25,9 +25,21 @@ void tcp_input(struct net *n, const struct ip_packet *p)
 }
 
 /* Everything goes the long way. */
-bool tcp_express_input(struct net *n, uint8_t family, const uint8_t *addrs, const uint8_t *h, uint32_t len)
+struct net_conn *tcp_express_conn4(const struct net *n, const uint8_t *addrs, const uint8_t *h)
 {
-    (void)n, (void)family, (void)addrs, (void)h, (void)len;
+    (void)n, (void)addrs, (void)h;
+    return NULL;
+}
+
+struct net_conn *tcp_express_conn6(const struct net *n, const uint8_t *addrs, const uint8_t *h)
+{
+    (void)n, (void)addrs, (void)h;
+    return NULL;
+}
+
+bool tcp_express_input(struct net *n, struct net_conn *c, const uint8_t *h, uint32_t len)
+{
+    (void)n, (void)c, (void)h, (void)len;
     return false;
 }
 

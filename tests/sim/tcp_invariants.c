@@ -32,6 +32,8 @@ static void conn_check(const struct net_conn *c)
     assert_true(seq_le(c->snd_una, c->snd_nxt) && seq_le(c->snd_nxt, c->snd_max));
     assert_true(c->cwnd >= tcp_conn_segment_max(c) && c->cwnd <= 1u << 30);
     assert_true(c->ssthresh >= 2 * tcp_conn_segment_max(c));
+    assert_true((c->rcv_adv - c->rcv_nxt) >> c->rcv_wscale <= UINT16_MAX);
+    assert_true(tcp_conn_is_opening(c) || seq_le(c->snd_wl2, c->snd_una));
     if (c->board != NULL)
         board_check(c);
     if (tcp_conn_has(c, TCP_CONN_LONE))
@@ -48,8 +50,7 @@ void tcp_invariants_check(const struct net *n)
 
     for (uint32_t i = 0; i <= t->slot_mask; i++)
         if (t->slots[i].conn != 0)
-            conn_check((const struct net_conn *)(const void *)(t->conns.base + (t->slots[i].conn - 1) *
-                                                                                   t->conns.object_size));
+            conn_check(slot_conn(t, &t->slots[i]));
 }
 
 void tcp_invariants_check_end(const struct net *n)
@@ -136,7 +137,7 @@ uint64_t tcp_digest(const struct net *n)
                          t->conns.free_count,
                          t->pressure.level,
                          n->csums_compared,
-                         n->csums_taken,
+                         n->csums_left,
                          n->csum_distrusted,
                          n->rng.counter};
     uint64_t h = mixed(1, levels, sizeof levels);
@@ -148,15 +149,15 @@ uint64_t tcp_digest(const struct net *n)
     }
     for (uint32_t i = 0; i <= t->slot_mask; i++)
         if (t->slots[i].conn != 0)
-            h = conn_digest((const struct net_conn *)(const void *)(t->conns.base + (t->slots[i].conn - 1) *
-                                                                                        t->conns.object_size),
-                            h);
+            h = conn_digest(slot_conn(t, &t->slots[i]), h);
     return h;
 }
 
 void tcp_express_set(struct net *n, bool on)
 {
     n->express_off = !on;
+    if (!on)
+        n->plain_lens = 0;
 }
 
 uint64_t tcp_express_taken(const struct net *n)
