@@ -189,11 +189,14 @@ struct tcp_board {
     struct tcp_sent sent[];
 };
 
-/* What lies beyond rcv_nxt: sorted, neither touching nor overlapping.  Part of the receive buffer's object, behind
- * the ring: without a buffer there is nothing to describe. */
-struct tcp_gaps {
-    uint32_t stamp;
-    struct tcp_range ranges[TCP_RANGES_MAX];
+/* A send or receive buffer.  Byte s of the stream lies at s - base modulo the buffer's size, and base is where the stream was when
+ * the buffer was taken: a request and its reply then lie in the same few cache lines and the same page that the ones before them have
+ * left warm, where s itself would lead each of them somewhere else in 64 KB. */
+struct tcp_ring {
+    uint32_t base;
+    uint32_t stamp; /* of receiving, while there are ranges: as in the youngest */
+    uint8_t bytes[];
+    /* of receiving, behind the bytes: struct tcp_range[TCP_RANGES_MAX], what lies beyond rcv_nxt; sorted, neither touching nor overlapping */
 };
 
 /* RFC 9438; windows in bytes.  One stage of congestion avoidance begins with the first ACK that may grow cwnd
@@ -255,12 +258,12 @@ struct net_conn {
     /* What the short way asks for is one word (the compiler sees that they lie side by side). */
     uint8_t state; /* enum tcp_state */
     uint8_t range_count;
-    uint8_t retries;    /* timeouts without progress */
-    uint8_t probes;     /* of the tail, since snd_una moved */
-    uint8_t *recv_ring; /* NULL while nothing is stored; struct tcp_gaps lies behind it */
+    uint8_t retries;            /* timeouts without progress */
+    uint8_t probes;             /* of the tail, since snd_una moved */
+    struct tcp_ring *recv_ring; /* NULL while nothing is stored */
     /* lines 2 and 3: what the sending of data and its acknowledgement touch as well */
-    uint8_t *send_ring;      /* NULL while nothing is queued */
-    struct tcp_board *board; /* NULL: nothing in flight, TCP_CONN_LONE, or no SACK */
+    struct tcp_ring *send_ring; /* NULL while nothing is queued */
+    struct tcp_board *board;    /* NULL: nothing in flight, TCP_CONN_LONE, or no SACK */
     uint64_t last_send_us;
     uint32_t rto_us, srtt_us, rttvar_us; /* srtt_us == 0: no sample yet */
     uint32_t rtt_min_us;                 /* 0: no sample yet */
@@ -564,15 +567,10 @@ static inline uint32_t tcp_conn_unread(const struct net_conn *c)
     return UNLIKELY(tcp_conn_has(c, TCP_CONN_FIN_RECEIVED)) ? unread - 1 : unread;
 }
 
-static inline struct tcp_gaps *gaps_behind(uint8_t *ring, uint32_t size)
-{
-    return (struct tcp_gaps *)(void *)(ring + size);
-}
-
 /* Only with a receive buffer. */
-static inline struct tcp_gaps *tcp_conn_gaps(const struct net_conn *c)
+static inline struct tcp_range *tcp_conn_ranges(const struct net_conn *c)
 {
-    return gaps_behind(c->recv_ring, c->tcp->net->config.recv_buffer);
+    return (struct tcp_range *)(void *)(c->recv_ring->bytes + c->tcp->net->config.recv_buffer);
 }
 
 static inline uint32_t tcp_conn_recv_window(const struct net_conn *c)

@@ -41,13 +41,15 @@ void *net_user(const struct net_conn *c)
 
 struct span net_peek(const struct net_conn *c)
 {
-    uint32_t size = c->tcp->net->config.recv_buffer;
-    uint32_t at = c->rcv_read & (size - 1);
     uint32_t unread = tcp_conn_unread(c);
 
     if (unread == 0)
         return span_of(NULL, 0);
-    return span_of(c->recv_ring + at, u32_min(unread, size - at));
+    const struct tcp_ring *ring = c->recv_ring;
+    if (LIKELY(ring->base == c->rcv_read))
+        return span_of(ring->bytes, unread);
+    uint32_t size = c->tcp->net->config.recv_buffer, at = ring_at(ring, size, c->rcv_read);
+    return span_of(ring->bytes + at, u32_min(unread, size - at));
 }
 
 size_t net_readable(const struct net_conn *c)
@@ -84,7 +86,7 @@ struct span net_consume(struct net_conn *c, size_t len, uint64_t now_us)
 
 static bool tcp_conn_may_send(const struct net_conn *c)
 {
-    return (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT) &&
+    return (LIKELY(c->state == TCP_ESTABLISHED) || c->state == TCP_CLOSE_WAIT) &&
            !tcp_conn_has(c, TCP_CONN_FIN_QUEUED);
 }
 
@@ -102,9 +104,10 @@ static inline size_t send_room_take(struct tcp *t, struct net_conn *c)
 {
     if (UNLIKELY(c->send_ring != NULL))
         return t->net->config.send_buffer - tcp_conn_queued(c);
-    c->send_ring = slab_take(&t->send_buffers);
-    if (c->send_ring == NULL)
+    void *buffer = slab_take(&t->send_buffers);
+    if (UNLIKELY(buffer == NULL))
         return 0;
+    c->send_ring = ring_begin(buffer, c->snd_end);
     c->progress_us = t->net->now_us;
     return t->net->config.send_buffer;
 }
@@ -139,7 +142,11 @@ size_t net_send(struct net_conn *c, struct span data, uint64_t now_us)
     output_want(t, c);
     uint32_t seq = c->snd_end;
     c->snd_end += (uint32_t)data.len;
-    ring_put(c->send_ring, t->net->config.send_buffer, seq, data);
+    struct tcp_ring *ring = c->send_ring;
+    if (LIKELY(ring->base == seq))
+        memcpy(ring->bytes, data.ptr, data.len);
+    else
+        ring_put(ring, t->net->config.send_buffer, seq, data);
     return data.len;
 }
 

@@ -175,7 +175,7 @@ static inline void all_acked(struct tcp *t, struct net_conn *c, uint32_t ack, co
     else
         cwnd_pause(c, now);
     if (LIKELY(c->snd_end == ack))
-        send_buffer_give(t, c);
+        send_buffer_give(t, c); /* what is acknowledged lay in it */
 }
 
 /* send_window_update; newer: snd_una has just moved, and snd_wl2 is never beyond it.  true: the window is another. */
@@ -248,12 +248,13 @@ expected_input(struct net *n, struct tcp *t, struct net_conn *c, const uint8_t *
         output_want(t, c);
     }
     event_raise(t, c, NET_EVENT_READABLE);
-    if (LIKELY(c->recv_ring == NULL)) {
-        c->recv_ring = slab_take(&t->recv_buffers);
-        gaps_behind(c->recv_ring, n->config.recv_buffer)->stamp = 0;
-    }
     c->rcv_nxt = seq + data;
-    ring_put(c->recv_ring, n->config.recv_buffer, seq, span_of(h + header_len(ts), data));
+    if (LIKELY(c->recv_ring == NULL)) {
+        c->recv_ring = ring_begin(slab_take(&t->recv_buffers), seq);
+        memcpy(c->recv_ring->bytes, h + header_len(ts), data);
+    } else {
+        ring_put(c->recv_ring, n->config.recv_buffer, seq, span_of(h + header_len(ts), data));
+    }
     return true;
 }
 
@@ -301,7 +302,9 @@ static inline __attribute__((always_inline)) void express_write(struct net *n, s
         store_be32(h + 24, tcp_conn_ts_at(c, n->now_us));
         store_be32(h + 28, c->ts_recent);
     }
-    if (len != 0)
+    if (len != 0 && LIKELY(c->send_ring->base == seq))
+        memcpy(h + header, c->send_ring->bytes, len);
+    else if (len != 0)
         ring_get(c->send_ring, n->config.send_buffer, seq, h + header, len);
     if (UNLIKELY(!way->is_short))
         ip_frame_finish_slowly(n, f);
@@ -385,11 +388,11 @@ static NOINLINE uint16_t other_output(struct net *n, struct tcp *t, struct net_c
 /* The bytes of an answer; 0: there is none to be sent. */
 static inline uint32_t answer_len(const struct net_conn *c, uint64_t now)
 {
-    uint32_t seq = c->snd_nxt, len = c->snd_end - seq;
+    uint32_t seq = c->snd_una, len = c->snd_end - seq; /* snd_nxt lies between snd_una and snd_max */
 
     if (!is_established(c, WITHOUT_RETRIES) || (c->flags & (NO_ANSWER | ANSWER)) != ANSWER ||
-        seq != c->snd_max || seq != c->snd_una || len - 1 >= (uint32_t)c->mss - TCP_TS_OPTION_LEN ||
-        len > c->snd_wnd || len > c->cwnd || now > c->last_send_us + c->rto_us || c->srtt_us == 0)
+        seq != c->snd_max || len - 1 >= (uint32_t)c->mss - TCP_TS_OPTION_LEN || len > c->snd_wnd ||
+        len > c->cwnd || now > c->last_send_us + c->rto_us || c->srtt_us == 0)
         return 0;
     return len;
 }
@@ -397,7 +400,7 @@ static inline uint32_t answer_len(const struct net_conn *c, uint64_t now)
 /* plan_account and output_settle of an answer. */
 static inline void answer_account(struct net_conn *c, uint32_t len, uint64_t now)
 {
-    uint32_t start = c->snd_nxt, flags = c->flags & ~(uint32_t)(TCP_CONN_ACK_NOW | TCP_CONN_CWND_LIMITED);
+    uint32_t start = c->snd_una, flags = c->flags & ~(uint32_t)(TCP_CONN_ACK_NOW | TCP_CONN_CWND_LIMITED);
 
     if (c->cwnd - len < (uint32_t)c->mss - TCP_TS_OPTION_LEN)
         flags |= TCP_CONN_CWND_LIMITED;
@@ -419,7 +422,7 @@ static inline bool answer_output(struct net *n, struct tcp *t, struct net_conn *
 
     if (!is_its || !path_is_good(n, way))
         return false;
-    uint32_t seq = c->snd_nxt, len = answer_len(c, n->now_us);
+    uint32_t seq = c->snd_una, len = answer_len(c, n->now_us);
     if (len == 0 || !is_on(n))
         return false;
     answer_account(c, len, n->now_us);

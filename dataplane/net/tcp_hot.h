@@ -209,10 +209,9 @@ static inline void rtt_measure(struct net_conn *c, uint32_t ack, uint32_t tsecr,
 /* Tells as many waiters as there are free send buffers. */
 void room_waiters_wake(struct tcp *t); /* tcp_table.c */
 
+/* There is one. */
 static inline void send_buffer_give(struct tcp *t, struct net_conn *c)
 {
-    if (UNLIKELY(c->send_ring == NULL))
-        return;
     slab_give(&t->send_buffers, c->send_ring);
     c->send_ring = NULL;
     if (UNLIKELY(!link_empty(t, &t->room_waiters)))
@@ -221,7 +220,8 @@ static inline void send_buffer_give(struct tcp *t, struct net_conn *c)
 
 static inline void tcp_conn_send_buffer_give(struct net_conn *c)
 {
-    send_buffer_give(c->tcp, c);
+    if (c->send_ring != NULL)
+        send_buffer_give(c->tcp, c);
 }
 
 static inline void recv_buffer_give(struct tcp *t, struct net_conn *c)
@@ -238,28 +238,43 @@ static inline void recv_buffer_trim(struct net_conn *c)
     recv_buffer_give(c->tcp, c);
 }
 
-/* ---- rings: byte s of a stream lies at s modulo their size ---- */
+/* ---- rings ---- */
 
 /* tcp_table.c: what lies around the end of the ring. */
-void ring_put_around(uint8_t *ring, uint32_t size, uint32_t at, struct span from);
-void ring_get_around(const uint8_t *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t len);
+void ring_put_around(struct tcp_ring *ring, uint32_t size, uint32_t at, struct span from);
+void ring_get_around(const struct tcp_ring *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t len);
 
-static inline void ring_put(uint8_t *ring, uint32_t size, uint32_t seq, struct span from)
+/* Of a buffer that was just taken: the next byte stored is seq. */
+static inline struct tcp_ring *ring_begin(void *buffer, uint32_t seq)
 {
-    uint32_t at = seq & (size - 1);
+    struct tcp_ring *ring = buffer;
+
+    ring->base = seq;
+    return ring;
+}
+
+static inline uint32_t ring_at(const struct tcp_ring *ring, uint32_t size, uint32_t seq)
+{
+    return (seq - ring->base) & (size - 1);
+}
+
+static inline void ring_put(struct tcp_ring *ring, uint32_t size, uint32_t seq, struct span from)
+{
+    uint32_t at = ring_at(ring, size, seq);
 
     if (LIKELY(from.len <= size - at))
-        memcpy(ring + at, from.ptr, from.len);
+        memcpy(ring->bytes + at, from.ptr, from.len);
     else
         ring_put_around(ring, size, at, from);
 }
 
-static inline void ring_get(const uint8_t *ring, uint32_t size, uint32_t seq, uint8_t *to, uint32_t len)
+static inline void ring_get(const struct tcp_ring *ring, uint32_t size, uint32_t seq, uint8_t *to,
+                            uint32_t len)
 {
-    uint32_t at = seq & (size - 1);
+    uint32_t at = ring_at(ring, size, seq);
 
-    if (LIKELY(len <= size - at))
-        memcpy(to, ring + at, len);
+    if (len <= size - at)
+        memcpy(to, ring->bytes + at, len);
     else
         ring_get_around(ring, size, at, to, len);
 }

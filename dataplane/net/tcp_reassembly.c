@@ -13,7 +13,7 @@ static void ring_write(struct net_conn *c, uint32_t seq, struct span data)
 static void ring_fill(struct net_conn *c, uint32_t seq, struct span data)
 {
     for (uint32_t i = 0; i < c->range_count && data.len != 0; i++) {
-        const struct tcp_range *r = &tcp_conn_gaps(c)->ranges[i];
+        const struct tcp_range *r = &tcp_conn_ranges(c)[i];
         uint32_t end = seq + (uint32_t)data.len;
 
         if (seq_le(r->end, seq))
@@ -30,7 +30,7 @@ static void ring_fill(struct net_conn *c, uint32_t seq, struct span data)
 
 static void ranges_remove(struct net_conn *c, uint32_t first, uint32_t count)
 {
-    struct tcp_range *ranges = tcp_conn_gaps(c)->ranges;
+    struct tcp_range *ranges = tcp_conn_ranges(c);
 
     memmove(&ranges[first], &ranges[first + count], (c->range_count - first - count) * sizeof ranges[0]);
     c->range_count = (uint8_t)(c->range_count - count);
@@ -40,7 +40,7 @@ static void ranges_remove(struct net_conn *c, uint32_t first, uint32_t count)
  * how many it touches. */
 static uint32_t ranges_touched(const struct net_conn *c, uint32_t start, uint32_t end, uint32_t *first)
 {
-    const struct tcp_range *ranges = tcp_conn_gaps(c)->ranges;
+    const struct tcp_range *ranges = tcp_conn_ranges(c);
     uint32_t i = 0;
     uint32_t touched = 0;
 
@@ -55,11 +55,14 @@ static uint32_t ranges_touched(const struct net_conn *c, uint32_t start, uint32_
 /* false: a new range would be one too many. */
 static bool ranges_add(struct net_conn *c, uint32_t start, uint32_t end)
 {
-    struct tcp_gaps *gaps = tcp_conn_gaps(c);
-    struct tcp_range *ranges = gaps->ranges;
+    struct tcp_range *ranges = tcp_conn_ranges(c);
     uint32_t first;
     uint32_t touched = ranges_touched(c, start, end, &first);
-    struct tcp_range merged = {start, end, ++gaps->stamp};
+    struct tcp_range merged = {start, end, 0};
+
+    if (c->range_count != 0)
+        merged.stamp = c->recv_ring->stamp + 1;
+    c->recv_ring->stamp = merged.stamp;
 
     if (touched == 0) {
         if (c->range_count == TCP_RANGES_MAX)
@@ -77,7 +80,7 @@ static bool ranges_add(struct net_conn *c, uint32_t start, uint32_t end)
 
 static void ranges_absorb(struct net_conn *c)
 {
-    const struct tcp_range *ranges = tcp_conn_gaps(c)->ranges;
+    const struct tcp_range *ranges = tcp_conn_ranges(c);
     uint32_t reached = 0;
 
     while (reached < c->range_count && seq_le(ranges[reached].start, c->rcv_nxt)) {
@@ -91,12 +94,12 @@ static bool recv_buffer_take(struct net_conn *c)
 {
     if (c->recv_ring != NULL)
         return true;
-    c->recv_ring = slab_take(&c->tcp->recv_buffers);
-    if (c->recv_ring == NULL) {
+    void *buffer = slab_take(&c->tcp->recv_buffers);
+    if (buffer == NULL) {
         count(c->tcp->net->counters, REASON_TCP_NO_RECV_BUFFER);
         return false;
     }
-    tcp_conn_gaps(c)->stamp = 0;
+    c->recv_ring = ring_begin(buffer, c->rcv_nxt);
     return true;
 }
 
@@ -115,7 +118,7 @@ void recv_duplicate_note(struct net_conn *c, uint32_t start, uint32_t end)
 static void ranges_note_duplicate(struct net_conn *c, uint32_t seq, uint32_t end)
 {
     for (uint32_t i = 0; i < c->range_count; i++) {
-        const struct tcp_range *r = &tcp_conn_gaps(c)->ranges[i];
+        const struct tcp_range *r = &tcp_conn_ranges(c)[i];
         if (seq_lt(seq, r->end) && seq_lt(r->start, end)) {
             recv_duplicate_note(c, seq_max(seq, r->start), seq_min(end, r->end));
             return;
@@ -172,20 +175,20 @@ uint32_t recv_sack_blocks(const struct net_conn *c, struct tcp_range *out, uint3
         out[first++] = (struct tcp_range){.start = c->dsack_start, .end = c->dsack_end};
     if (c->range_count == 0)
         return first;
-    const struct tcp_gaps *gaps = tcp_conn_gaps(c);
+    const struct tcp_range *ranges = tcp_conn_ranges(c);
     count = u32_min(cap, first + c->range_count);
     for (uint32_t n = first; n < count; n++) {
         uint32_t newest = 0;
         uint32_t age_min = UINT32_MAX;
         for (uint32_t i = 0; i < c->range_count; i++) {
-            uint32_t age = gaps->stamp - gaps->ranges[i].stamp;
+            uint32_t age = c->recv_ring->stamp - ranges[i].stamp;
             if ((taken >> i & 1) == 0 && age < age_min) {
                 newest = i;
                 age_min = age;
             }
         }
         taken |= 1u << newest;
-        out[n] = gaps->ranges[newest];
+        out[n] = ranges[newest];
     }
     return count;
 }

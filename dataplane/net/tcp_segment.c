@@ -148,7 +148,7 @@ static void fin_note(struct net_conn *c, uint32_t fin)
 {
     if (tcp_conn_has(c, TCP_CONN_FIN_SEEN) || seq_lt(fin, c->rcv_nxt) || seq_lt(c->rcv_adv, fin))
         return;
-    if (c->range_count != 0 && seq_lt(fin, tcp_conn_gaps(c)->ranges[c->range_count - 1].end))
+    if (c->range_count != 0 && seq_lt(fin, tcp_conn_ranges(c)[c->range_count - 1].end))
         return;
     c->flags |= TCP_CONN_FIN_SEEN;
     c->rcv_fin = fin;

@@ -16,10 +16,14 @@ static uint32_t slots_for(const struct net_config *c)
     return slots;
 }
 
-/* The ring and, behind it, what lies beyond its gaps. */
 static size_t recv_object_size(const struct net_config *c)
 {
-    return c->recv_buffer + sizeof(struct tcp_gaps);
+    return sizeof(struct tcp_ring) + c->recv_buffer + TCP_RANGES_MAX * sizeof(struct tcp_range);
+}
+
+static size_t send_object_size(const struct net_config *c)
+{
+    return sizeof(struct tcp_ring) + c->send_buffer;
 }
 
 size_t tcp_memory_needed(const struct net_config *c)
@@ -30,7 +34,7 @@ size_t tcp_memory_needed(const struct net_config *c)
     return sizeof(struct tcp) + 128 + slots_for(c) * sizeof(struct tcp_slot) +
            slab_memory_needed(sizeof(struct net_conn), c->conns_max) +
            slab_memory_needed(recv_object_size(c), c->recv_buffers_max) +
-           slab_memory_needed(c->send_buffer, c->send_buffers_max) +
+           slab_memory_needed(send_object_size(c), c->send_buffers_max) +
            slab_memory_needed(board, c->send_buffers_max) + record_table_memory_needed(c->syn_cache_max) +
            record_table_memory_needed(c->time_wait_max);
 }
@@ -63,7 +67,7 @@ void tcp_init(struct net *n, struct arena *a)
     t->isn_key = net_random_key(n);
     t->ts_key = net_random_key(n);
     slab_init(&t->recv_buffers, a, recv_object_size(config), config->recv_buffers_max, false);
-    slab_init(&t->send_buffers, a, config->send_buffer, config->send_buffers_max, false);
+    slab_init(&t->send_buffers, a, send_object_size(config), config->send_buffers_max, false);
     slab_init(&t->boards, a, board_size(config, &t->board_cap), config->send_buffers_max, false);
     /* The reach of a struct tcp_link. */
     CHECK((size_t)(t->conns.base + t->conns.object_size * t->conns.capacity - (uint8_t *)t) <
@@ -218,16 +222,16 @@ void room_waiters_wake(struct tcp *t)
     }
 }
 
-void ring_put_around(uint8_t *ring, uint32_t size, uint32_t at, struct span from)
+void ring_put_around(struct tcp_ring *ring, uint32_t size, uint32_t at, struct span from)
 {
-    memcpy(ring + at, from.ptr, size - at);
-    memcpy(ring, from.ptr + (size - at), from.len - (size - at));
+    memcpy(ring->bytes + at, from.ptr, size - at);
+    memcpy(ring->bytes, from.ptr + (size - at), from.len - (size - at));
 }
 
-void ring_get_around(const uint8_t *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t len)
+void ring_get_around(const struct tcp_ring *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t len)
 {
-    memcpy(to, ring + at, size - at);
-    memcpy(to + (size - at), ring, len - (size - at));
+    memcpy(to, ring->bytes + at, size - at);
+    memcpy(to + (size - at), ring->bytes, len - (size - at));
 }
 
 static void recv_buffer_drop(struct net_conn *c)

@@ -108,7 +108,7 @@ static uint64_t conn_digest(const struct net_conn *c, uint64_t h)
     h = mixed(h, &k, sizeof k);
     h = mixed(h, &there, 1);
     if (c->recv_ring != NULL)
-        h = mixed(h, tcp_conn_gaps(c)->ranges, c->range_count * sizeof(struct tcp_range));
+        h = mixed(h, tcp_conn_ranges(c), c->range_count * sizeof(struct tcp_range));
     if (lone)
         return lone_digest(c, h);
     if (c->board == NULL)

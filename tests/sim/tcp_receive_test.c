@@ -29,10 +29,28 @@ static void ring_wraps_around_without_losing_a_byte(void **state)
 {
     struct script *t = connected(state, (struct script_options){.recv_buffer = 4096});
 
-    for (uint32_t at = 0; at < 50 * SEGMENT; at += SEGMENT) {
+    peer_data(t, 0, SEGMENT); /* one is always unread: a buffer that is empty would begin anew */
+    for (uint32_t at = SEGMENT; at < 50 * SEGMENT; at += SEGMENT) {
         peer_data(t, at, SEGMENT);
         app_read(t, SEGMENT);
     }
+    app_read(t, SEGMENT);
+    script_free(t);
+}
+
+static void what_comes_after_all_was_read_lies_where_that_lay(void **state)
+{
+    struct script *t = connected(state, (struct script_options){0});
+
+    peer_data(t, 0, SEGMENT);
+    const uint8_t *first = net_peek(t->conn).ptr;
+    app_read(t, SEGMENT);
+    peer_data(t, SEGMENT, 10);
+    assert_ptr_equal(net_peek(t->conn).ptr, first);
+    app_read(t, 10);
+    peer_data(t, SEGMENT + 20, 10); /* behind a gap, where no short way goes */
+    peer_data(t, SEGMENT + 10, 10);
+    assert_ptr_equal(net_peek(t->conn).ptr, first);
     script_free(t);
 }
 
@@ -900,6 +918,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(bytes_arrive_in_order),
         T(ring_wraps_around_without_losing_a_byte),
+        T(what_comes_after_all_was_read_lies_where_that_lay),
         T(segment_beyond_a_gap_waits_for_it),
         T(segments_in_reverse_order_are_put_right),
         T(several_gaps_close_in_any_order),
