@@ -15,8 +15,7 @@ typedef uint64_t flow_block __attribute__((vector_size(16)));
 struct flow_key {
     flow_block round[FLOW_ROUNDS + 1];
     struct siphash_key sip;
-    bool
-        by_aes; /* chosen by flow_key_set; both are sound, and a table's entries must all have been placed by one */
+    bool by_aes; /* chosen by flow_key_set: what a table holds must all have been placed by one of the two */
 };
 
 /* All of it follows from `from`. */

@@ -35,8 +35,7 @@ struct frame {
     uint16_t l2_len; /* bytes of Ethernet header and tag, for checksum offload */
     uint16_t l3_len; /* bytes of IP header, for checksum offload */
     uint16_t l4_len; /* bytes of TCP header, for checksum offload */
-    uint32_t
-        hash; /* with FRAME_RX_HASH: Toeplitz over addresses and ports under the key agreed at the start */
+    uint32_t hash;   /* with FRAME_RX_HASH: Toeplitz over addresses and ports, key agreed at the start */
     void *owner;
 };
 

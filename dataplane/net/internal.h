@@ -52,10 +52,9 @@ struct net_rng {
 struct net {
     struct net_config config;
     struct counters *counters;
-    uint64_t now_us; /* of the current call; every door function that takes a time sets it */
-    uint64_t mac;    /* config.mac, as mac_number says it */
-    uint32_t
-        plain_lens; /* how many lengths of frame plain.c takes, from the shortest on; 0: none, they are tagged */
+    uint64_t now_us;     /* of the current call; every door function that takes a time sets it */
+    uint64_t mac;        /* config.mac, as mac_number says it */
+    uint32_t plain_lens; /* lengths of frame plain.c takes, from the shortest on; 0: they are tagged */
     struct net_rng rng;
     struct siphash_key flow_key; /* of IPv6 flow labels */
     struct net_addr link_local;  /* fe80::/64 with the EUI-64 of the MAC: ours beside config.addrs */

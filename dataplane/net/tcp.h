@@ -309,9 +309,8 @@ _Static_assert(sizeof(struct net_conn) <= 448,
                "an idle connection is one record, and with its slots less than 512 bytes");
 
 struct tcp_slot {
-    uint32_t tag; /* the tuple's keyed hash */
-    uint32_t
-        conn; /* the record's distance, as in a struct tcp_link; of a struct record_table: its index + 1; 0: free */
+    uint32_t tag;  /* the tuple's keyed hash */
+    uint32_t conn; /* 0: free; the record's distance, as in a struct tcp_link; in a record_table: index + 1 */
 };
 
 /* Records of TCP_RECORD_LEN bytes, each beginning with its struct tcp_tuple. */
