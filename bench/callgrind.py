@@ -23,10 +23,21 @@ def library(obj):
     return re.sub(r"\.so.*", "", obj)
 
 
+def options_of(folder):
+    try:
+        with open(f"{folder}/options", encoding="utf-8") as f:
+            return f.read().split("\n")
+    except FileNotFoundError:
+        return None
+
+
 def build(*targets, folder=BUILD):
-    if not os.path.exists(f"{folder}/build.ninja"):
+    if not os.path.exists(f"{folder}/build.ninja") or options_of(folder) != OPTIONS:
+        shutil.rmtree(folder, ignore_errors=True)
         compiler = "ccache gcc" if shutil.which("ccache") else "gcc"
         subprocess.run(["meson", "setup", folder, TOP, *OPTIONS], check=True, stdout=subprocess.DEVNULL, env=dict(os.environ, CC=compiler))
+        with open(f"{folder}/options", "w", encoding="utf-8") as f:
+            f.write("\n".join(OPTIONS))
     done = subprocess.run(["ninja", "-C", folder, *targets], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.stdout[-4000:])

@@ -8,9 +8,10 @@ compiler() { if command -v ccache >/dev/null; then say "ccache $1"; else say "$1
 build_one() {
     local name=$1 cc=$2 dir=$top/build/$1 from=$SECONDS
     shift 2
-    if [ ! -f "$dir/build.ninja" ]; then
+    if [ ! -f "$dir/build.ninja" ] || [ "$(cat "$dir/options" 2>/dev/null)" != "$*" ]; then
         rm -rf "$dir"
         CC=$(compiler "$cc") quietly "$dir.log" meson setup "$dir" "$top" "$@" || die "meson setup of $name failed"
+        say "$*" >"$dir/options" # others than these, and it is made anew
     fi
     if ! ninja -C "$dir" >"$dir.log" 2>&1 </dev/null; then
         sed -n '/^FAILED/,$p' "$dir.log" | grep -v '^\[[0-9]*/' | head -n 60 >&2
