@@ -208,8 +208,7 @@
     X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "more KeyUpdates than application data calls for")       \
     X(TLS_JOB_PAUSED, "tls_job_paused", "handshakes that waited for the crypto engine")                      \
     X(TLS_JOB_LIMIT, "tls_job_limit", "handshakes that waited because too many others did")                  \
-    X(TLS_JOB_ABANDONED, "tls_job_abandoned",                                                                \
-      "connections that ended while the crypto engine worked for them")                                      \
+    X(TLS_JOB_ABANDONED, "tls_job_abandoned", "connections that ended while their handshake was suspended")  \
     X(TLS_NO_MEMORY, "tls_no_memory", "OpenSSL could not allocate for a connection")                         \
     /* --- http --- */                                                                                       \
     X(HTTP_REQUESTS, "http_requests", "requests whose head was parsed")                                      \

@@ -240,6 +240,7 @@ static bool step_handshake(struct conn *c)
         return false;
     case TLS_WANT_WRITE:
         return false;
+    case TLS_MORE:
     case TLS_WAIT:
         return true;
     case TLS_CLOSED:
@@ -282,7 +283,8 @@ static bool fill(struct conn *c, size_t want)
             count(c->env->counters, REASON_CONN_REQUEST_CUT);
         say_goodbye(c);
         return false;
-    case TLS_WAIT: /* of handshakes only */
+    case TLS_MORE: /* of handshakes only */
+    case TLS_WAIT:
     case TLS_FAILED:
         farewell(c);
         return false;
@@ -496,6 +498,7 @@ static bool step_reply(struct conn *c)
             net_set_deadline(c->net, c->env->now_us + c->env->request_idle_ms * MS);
             return false;
         case TLS_CLOSED:
+        case TLS_MORE:
         case TLS_WAIT:
         case TLS_FAILED:
             net_abort(c->net, c->env->now_us);

@@ -77,9 +77,8 @@ struct conn_env {
  * aborts it). */
 struct conn *MUST_USE conn_open(struct conn_env *env, struct net_conn *net);
 
-/* Goes as far as its bytes allow, at most one request and at most one private-key operation.  True when it
- * could go on without more input (a pipelined request is there, or its handshake waits for the crypto engine): the caller queues it
- * again. */
+/* Goes as far as its bytes allow, at most one request and at most one slice of a handshake.  True when it could go on without more input
+ * (a pipelined request is there, its handshake has another slice, or waits for the crypto engine): the caller queues it again. */
 bool MUST_USE conn_step(struct conn *c);
 /* It is in a queue, and will be stepped after others. */
 static inline void conn_soon(const struct conn *c)

@@ -67,6 +67,29 @@ static struct conn_list *list_of(struct worker *w, uint8_t queue)
     return queue == CONN_QUEUE_HANDSHAKE ? &w->handshakes : &w->ready;
 }
 
+static void put_first(struct conn_list *l, struct conn *c)
+{
+    c->prev = NULL;
+    c->next = l->head;
+    if (l->head != NULL)
+        l->head->prev = c;
+    else
+        l->tail = c;
+    l->head = c;
+}
+
+static void put_last(struct conn_list *l, struct conn *c)
+{
+    c->next = NULL;
+    c->prev = l->tail;
+    if (l->tail != NULL)
+        l->tail->next = c;
+    else
+        l->head = c;
+    l->tail = c;
+}
+
+/* A handshake that was begun goes first: the fewer are between slices, the better. */
 static void enqueue(struct worker *w, struct conn *c)
 {
     if (c->queue != CONN_QUEUE_NONE)
@@ -76,13 +99,10 @@ static void enqueue(struct worker *w, struct conn *c)
     else
         c->queue = tls_waits(c->tls) ? CONN_QUEUE_WAITING : CONN_QUEUE_HANDSHAKE;
     struct conn_list *l = list_of(w, c->queue);
-    c->next = NULL;
-    c->prev = l->tail;
-    if (l->tail != NULL)
-        l->tail->next = c;
+    if (c->queue == CONN_QUEUE_HANDSHAKE && tls_goes_on(c->tls))
+        put_first(l, c);
     else
-        l->head = c;
-    l->tail = c;
+        put_last(l, c);
     conn_soon(c);
 }
 
@@ -389,17 +409,17 @@ static void show_gauges(struct worker *w)
 
 bool worker_turn(struct worker *w, struct worker_time t)
 {
-    bool busy = false;
+    bool busy = false, handshake;
 
     note_turn(w, t.now_us);
     w->env.now_us = t.now_us;
     w->env.now_unix_us = t.now_unix_us;
     busy |= receive(w);
     net_timers(w->net, t.now_us, TIMERS_PER_TURN);
-    tls_turn(w->tls, t.now_us);
+    handshake = tls_turn(w->tls, t.now_us);
     busy |= note_events(w);
     busy |= serve(w);
-    busy |= shake(w);
+    busy |= handshake || shake(w);
     busy |= transmit(w);
     ekm_quiescent(w->ekm);
     keys_quiescent(w->keys);

@@ -226,7 +226,9 @@ static void conn_ready(struct conn *c)
     rx_len = rx_at = 0;
     c->drained = false;
     if (!c->shaken) {
-        enum tls_status s = tls_handshake(c->tls);
+        enum tls_status s;
+        while ((s = tls_handshake(c->tls)) == TLS_MORE)
+            ; /* all of it at once */
         c->shaken = s == TLS_OK;
         c->dead = s == TLS_FAILED || s == TLS_CLOSED;
     }

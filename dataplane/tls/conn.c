@@ -136,8 +136,8 @@ static bool ssl_attach(struct tls_conn *c, SSL_CTX *ctx)
     SSL_set_msg_callback(c->ssl, count_key_updates);
     SSL_set_msg_callback_arg(c->ssl, c);
     SSL_set_accept_state(c->ssl);
-    if (c->worker->engine != NULL)
-        SSL_set_mode(c->ssl, SSL_MODE_ASYNC);
+    SSL_set_info_callback(c->ssl, tls_job_slice);
+    SSL_set_mode(c->ssl, SSL_MODE_ASYNC);
     return true;
 }
 
@@ -180,7 +180,7 @@ void tls_free(struct tls_conn *c)
 {
     if (c == NULL)
         return;
-    if (c->waits && SSL_waiting_for_async(c->ssl) == 1) {
+    if (SSL_waiting_for_async(c->ssl) == 1) {
         tls_job_abandon(c);
         return;
     }
@@ -223,8 +223,10 @@ static enum tls_status settle(struct tls_conn *c, int ret)
         return TLS_WANT_WRITE;
     case SSL_ERROR_WANT_ASYNC:
     case SSL_ERROR_WANT_ASYNC_JOB:
-        tls_job_note(c, what);
         errors_clear();
+        if (c->between_slices)
+            return TLS_MORE;
+        tls_job_note(c, what);
         return TLS_WAIT;
     case SSL_ERROR_ZERO_RETURN:
         errors_clear();
@@ -244,10 +246,10 @@ enum tls_status tls_handshake(struct tls_conn *c)
         return TLS_OK;
     errors_clear();
     s = settle(c, SSL_accept(c->ssl));
-    if (s != TLS_WAIT) {
+    if (s != TLS_WAIT)
         tls_job_done(c);
+    if (s != TLS_WAIT && s != TLS_MORE)
         (void)SSL_free_buffers(c->ssl); /* those that hold nothing: it may be long until more comes */
-    }
     c->starved = s == TLS_WANT_READ;
     if (s == TLS_OK) {
         c->established = true;
@@ -303,6 +305,11 @@ void tls_shutdown(struct tls_conn *c)
     (void)SSL_shutdown(c->ssl);
     (void)SSL_free_buffers(c->ssl);
     errors_clear();
+}
+
+bool tls_goes_on(const struct tls_conn *c)
+{
+    return c->between_slices;
 }
 
 bool tls_waits(const struct tls_conn *c)

@@ -1,19 +1,8 @@
-/* crypto.engine: private-key operations that go on elsewhere, while the worker serves other connections.
- *
- * A handshake is stepped inside a job of OpenSSL's (ASYNC_start_job: a stack of its own).  Where the engine has sent its work away it
- * suspends the job, SSL_accept returns, and whoever calls SSL_accept again goes on where it was; the engine looks whether its work is
- * done, and else suspends once more.  So nothing has to tell us: each waiting connection is stepped again every turn, within a budget,
- * which costs a tenth of a microsecond where nothing has happened.
- *
- * Only handshakes run in jobs.  A job remembers the arguments of the call that it began with: a suspended read would later write into
- * a request buffer that may be another connection's by then.
- *
- * A job cannot be taken back.  A connection that is freed while it waits stays here, without its bytes, until the engine is done. */
+/* crypto.engine: private-key operations that go on elsewhere, while the worker serves other connections (jobs.c). */
 #define OPENSSL_SUPPRESS_DEPRECATED /* engines are, but they are what some devices come with */
 #include "base/log.h"
 #include "dataplane/tls/tls_priv.h"
 
-#include <openssl/async.h>
 #include <openssl/crypto.h>
 #include <openssl/engine.h>
 #include <openssl/err.h>
@@ -21,12 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define PATH_CAP           512
 #define WHY_CAP            1024
-#define END_WAITS_MAX      20000 /* of 100 us, for what the engine still does when its worker ends */
-#define END_WAIT_NS        100000
 #define ENGINE_METHODS     (ENGINE_METHOD_RSA | ENGINE_METHOD_EC | ENGINE_METHOD_PKEY_METHS)
 #define SHARED_OBJECT_TAIL ".so"
 
@@ -113,10 +99,6 @@ static bool open_it(OSSL_LIB_CTX *lib, const char *name, struct tls_engine *out,
     path_write(provider, OPENSSL_info(OPENSSL_INFO_MODULES_DIR), name);
     path_write(engine, OPENSSL_info(OPENSSL_INFO_ENGINES_DIR), name);
     *out = (struct tls_engine){0};
-    if (ASYNC_is_capable() == 0) {
-        snprintf(why, cap, "crypto.engine: this OpenSSL has no asynchronous jobs; leave crypto.engine empty");
-        return false;
-    }
     out->provider = OSSL_PROVIDER_load(lib, provider);
     if (out->provider != NULL && prefer(lib, provider))
         return true;
@@ -161,107 +143,10 @@ bool tls_engine_use(struct tls_worker *w, const char *name)
         return false;
     }
     w->engine = e;
-    w->abandoned_end = &w->abandoned;
-    if (ASYNC_init_thread(TLS_JOBS_MAX, 0) != 1) {
-        log_error("the crypto engine cannot be used: OpenSSL has no memory for jobs", F("engine", name));
-        ERR_clear_error();
-        return false;
-    }
     log_info("private-key operations of handshakes are the crypto engine's", F("engine", name),
              F("kind", e->provider != NULL ? "provider" : "engine"));
     ERR_clear_error();
     return true;
-}
-
-/* ---- jobs ---- */
-
-void tls_job_note(struct tls_conn *c, int what)
-{
-    if (c->waits)
-        return;
-    c->waits = true;
-    c->worker->jobs++;
-    count(c->worker->counters, what == SSL_ERROR_WANT_ASYNC ? REASON_TLS_JOB_PAUSED : REASON_TLS_JOB_LIMIT);
-}
-
-void tls_job_done(struct tls_conn *c)
-{
-    if (!c->waits)
-        return;
-    c->waits = false;
-    c->worker->jobs--;
-}
-
-uint32_t tls_jobs_waiting(const struct tls_worker *w)
-{
-    return w->jobs;
-}
-
-static void abandoned_push(struct tls_worker *w, struct tls_conn *c)
-{
-    c->abandoned_next = NULL;
-    *w->abandoned_end = c;
-    w->abandoned_end = &c->abandoned_next;
-}
-
-static struct tls_conn *abandoned_pop(struct tls_worker *w)
-{
-    struct tls_conn *c = w->abandoned;
-
-    w->abandoned = c->abandoned_next;
-    if (w->abandoned == NULL)
-        w->abandoned_end = &w->abandoned;
-    return c;
-}
-
-void tls_job_abandon(struct tls_conn *c)
-{
-    c->io = NULL;
-    c->io_arg = NULL;
-    count(c->worker->counters, REASON_TLS_JOB_ABANDONED);
-    abandoned_push(c->worker, c);
-}
-
-/* The job goes on to the end of input, which the BIO of a connection without bytes is at. */
-static bool has_ended(struct tls_conn *c)
-{
-    int ret = SSL_accept(c->ssl);
-    int what = SSL_get_error(c->ssl, ret);
-
-    ERR_clear_error();
-    return what != SSL_ERROR_WANT_ASYNC;
-}
-
-void tls_jobs_turn(struct tls_worker *w)
-{
-    struct tls_conn *first_again = NULL;
-
-    for (int i = 0; i < TLS_ABANDONED_PER_TURN && w->abandoned != NULL && w->abandoned != first_again; i++) {
-        struct tls_conn *c = abandoned_pop(w);
-        if (has_ended(c)) {
-            tls_job_done(c);
-            tls_conn_destroy(c);
-            continue;
-        }
-        first_again = first_again == NULL ? c : first_again;
-        abandoned_push(w, c);
-    }
-}
-
-void tls_jobs_end(struct tls_worker *w)
-{
-    static const struct timespec moment = {0, END_WAIT_NS};
-
-    if (w->engine == NULL)
-        return;
-    for (int i = 0; i < END_WAITS_MAX && w->abandoned != NULL; i++) {
-        tls_jobs_turn(w);
-        if (w->abandoned != NULL)
-            nanosleep(&moment, NULL);
-    }
-    if (w->abandoned != NULL)
-        log_warn("the crypto engine did not finish what it had begun", F("handshakes", w->jobs));
-    ASYNC_cleanup_thread();
 }
 
 void tls_engine_free(struct tls_worker *w)

@@ -82,10 +82,8 @@ void tls_tickets_free(struct tls_worker *w)
     secret_pages_free(w->tickets, sizeof *w->tickets);
 }
 
-void tls_turn(struct tls_worker *w, uint64_t now_us)
+void tls_tickets_turn(struct tls_worker *w, uint64_t now_us)
 {
-    if (w->abandoned != NULL)
-        tls_jobs_turn(w);
     if (now_us < w->tickets->ends_at_us)
         return;
     ERR_clear_error();

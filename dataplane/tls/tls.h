@@ -28,6 +28,7 @@ enum tls_status {
     TLS_WANT_READ,  /* more received bytes are needed */
     TLS_WANT_WRITE, /* the send side is full */
     TLS_CLOSED,     /* the peer sent close_notify */
+    TLS_MORE,       /* a part of the handshake is done: call again when others had their turn */
     TLS_WAIT,   /* the crypto engine works on a private-key operation of the handshake: call again later */
     TLS_FAILED, /* the connection is dead; an alert was queued where one is due; the first cause was counted
                  */
@@ -39,7 +40,7 @@ struct tls_conn;
 #define TLS_TICKET_SECRET_LEN 32
 #define TLS_TICKET_LIFE_S     7200
 
-/* NULL when OpenSSL refuses.  counters: the worker's; tls_publish and tls_retire never touch them.
+/* On the thread that its connections will be stepped on, and that will free it.  NULL when OpenSSL refuses.  counters: the worker's; tls_publish and tls_retire never touch them.
  * ticket_secret: TLS_TICKET_SECRET_LEN bytes, copied; workers that have it in common resume each other's
  * sessions, whatever certificate these began with.  NULL: this worker's own.  seed_for_tests: NULL in production; else 32 bytes that make OpenSSL's RAND of this worker repeatable (test
  * builds only; others return NULL). */
@@ -48,7 +49,7 @@ struct tls_worker *MUST_USE tls_worker_new(struct counters *counters, const uint
 void tls_worker_free(struct tls_worker *w);
 
 /* crypto.engine: an OpenSSL provider, or else an engine, that handshakes of w use for private-key operations from now on; they may
- * return TLS_WAIT then.  Before the first tls_publish, on the thread that w's connections will be stepped on.  name: as
+ * return TLS_WAIT then.  Before the first tls_publish.  name: as
  * proto/config takes it.  false with a line in the log.  tls_engine_check says beforehand whether it would be so: false with what was
  * looked for, where, and what to do in why. */
 bool MUST_USE tls_engine_use(struct tls_worker *w, const char *name);
@@ -56,9 +57,9 @@ bool MUST_USE tls_engine_check(const char *name, char *why, size_t cap);
 /* How many handshakes wait for it, those included whose connection is freed already. */
 uint32_t tls_jobs_waiting(const struct tls_worker *w);
 
-/* Once per turn: takes the next ticket keys when their time has come (every six hours), and looks after what the crypto engine still
- * does for connections that are gone.  now_us: the clock that all workers share. */
-void tls_turn(struct tls_worker *w, uint64_t now_us);
+/* Once per turn: takes the next ticket keys when their time has come (every six hours), and goes on with handshakes that were suspended
+ * when their connection ended.  True: it made a slice of one, and the turn should have no other.  now_us: the clock that all workers share. */
+bool tls_turn(struct tls_worker *w, uint64_t now_us);
 
 /* Housekeeping thread: builds and publishes the identity that new connections of w will use.  false when
  * chain or key do not parse, do not match, or the key is one we do not serve (identity.c: RSA of 2048..3072
@@ -82,10 +83,12 @@ void tls_free(struct tls_conn *c);
 /* How many there are. */
 uint32_t tls_conn_count(const struct tls_worker *w);
 
-/* Steps the handshake as far as the bytes allow. TLS_OK once it is complete.  Cost: at most one private-key
- * operation. */
+/* Steps the handshake as far as the bytes allow, and at most by one slice: a key exchange, or a signature, or what lies between them.
+ * TLS_OK once it is complete.  Of connections between slices (TLS_MORE) there should be few: each has a stack of 32 KB, and 256 are the
+ * most (then: TLS_WAIT). */
 enum tls_status MUST_USE tls_handshake(struct tls_conn *c);
-/* The last step ended in TLS_WAIT. */
+/* The last step ended in TLS_MORE; in TLS_WAIT. */
+bool tls_goes_on(const struct tls_conn *c);
 bool tls_waits(const struct tls_conn *c);
 /* Decrypts up to cap bytes to buf.  TLS_OK with *len > 0, or why not.  A connection holds a record buffer (18 KB for reading, 5 KB for
  * writing) only while something is in it, and what was decrypted into one is wiped as soon as all of its record has been handed out. */

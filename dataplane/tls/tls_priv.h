@@ -20,7 +20,7 @@
  * 16 KB. */
 #define TLS_RECORD_PLAINTEXT_MAX 4096
 
-/* Handshakes of a worker that wait for the crypto engine at once; each has a stack of 32 KB.  What comes on top of them waits, too. */
+/* Handshakes of a worker that are suspended at once, nearly all for the crypto engine; each has a stack of 32 KB.  What comes on top of them waits, too. */
 #define TLS_JOBS_MAX 256
 /* Abandoned ones that are looked after in one turn. */
 #define TLS_ABANDONED_PER_TURN 16
@@ -54,6 +54,7 @@ struct tls_worker {
     struct counters *counters; /* written by the worker's thread only */
     uint32_t conns;            /* likewise */
     struct tls_engine *engine; /* NULL: OpenSSL's own code */
+    bool has_jobs;
     uint32_t jobs; /* of connections, abandoned ones included, whose last step ended in TLS_WAIT */
     struct tls_conn *abandoned, **abandoned_end;
     _Atomic(struct tls_identity *) current;
@@ -72,9 +73,10 @@ struct tls_conn {
     uint16_t record_left; /* of the record that comes in; 0: its header comes */
     uint8_t head[SSL3_RT_HEADER_LENGTH], head_len;
     bool established;
-    bool starved; /* the last read ended for want of input: nothing whole is buffered */
-    bool failed;  /* sticky */
-    bool waits;   /* the last step ended in TLS_WAIT, for the engine or for one of TLS_JOBS_MAX */
+    bool starved;        /* the last read ended for want of input: nothing whole is buffered */
+    bool failed;         /* sticky */
+    bool between_slices; /* its job is suspended there */
+    bool waits;          /* the last step ended in TLS_WAIT, for the engine or for one of TLS_JOBS_MAX */
     struct tls_conn *abandoned_next;
 };
 
@@ -91,20 +93,27 @@ void tls_memory_received(const uint8_t *end);
 BIO_METHOD *MUST_USE tls_bio_method_new(void);
 void tls_conn_destroy(struct tls_conn *c);
 
-/* engine.c: w may be without one.  tls_jobs_end waits, a while, for what the engine still does; it comes before w's identities go,
- * tls_engine_free after. */
-void tls_jobs_end(struct tls_worker *w);
+/* engine.c: w may be without one; after w's identities are gone. */
 void tls_engine_free(struct tls_worker *w);
-/* A step ended with what, SSL_ERROR_WANT_ASYNC or SSL_ERROR_WANT_ASYNC_JOB; or with anything else. */
+
+/* jobs.c.  tls_jobs_begin on the thread that w's handshakes will be stepped on, and tls_jobs_end, too: it waits, a while, for what the
+ * engine still does, and comes before w's identities go.  w may be without what tls_jobs_begin gives. */
+bool MUST_USE tls_jobs_begin(struct tls_worker *w);
+void tls_jobs_end(struct tls_worker *w);
+/* For SSL_set_info_callback. */
+void tls_job_slice(const SSL *ssl, int where, int ret);
+/* A step ended with what, SSL_ERROR_WANT_ASYNC (the engine's) or SSL_ERROR_WANT_ASYNC_JOB; or with anything else. */
 void tls_job_note(struct tls_conn *c, int what);
 void tls_job_done(struct tls_conn *c);
-/* Connections that were freed while the engine worked for them: OpenSSL cannot take a job back, so they end when it does. */
+/* Connections that were freed while their job was suspended: OpenSSL cannot take a job back, so they end when it does.  Each turn: one
+ * slice of them at most, and whether it was made. */
 void tls_job_abandon(struct tls_conn *c);
-void tls_jobs_turn(struct tls_worker *w);
+bool tls_jobs_turn(struct tls_worker *w);
 
 /* false: OpenSSL or the kernel refuses; tls_tickets_free is called all the same. */
 bool MUST_USE tls_tickets_new(struct tls_worker *w, const uint8_t *secret);
 void tls_tickets_free(struct tls_worker *w);
+void tls_tickets_turn(struct tls_worker *w, uint64_t now_us);
 /* For SSL_CTX_set_tlsext_ticket_key_evp_cb; the SSL_CTX's app data is the worker. */
 int tls_ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                       EVP_MAC_CTX *mac, int sealing);

@@ -33,7 +33,7 @@ struct tls_worker *tls_worker_new(struct counters *counters, const uint8_t *tick
     w->lib = OSSL_LIB_CTX_new();
     w->bio_method = tls_bio_method_new();
     if (w->lib == NULL || w->bio_method == NULL || !providers_load(w, seed_for_tests) ||
-        !tls_tickets_new(w, ticket_secret)) {
+        !tls_tickets_new(w, ticket_secret) || !tls_jobs_begin(w)) {
         tls_worker_free(w);
         w = NULL;
     }
@@ -59,6 +59,12 @@ void tls_worker_free(struct tls_worker *w)
         OSSL_PROVIDER_unload(w->provider);
     OSSL_LIB_CTX_free(w->lib);
     free(w);
+}
+
+bool tls_turn(struct tls_worker *w, uint64_t now_us)
+{
+    tls_tickets_turn(w, now_us);
+    return tls_jobs_turn(w);
 }
 
 void tls_thread_end(struct tls_worker *w)

@@ -187,6 +187,46 @@ static void no_turn_makes_two_steps_of_handshakes(void **state)
     rig_free(r);
 }
 
+/* As many are between slices as have a stack: the next one begins when this one's flight has left. */
+static void a_handshake_that_was_begun_goes_first(void **state)
+{
+    struct handshakes h = {.turns = 0};
+    struct rig_options o;
+    (void)state;
+
+    rig_options_defaults(&o);
+    o.look_ns = LOOK_NS;
+    struct rig *r = rig_new(&o);
+    for (int i = 0; i < YOUNG; i++)
+        h.young[i] = client_open(r, false);
+    assert_true(rig_until(r, client_shaken, h.young[0]));
+    assert_true(rig_counted(r, REASON_TLS_HANDSHAKE_NS) / LOOK_NS < 2 * YOUNG);
+    rig_free(r);
+}
+
+static bool was_stepped(void *r)
+{
+    return rig_counted(r, REASON_TLS_HANDSHAKE_NS) != 0;
+}
+
+static void a_connection_that_ends_between_slices_leaves_nothing(void **state)
+{
+    struct rig_options o;
+    (void)state;
+
+    rig_options_defaults(&o);
+    o.look_ns = LOOK_NS;
+    struct rig *r = rig_new(&o);
+    struct client *c = client_open(r, false);
+    assert_true(rig_until(r, was_stepped, r));
+    client_abort(c);
+    rig_run(r, 1000000);
+    assert_int_equal(rig_counted(r, REASON_TLS_JOB_ABANDONED), 1);
+    assert_int_equal(rig_gauge(r, GAUGE_TLS_CONNS), 0);
+    expect_unmoved(shaken(r));
+    rig_free(r);
+}
+
 /* What the device is handed, and what the worker had done in this turn when it was. */
 static struct outlet {
     struct rig *rig;
@@ -514,6 +554,8 @@ int main(void)
         cmocka_unit_test(a_large_body_at_its_minimum_rate_is_served),
         cmocka_unit_test(a_handshake_that_does_not_go_on_is_ended),
         cmocka_unit_test(no_turn_makes_two_steps_of_handshakes),
+        cmocka_unit_test(a_handshake_that_was_begun_goes_first),
+        cmocka_unit_test(a_connection_that_ends_between_slices_leaves_nothing),
         cmocka_unit_test(at_most_one_handshake_is_stepped_in_a_turn_while_requests_wait),
         cmocka_unit_test(replies_leave_before_a_handshake_is_stepped),
         cmocka_unit_test(a_handshake_of_garbage_gets_an_alert_and_the_end),

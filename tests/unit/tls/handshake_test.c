@@ -174,9 +174,9 @@ static void garbage_in_place_of_a_client_hello_fails(void **state)
     for (size_t i = 0; i < sizeof junk; i++)
         junk[i] = (uint8_t)(0xa5 ^ (i * 7));
     feed(&p->in, junk, sizeof junk);
-    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(server_step(p), TLS_FAILED);
     assert_int_equal(counted(REASON_TLS_NOT_TLS), 1);
-    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(server_step(p), TLS_FAILED);
     assert_int_equal(counted_failures(), 1);
     pair_free(p);
     tls_worker_free(w);
@@ -190,7 +190,7 @@ static void plain_http_is_told_apart(void **state)
     (void)state;
 
     feed(&p->in, get, sizeof get - 1);
-    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(server_step(p), TLS_FAILED);
     assert_int_equal(counted(REASON_TLS_NOT_TLS), 1);
     pair_free(p);
     tls_worker_free(w);
@@ -205,7 +205,7 @@ static void a_malformed_client_hello_gets_decode_error(void **state)
     (void)state;
 
     feed(&p->in, hello, sizeof hello);
-    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(server_step(p), TLS_FAILED);
     assert_int_equal(alert_in_clear(&p->out), SSL_AD_DECODE_ERROR);
     assert_int_equal(counted(REASON_TLS_PROTOCOL_ERROR), 1);
     pair_free(p);
@@ -220,7 +220,7 @@ static void application_data_before_the_handshake_gets_unexpected_message(void *
     (void)state;
 
     feed(&p->in, early, sizeof early);
-    assert_int_equal(tls_handshake(p->server), TLS_FAILED);
+    assert_int_equal(server_step(p), TLS_FAILED);
     assert_int_equal(alert_in_clear(&p->out), SSL_AD_UNEXPECTED_MESSAGE);
     pair_free(p);
     tls_worker_free(w);
@@ -235,7 +235,7 @@ static void half_a_client_hello_waits_for_more(void **state)
 
     (void)SSL_do_handshake(p->client);
     client_step(p, 100);
-    assert_int_equal(tls_handshake(p->server), TLS_WANT_READ);
+    assert_int_equal(server_step(p), TLS_WANT_READ);
     assert_false(tls_pending(p->server));
     assert_int_equal(p->out.end, 0);
     assert_int_equal(counted_failures(), 0);
@@ -251,13 +251,13 @@ static void expect_byte_at_a_time(int version)
     struct pair *p = pair_new(w, c);
     int client = 0;
 
-    for (int i = 0; i < 5000 && !(client == 1 && tls_handshake(p->server) == TLS_OK); i++) {
+    for (int i = 0; i < 5000 && !(client == 1 && server_step(p) == TLS_OK); i++) {
         client = SSL_do_handshake(p->client);
         client_step(p, 1);
-        assert_int_not_equal(tls_handshake(p->server), TLS_FAILED);
+        assert_int_not_equal(server_step(p), TLS_FAILED);
         client_drain(p);
     }
-    assert_int_equal(tls_handshake(p->server), TLS_OK);
+    assert_int_equal(server_step(p), TLS_OK);
     assert_int_equal(counted(REASON_TLS_HANDSHAKE_OK), 1);
     pair_free(p);
     SSL_CTX_free(c);
@@ -291,7 +291,7 @@ static void a_handshake_of_endless_fragments_is_ended(void **state)
     rec[8] = 100000 & 255;
     for (int i = 0; i < 90 && s == TLS_WANT_READ; i++) {
         feed(&p->in, rec, sizeof rec);
-        s = tls_handshake(p->server);
+        s = server_step(p);
         memset(rec + 5, 0, 1000);
     }
     assert_int_equal(s, TLS_FAILED);

@@ -6,15 +6,20 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 
+#define SLICES_MAX 10 /* of one flight */
+
 static struct counters counters_;
 
 /* ---- pipes ---- */
 
 static struct span pipe_peek(void *arg)
 {
-    struct pipe *p = &((struct pair *)arg)->in;
+    struct pair *pair = arg;
+    struct pipe *p = &pair->in;
     size_t len = p->end - p->at;
 
+    if (pair->looks != NULL)
+        pair->looks();
     return span_of(p->bytes + p->at, len < p->view ? len : p->view);
 }
 
@@ -81,9 +86,9 @@ uint64_t counted_failures(void)
 {
     uint64_t sum = 0;
 
-    for (int r = REASON_TLS_BAD_VERSION; r <= REASON_TLS_NO_MEMORY; r++)
+    for (int r = REASON_TLS_BAD_VERSION; r < REASON_TLS_JOB_PAUSED; r++)
         sum += counted((enum reason)r);
-    return sum;
+    return sum + counted(REASON_TLS_NO_MEMORY);
 }
 
 /* ---- pairs ---- */
@@ -143,6 +148,15 @@ void client_step(struct pair *p, size_t most)
     }
 }
 
+enum tls_status server_step(struct pair *p)
+{
+    enum tls_status s = TLS_MORE;
+
+    for (int i = 0; i < SLICES_MAX && s == TLS_MORE; i++)
+        s = tls_handshake(p->server);
+    return s;
+}
+
 void client_drain(struct pair *p)
 {
     size_t len = p->out.end - p->out.at;
@@ -161,7 +175,7 @@ enum tls_status handshake(struct pair *p)
         ERR_clear_error();
         client = SSL_do_handshake(p->client);
         client_step(p, SIZE_MAX);
-        s = tls_handshake(p->server);
+        s = server_step(p);
         client_drain(p);
         if (s == TLS_FAILED)
             return s;

@@ -20,6 +20,7 @@ struct pair {
     struct pipe in, out; /* of the server */
     struct tls_conn *server;
     SSL *client;
+    void (*looks)(void); /* NULL, or called when the server looks for bytes */
 };
 
 bool publish(struct tls_worker *w, const struct identity_pem *id);
@@ -40,6 +41,7 @@ void feed(struct pipe *p, const void *data, size_t len);
 
 /* Bytes both ways until neither end moves. */
 void client_step(struct pair *p, size_t most); /* moves up to `most` bytes from client to server */
+enum tls_status server_step(struct pair *p);   /* all slices that its bytes allow */
 void client_drain(struct pair *p);             /* everything from the server to the client */
 enum tls_status handshake(struct pair *p); /* TLS_OK when both ends are done, else the server's last status */
 /* The alert number that the client received as fatal, or that was the first seen; -1 = none. */
