@@ -255,8 +255,7 @@ struct net_conn {
     uint32_t flags; /* enum tcp_conn_flag */
     uint16_t mss;   /* bytes of TCP options and data that fit one segment: min(peer's MSS, our MTU) */
     uint8_t snd_wscale, rcv_wscale;
-    /* What the short way asks for is one word (the compiler sees that they lie side by side). */
-    uint8_t state; /* enum tcp_state */
+    uint8_t state; /* enum tcp_state; the short way asks for it and the next one at once */
     uint8_t range_count;
     uint8_t retries;            /* timeouts without progress */
     uint8_t probes;             /* of the tail, since snd_una moved */

@@ -76,8 +76,8 @@ static void retransmission_timeout(struct net_conn *c)
     if (!tcp_conn_has(c, TCP_CONN_RTO_RECOVERY) || c->board != NULL)
         c->recover = c->snd_max;
     c->flags |= TCP_CONN_RTO_RECOVERY;
-    c->flags &=
-        ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_TIMING | TCP_CONN_RESEND_FIRST | TCP_CONN_CWND_LIMITED);
+    c->flags &= ~(uint32_t)(TCP_CONN_RECOVERY | TCP_CONN_PARTIAL_SEEN | TCP_CONN_TIMING |
+                            TCP_CONN_RESEND_FIRST | TCP_CONN_CWND_LIMITED);
     c->flags &= ~(uint32_t)(TCP_CONN_TLP | TCP_CONN_TLP_REPEAT | TCP_CONN_TLP_NOW);
     c->tlp_lone = false;
     c->probes = 0;

@@ -312,6 +312,36 @@ static void d9_pause_in_avoidance_keeps_three_quarters_for_slow_start(void **sta
     script_free(r->t);
 }
 
+/* Whichever way it goes out: one segment is the whole flight. */
+static void d9_pause_counts_for_a_single_segment_too(void **state)
+{
+    struct script *t = script_new(
+        state, &(struct script_options){.mss = SEG + 12, .ts = true, .sack = true, .send_buffer = 1u << 17});
+    uint32_t acked = 0, grown;
+
+    script_handshake(t);
+    app_send(t, 100 * SEG);
+    while (acked < 100 * SEG) {
+        script_advance(t, 10 * MS);
+        for (uint32_t flight = t->conn->snd_nxt - t->conn->snd_una; flight != 0; flight -= SEG)
+            peer_ack(t, acked += SEG);
+    }
+    script_drop_all(t);
+    grown = t->conn->cwnd;
+    assert_true(grown > 20 * SEG);
+    script_advance(t, t->conn->last_send_us + t->conn->rto_us - t->now_us);
+    app_send(t, SEG);
+    (void)expect_data(t, acked, SEG);
+    assert_int_equal(t->conn->cwnd, grown);
+    script_advance(t, 10 * MS);
+    peer_ack(t, acked += SEG);
+    script_advance(t, t->conn->last_send_us + t->conn->rto_us + 1 - t->now_us);
+    app_send(t, SEG);
+    (void)expect_data(t, acked, SEG);
+    assert_int_equal(t->conn->cwnd, 10 * SEG);
+    script_free(t);
+}
+
 static void d10_first_flight_after_a_cookie_is_ten_segments(void **state)
 {
     struct script *t = script_new(
@@ -336,6 +366,7 @@ int main(void)
         T(d6_after_a_timeout_the_curve_begins_where_slow_start_ends),
         T(d9_slow_start_after_a_pause_leads_back_to_where_cwnd_was),
         T(d9_pause_in_avoidance_keeps_three_quarters_for_slow_start),
+        T(d9_pause_counts_for_a_single_segment_too),
         T(d10_first_flight_after_a_cookie_is_ten_segments),
     };
     return SCRIPT_RUN("tcp_congestion", tests);

@@ -39,6 +39,13 @@ static void conn_check(const struct net_conn *c)
     if (tcp_conn_has(c, TCP_CONN_LONE))
         assert_true(tcp_conn_has(c, TCP_CONN_SACK) && c->board == NULL && c->snd_nxt != c->snd_una &&
                     c->last_send_us <= tcp_conn_now(c));
+    /* What the short way of an answer does not ask for. */
+    assert_true(tcp_conn_has(c, TCP_CONN_RECOVERY) || !tcp_conn_has(c, TCP_CONN_PARTIAL_SEEN));
+    if (c->snd_una == c->snd_max) {
+        assert_false(tcp_conn_has(c, TCP_CONN_TIMING));
+        assert_int_equal(c->probes, 0);
+        assert_true(c->retries == 0 || tcp_conn_has(c, TCP_CONN_RTO_RECOVERY | TCP_CONN_PERSIST));
+    }
     /* Nothing stalls: whatever is in flight has a timer, or waits for a hop or its turn. */
     if (c->snd_nxt != c->snd_una && !link_is_in(&c->output_link))
         assert_true(tcp_conn_timer_runs(c, TIMER_REXMIT) || tcp_conn_has(c, TCP_CONN_PERSIST));
