@@ -1,7 +1,6 @@
-/* The mapping has a page in front of the shared ones that only this process sees, its last bytes are struct ring_private.  What is needed to stay
- * within bounds (the capacity, the mapping's size, the producer's own head) is kept there at creation or
- * after the check at mapping time: what the other process writes later into the shared header is never used
- * as a size. */
+/* In front of the shared pages the mapping has one that only this process sees; its last bytes are struct ring_private.  What is needed to
+ * stay within bounds (the capacity, the mapping's size, the producer's own head) is kept there, from creation or from the check at mapping
+ * time on: what the other process writes later into the shared header is never used as a size. */
 #include "base/audit_ring.h"
 
 #include "base/check.h"

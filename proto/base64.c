@@ -79,6 +79,7 @@ static inline void decode_group(struct decoding *d, const uint8_t in[16], uint8_
     _mm_storel_epi64((__m128i *)(void *)out, bytes);
     memcpy(out + 8, &last, sizeof last);
 }
+
 /* Twelve bytes are sixteen characters.  The one table there is is a register: shuffling it takes the same time whatever the bytes are. */
 static inline __m128i encode_twelve(__m128i in)
 {

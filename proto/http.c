@@ -1,6 +1,7 @@
 #include "proto/http.h"
 
 #include "base/cursor.h"
+#include "base/secret.h"
 #include "base/secret_priv.h"
 
 #ifdef __SSSE3__
@@ -227,9 +228,12 @@ static inline uint64_t others_of_block(const uint8_t *p)
 static __attribute__((noinline)) uint64_t others_of_short(struct span in)
 {
     uint8_t copy[BLOCK] = {0};
+    uint64_t others;
 
     memcpy(copy, in.ptr, in.len);
-    return others_of_block(copy);
+    others = others_of_block(copy);
+    secret_wipe(copy, sizeof copy); /* part of a token, perhaps */
+    return others;
 }
 
 /* Of the block that begins at in[at]; one that is cut short is looked at with what comes before it. */

@@ -373,7 +373,7 @@ static void step_thin(struct session *s)
     while (s->state == SESSION_SHAKING || s->state == SESSION_WAITING) {
         size_t len = (n = thin_fill(s)) > 0 ? thin_take(s->thin, in, sizeof in) : 0;
         if (s->thin->state == THIN_BROKEN || (len > 0 && s->state == SESSION_SHAKING)) {
-            lose(s, "a handshake failed");
+            lose(s, s->state == SESSION_SHAKING ? "a handshake failed" : "a reply's record was broken");
         } else if (len > 0) {
             reply_take(s, in, len);
         } else if (s->thin->state == THIN_OPEN && s->state == SESSION_SHAKING) {

@@ -52,9 +52,8 @@ struct thin {
     enum thin_state state;
     uint8_t in[THIN_IN_MAX], out[THIN_OUT_MAX];
     size_t in_len, out_len;
-    uint8_t
-        flight[THIN_HELLO_MAX + THIN_FLIGHT_MAX]; /* the transcript: ClientHello, and what the server said */
-    size_t flight_len, flight_at;                 /* ... looked at so far */
+    uint8_t flight[THIN_HELLO_MAX + THIN_FLIGHT_MAX]; /* the transcript: ClientHello, what the server said */
+    size_t flight_len, flight_at;                     /* ... looked at so far */
     uint8_t server_secret[THIN_HASH], client_secret[THIN_HASH], handshake[THIN_HASH];
     struct thin_keys from, to;
 };

@@ -40,10 +40,10 @@ struct tls_conn;
 #define TLS_TICKET_SECRET_LEN 32
 #define TLS_TICKET_LIFE_S     7200
 
-/* On the thread that its connections will be stepped on, and that will free it.  NULL when OpenSSL refuses.  counters: the worker's; tls_publish and tls_retire never touch them.
- * ticket_secret: TLS_TICKET_SECRET_LEN bytes, copied; workers that have it in common resume each other's
- * sessions, whatever certificate these began with.  NULL: this worker's own.  seed_for_tests: NULL in production; else 32 bytes that make OpenSSL's RAND of this worker repeatable (test
- * builds only; others return NULL). */
+/* On the thread that its connections will be stepped on, and that will free it.  NULL when OpenSSL refuses.  counters: the worker's;
+ * tls_publish and tls_retire never touch them.  ticket_secret: TLS_TICKET_SECRET_LEN bytes, copied; workers that have it in common resume
+ * each other's sessions, whatever certificate these began with.  NULL: this worker's own.  seed_for_tests: NULL in production; else 32
+ * bytes that make OpenSSL's RAND of this worker repeatable (test builds only; others return NULL). */
 struct tls_worker *MUST_USE tls_worker_new(struct counters *counters, const uint8_t *ticket_secret,
                                            const uint8_t *seed_for_tests);
 void tls_worker_free(struct tls_worker *w);
@@ -58,7 +58,8 @@ bool MUST_USE tls_engine_check(const char *name, char *why, size_t cap);
 uint32_t tls_jobs_waiting(const struct tls_worker *w);
 
 /* Once per turn: takes the next ticket keys when their time has come (every six hours), and goes on with handshakes that were suspended
- * when their connection ended.  True: it made a slice of one, and the turn should have no other.  now_us: the clock that all workers share. */
+ * when their connection ended.  True: it made a slice of one, and the turn should have no other.  now_us: the clock that all workers
+ * share. */
 bool tls_turn(struct tls_worker *w, uint64_t now_us);
 
 /* Housekeeping thread: builds and publishes the identity that new connections of w will use.  false when

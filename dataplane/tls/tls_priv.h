@@ -20,7 +20,8 @@
  * 16 KB. */
 #define TLS_RECORD_PLAINTEXT_MAX 4096
 
-/* Handshakes of a worker that are suspended at once, nearly all for the crypto engine; each has a stack of 32 KB.  What comes on top of them waits, too. */
+/* Handshakes of a worker that are suspended at once, nearly all for the crypto engine; each has a stack of 32 KB.  What comes on top of
+ * them waits, too. */
 #define TLS_JOBS_MAX 256
 /* Abandoned ones that are looked after in one turn. */
 #define TLS_ABANDONED_PER_TURN 16
