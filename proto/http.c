@@ -129,7 +129,7 @@ static inline uint64_t load_up_to_8(const void *p, size_t len)
 /* word: lower-case letters, digits and '-', at least four.  Setting bit 5 folds letters; of the other bytes it folds onto '-' only CR,
  * and onto digits only control bytes, which no line holds.  Its length is known where it is called, so that this becomes comparisons of
  * whole words, the last of which may overlap the one before. */
-static inline bool same_letters(const uint8_t *p, const char *word, size_t len)
+static inline __attribute__((always_inline)) bool same_letters(const uint8_t *p, const char *word, size_t len)
 {
     const uint64_t fold = UINT64_C(0x2020202020202020);
     size_t step = len >= 8 ? 8 : 4;

@@ -64,7 +64,7 @@ void tls_worker_free(struct tls_worker *w)
 bool tls_turn(struct tls_worker *w, uint64_t now_us)
 {
     tls_tickets_turn(w, now_us);
-    return tls_jobs_turn(w);
+    return w->abandoned != NULL && tls_jobs_turn(w);
 }
 
 void tls_thread_end(struct tls_worker *w)
