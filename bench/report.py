@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -139,7 +140,7 @@ def ratios(summary, more):
         points = more.get(what, {}).get("points", [])
         for p in points[1:]:
             out[f"{what}_{p[what]}_over_{points[0][what]}_instructions"] = round(p["instructions"] / points[0]["instructions"], 4)
-            out[f"{what}_{p[what]}_over_{points[0][what]}_time"] = round(p["ns"] / points[0]["ns"], 3)
+            out[f"{what}_{p[what]}_over_{points[0][what]}_time"] = round(statistics.median(a / b for a, b in zip(p["ns_all"], points[0]["ns_all"])), 3)
     for system, kib in more.get("idle", {}).get("kib_per_connection", {}).items():
         out[f"{system.replace('-', '_')}_kib_per_idle_connection"] = kib
     return out

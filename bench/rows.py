@@ -74,7 +74,7 @@ def loads(quick):
 
 
 # Rows that are no load on a running server: name -> seconds for the estimate (full, quick).
-OTHERS = {"keys": (180, 40), "workers": (25, 15), "idle": (40, 25), "instructions": (20, 20)}
+OTHERS = {"keys": (100, 15), "workers": (100, 15), "idle": (40, 25), "instructions": (20, 20)}
 # What --quick takes where --rows names nothing.
 QUICK = ["c64", "c1000", "mixed64", "handshakes", "open70", "instructions"]
 
