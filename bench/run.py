@@ -13,6 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import callgrind  # noqa: E402
 import plot      # noqa: E402
 import report    # noqa: E402
 import rows      # noqa: E402
@@ -167,6 +168,8 @@ def main():
     chosen = rows_chosen(options)
     if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs root (network namespaces) and two cores")
+    if {"keys", "workers", "instructions"} & set(chosen):
+        callgrind.build("bench/sim-wraps")  # it is no part of what is measured, nor of the minute that --quick takes
     result = Bench(options, chosen).run()
     report.table(result)
     if options.json:
