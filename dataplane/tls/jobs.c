@@ -23,12 +23,17 @@
 #define END_WAITS_MAX 20000 /* of 100 us, for what the engine still does when its worker ends */
 #define END_WAIT_NS   100000
 
-static _Thread_local unsigned
-    workers; /* OpenSSL's jobs are the thread's; only tests have two workers on one */
+/* OpenSSL's jobs are the thread's; only tests have two workers on one. */
+static _Thread_local unsigned workers;
 
 bool tls_jobs_begin(struct tls_worker *w)
 {
     w->abandoned_end = &w->abandoned;
+    if (ASYNC_is_capable() == 0) {
+        log_error("this OpenSSL has no asynchronous jobs, in which handshakes are made: use one that was not "
+                  "built with no-async");
+        return false;
+    }
     if (workers == 0 && ASYNC_init_thread(TLS_JOBS_MAX, 0) != 1)
         return false;
     workers++;

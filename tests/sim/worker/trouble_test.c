@@ -158,6 +158,21 @@ struct handshakes {
     int turns;
 };
 
+static struct rig *rig_that_looks(void)
+{
+    struct rig_options o;
+
+    rig_options_defaults(&o);
+    o.look_ns = LOOK_NS;
+    return rig_new(&o);
+}
+
+static void open_young(struct rig *r, struct handshakes *h)
+{
+    for (int i = 0; i < YOUNG; i++)
+        h->young[i] = client_open(r, false);
+}
+
 static bool watch_steps(void *arg)
 {
     struct handshakes *h = arg;
@@ -174,14 +189,10 @@ static bool watch_steps(void *arg)
 static void no_turn_makes_two_steps_of_handshakes(void **state)
 {
     struct handshakes h = {.turns = 0};
-    struct rig_options o;
+    struct rig *r = rig_that_looks();
     (void)state;
 
-    rig_options_defaults(&o);
-    o.look_ns = LOOK_NS;
-    struct rig *r = rig_new(&o);
-    for (int i = 0; i < YOUNG; i++)
-        h.young[i] = client_open(r, false);
+    open_young(r, &h);
     assert_true(rig_until(r, watch_steps, &h));
     assert_true(h.turns >= 2 * YOUNG);
     rig_free(r);
@@ -191,14 +202,10 @@ static void no_turn_makes_two_steps_of_handshakes(void **state)
 static void a_handshake_that_was_begun_goes_first(void **state)
 {
     struct handshakes h = {.turns = 0};
-    struct rig_options o;
+    struct rig *r = rig_that_looks();
     (void)state;
 
-    rig_options_defaults(&o);
-    o.look_ns = LOOK_NS;
-    struct rig *r = rig_new(&o);
-    for (int i = 0; i < YOUNG; i++)
-        h.young[i] = client_open(r, false);
+    open_young(r, &h);
     assert_true(rig_until(r, client_shaken, h.young[0]));
     assert_true(rig_counted(r, REASON_TLS_HANDSHAKE_NS) / LOOK_NS < 2 * YOUNG);
     rig_free(r);
@@ -211,13 +218,10 @@ static bool was_stepped(void *r)
 
 static void a_connection_that_ends_between_slices_leaves_nothing(void **state)
 {
-    struct rig_options o;
+    struct rig *r = rig_that_looks();
+    struct client *c = client_open(r, false);
     (void)state;
 
-    rig_options_defaults(&o);
-    o.look_ns = LOOK_NS;
-    struct rig *r = rig_new(&o);
-    struct client *c = client_open(r, false);
     assert_true(rig_until(r, was_stepped, r));
     client_abort(c);
     rig_run(r, 1000000);

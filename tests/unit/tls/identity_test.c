@@ -313,6 +313,27 @@ static void a_handshake_under_way_ends_with_the_certificate_it_began_with(void *
     tls_worker_free(w);
 }
 
+static void so_does_one_that_is_between_slices(void **state)
+{
+    struct tls_worker *w = worker_with("P-256");
+    SSL_CTX *c = client_ctx(TLS1_3_VERSION, TLS1_3_VERSION);
+    struct pair *p = pair_new(w, c);
+    struct identity_pem next;
+    (void)state;
+
+    (void)SSL_do_handshake(p->client);
+    client_step(p, SIZE_MAX);
+    assert_int_equal(tls_handshake(p->server), TLS_MORE);
+    identity_make("P-256", "second", &next);
+    assert_true(publish(w, &next));
+    tls_retire(w);
+    assert_int_equal(handshake(p), TLS_OK);
+    expect_cn(p, "ekm.wirewrap.test");
+    pair_free(p);
+    SSL_CTX_free(c);
+    tls_worker_free(w);
+}
+
 static void a_refused_certificate_leaves_the_old_one_in_use(void **state)
 {
     struct tls_worker *w = worker_with("P-256");
@@ -415,6 +436,7 @@ int main(void)
         cmocka_unit_test(a_new_connection_gets_the_new_certificate),
         cmocka_unit_test(a_live_connection_outlives_its_certificate),
         cmocka_unit_test(a_handshake_under_way_ends_with_the_certificate_it_began_with),
+        cmocka_unit_test(so_does_one_that_is_between_slices),
         cmocka_unit_test(a_refused_certificate_leaves_the_old_one_in_use),
         cmocka_unit_test(the_whole_chain_is_sent),
         cmocka_unit_test(a_chain_is_never_built),

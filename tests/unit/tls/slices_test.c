@@ -156,21 +156,6 @@ static void one_that_a_worker_leaves_between_slices_ends_with_it(void **state)
     tls_worker_free(w);
 }
 
-static void a_certificate_that_is_replaced_between_slices_serves_to_the_end(void **state)
-{
-    struct tls_worker *w = worker_with("P-256");
-    struct identity_pem next;
-    struct pair *p = begun(w);
-    (void)state;
-
-    identity_make("P-256", "next.wirewrap.test", &next);
-    assert_true(publish(w, &next));
-    tls_retire(w);
-    assert_int_equal(handshake(p), TLS_OK);
-    pair_free(p);
-    tls_worker_free(w);
-}
-
 /* The worker prevents it: it begins none before the last one's flight has left. */
 static void more_than_there_are_stacks_for_wait(void **state)
 {
@@ -255,7 +240,6 @@ int main(void)
         cmocka_unit_test(handshakes_that_take_turns_all_complete),
         cmocka_unit_test(one_that_is_freed_between_slices_ends_slice_by_slice),
         cmocka_unit_test(one_that_a_worker_leaves_between_slices_ends_with_it),
-        cmocka_unit_test(a_certificate_that_is_replaced_between_slices_serves_to_the_end),
         cmocka_unit_test(more_than_there_are_stacks_for_wait),
         cmocka_unit_test(a_job_needs_no_more_than_half_of_its_stack),
     };
